@@ -1,0 +1,79 @@
+"""Examples of one modality, the views of them, and a task: what a student learns, from whom, linked how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from limbeck.signals.pairing import Key, Pairing
+
+if TYPE_CHECKING:
+    from limbeck.data.splits import Splits
+
+Inputs = dict[str, Tensor]
+# A view takes the stacked inputs of n rows and one generator a row, and returns the augmented inputs.
+View = Callable[[Inputs, Sequence[torch.Generator]], Inputs]
+UNLABELLED = -100
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of one modality.
+
+    Args:
+        inputs: model argument name to a tensor ``[N, ...]``; passed to the model by name, or by position
+            when there is only one.
+        keys: N unique identifiers.
+        labels: ``[N]`` int64 indices into ``class_names``, -100 = unlabelled.
+        class_names: the label names, in index order.
+    """
+
+    inputs: Inputs
+    keys: tuple[Key, ...]
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def rows(self, index: Sequence[int] | Tensor) -> Inputs:
+        """Stacked inputs of the given rows."""
+        index = torch.as_tensor(index, dtype=torch.long)
+        return {name: value[index] for name, value in self.inputs.items()}
+
+    def subset(self, index: Sequence[int] | Tensor) -> Examples:
+        """The given rows as examples of their own."""
+        index = torch.as_tensor(index, dtype=torch.long)
+        keys = tuple(self.keys[i] for i in index.tolist())
+        return replace(self, inputs=self.rows(index), keys=keys, labels=self.labels[index])
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything a distillation run reads: data of both modalities and what links them.
+
+    Args:
+        name: for reports.
+        splits: the student's modality by role: ``train`` (labels -100 where unlabelled), ``validation``,
+            ``test`` and further final splits such as ``test_unseen``, guarded (see ``data/splits.py``).
+        teacher_splits: the teacher's modality by role: ``train``, ``validation``, ``test`` to make and judge the
+            teacher, ``link`` = the rows its bank is asked about (those that ``pairing`` names).
+        pairing: what is known between ``splits["train"]`` and ``teacher_splits["link"]``.
+        views: ``weak`` and ``strong`` augmentations of the student's inputs.
+        info: facts for the report (origins, counts, skipped files), JSON-able.
+    """
+
+    name: str
+    splits: Splits
+    teacher_splits: Splits
+    pairing: Pairing
+    views: Mapping[str, View] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.splits["train"].class_names

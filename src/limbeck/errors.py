@@ -1,0 +1,89 @@
+"""The named errors of the library: one clear sentence each, with the mend.
+
+Every error a user can cause is a :class:`LimbeckError`; the command line prints its sentence alone
+(``--debug`` shows the traceback). Each also derives from the built-in error a caller would expect.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LimbeckError(Exception):
+    """Base of all errors that a user can mend; ``str(error)`` is one sentence that says how."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownNameError(LimbeckError, ValueError):
+    """A name (method, recipe key, arm, layer) that does not exist; the message names the nearest valid ones."""
+
+
+class ConfigError(LimbeckError, ValueError):
+    """A value outside its range, or settings that contradict each other."""
+
+
+class DataError(LimbeckError, ValueError):
+    """Input data that is missing, empty, corrupt or inconsistent; the message names the file or key."""
+
+
+class SplitError(LimbeckError, RuntimeError):
+    """Test data asked for before the final evaluation."""
+
+
+class MissingSignalError(LimbeckError, ValueError):
+    """A method needs a signal that the teacher does not give; the message says which teacher would."""
+
+
+class LinkError(LimbeckError, ValueError):
+    """A method or control that the link between the modalities does not allow."""
+
+
+class ClassNamesError(LimbeckError, ValueError):
+    """Teacher, data and student do not carry the same class names and no class map was given."""
+
+
+class HeadNotFoundError(LimbeckError, ValueError):
+    """No linear head was executed in the probe forward; the message lists the candidates."""
+
+
+class BankError(LimbeckError, ValueError):
+    """A bank that cannot be built, opened or used."""
+
+
+class CorruptShardError(BankError):
+    """A shard whose bytes are not those that were written; the message names the file."""
+
+
+class MissingKeysError(BankError, KeyError):
+    """Keys that the bank does not hold."""
+
+
+class StaleFingerprintError(BankError):
+    """Teacher, preprocessing or inputs are not those that built the bank; the message says which part differs."""
+
+
+class NonFiniteError(LimbeckError, FloatingPointError):
+    """NaN, Inf or a value beyond the stored dtype; the message names keys, or the term and the step."""
+
+
+class CheckpointError(LimbeckError, ValueError):
+    """A checkpoint of another method, config or student."""
+
+
+def nearest(name: str, options: Iterable[str], n: int = 3) -> str:
+    """`did you mean` for a wrong name: the ``n`` nearest of ``options``, or all of them when none is near."""
+    options = sorted(options)
+    close = difflib.get_close_matches(name, options, n=n, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "valid ones: " + ", ".join(options) + "."
+
+
+def some(keys: Iterable[object], n: int = 5) -> str:
+    """The first ``n`` of ``keys`` for a message, and how many more there are."""
+    keys = list(keys)
+    more = f" and {len(keys) - n} more" if len(keys) > n else ""
+    return ", ".join(repr(k) for k in keys[:n]) + more

@@ -1,0 +1,105 @@
+"""The contract of a method: a typed config, what it needs, and its losses. A method never owns a loop.
+
+Axis legend: n student rows, m teacher rows, d student width, D teacher width, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.signals.output import TeacherOutput
+from limbeck.students.output import StudentOutput
+
+Unit = Literal["labelled", "pair", "token", "bag", "batch"]
+UNITS: tuple[Unit, ...] = ("labelled", "pair", "token", "bag", "batch")
+
+
+@dataclass
+class StepBatch:
+    """What a method sees of one micro-batch.
+
+    Args:
+        student: outputs for ``n`` rows (strong view of unlabelled rows, weak view of labelled ones).
+        teacher: outputs for ``m`` rows; ``None`` for a method that needs none.
+        labels: ``[n]`` int64, -100 = unlabelled.
+        pair_index: ``[n]`` row of ``teacher`` that belongs to each student row, -1 = none.
+        group_s: ``[n]`` bag of each student row, -1 = none.    group_t: ``[m]`` bag of each teacher row, -1.
+        ema: outputs of the EMA student on the weak view of the same rows, without gradient; only if asked for.
+        progress: share of the training done, 0 to 1.
+        generator: a generator keyed by seed, step and micro-batch.
+    """
+
+    student: StudentOutput
+    teacher: TeacherOutput | None
+    labels: Tensor
+    pair_index: Tensor
+    group_s: Tensor
+    group_t: Tensor
+    ema: StudentOutput | None = None
+    progress: float = 0.0
+    generator: torch.Generator | None = None
+
+    @property
+    def labelled(self) -> Tensor:
+        """``[n]`` bool, rows that carry a label."""
+        return self.labels >= 0
+
+    def paired_teacher(self) -> tuple[Tensor, TeacherOutput]:
+        """Student row numbers ``[p]`` that have a teacher row, and the ``p`` teacher rows, aligned."""
+        if self.teacher is None:
+            raise ValueError("This batch holds no teacher rows.")
+        rows = torch.nonzero(self.pair_index >= 0).squeeze(1)
+        index = self.pair_index[rows]
+        return rows, self.teacher.map_tensors(lambda value: value[index])
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Sizes that a method's trainable parts are built from: d, D (None without features) and C."""
+
+    student: int
+    teacher: int | None
+    classes: int
+
+
+class Method(nn.Module):
+    """Base of all methods; see ``docs/adding_a_method.md``.
+
+    Class attributes (literals, read by ``limbeck methods`` without importing torch):
+        needs: signals of the teacher that must be present.
+        links: links that the method can use; empty = it needs no teacher rows.
+        units: term name to the unit its sum runs over. ``batch`` terms couple rows: they are means over one
+            micro-batch, averaged over micro-batches and ranks.
+        needs_ema: asks for the EMA student's weak view of the unlabelled rows.
+        scheme: ``joint`` or ``bilevel``.
+        detached: terms that are declared to carry no gradient (monitoring only).
+    """
+
+    needs: ClassVar[frozenset[str] | set[str]] = frozenset()
+    links: ClassVar[frozenset[str] | set[str]] = frozenset()
+    units: ClassVar[Mapping[str, Unit]] = {}
+    needs_ema: ClassVar[bool] = False
+    detached: ClassVar[frozenset[str] | set[str]] = frozenset()
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, config: Any, widths: Widths) -> None:
+        super().__init__()
+        self.config = config
+        self.widths = widths
+
+    @property
+    def scheme(self) -> str:
+        return getattr(self.config, "scheme", "joint")
+
+    def losses(self, b: StepBatch) -> dict[str, Tensor]:
+        """Unweighted terms, each a sum over its unit (a mean over the micro-batch for ``batch``)."""
+        raise NotImplementedError  # abstract
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """The weight of each term at this point of the training (0 to 1); ramps live here."""
+        raise NotImplementedError  # abstract

@@ -1,0 +1,85 @@
+"""What a teacher says about a batch of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+AccessLevel = Literal["weights", "logits", "features", "text"]
+SIGNALS = ("features", "logits", "log_probs", "hidden_states", "text")
+
+# The access level that a teacher must offer for each signal, for the sentence that refuses a method.
+ACCESS_OF_SIGNAL: dict[str, AccessLevel] = {
+    "features": "features",
+    "hidden_states": "weights",
+    "logits": "logits",
+    "log_probs": "logits",
+    "head": "weights",
+    "text": "text",
+}
+
+
+@dataclass
+class TeacherOutput:
+    """What a teacher says about ``m`` inputs; missing is missing (``None``), never a placeholder.
+
+    Args:
+        features: ``[m, D]``, the teacher's representation.
+        logits: ``[m, C]``, before softmax.
+        log_probs: ``[m, C]``, when only probabilities exist; natural logarithm, rows log-sum to 0. Never
+            stored as float16 probabilities, which underflow.
+        hidden_states: layer name to ``[m, ...]``.
+        text: ``m`` strings (rationales, captions, answers).
+        labels: ``[m]`` int64, the ground truth where known, -100 = unknown.
+        keys: ``m`` identifiers, all ``str`` or all ``int``.
+        head: the teacher's classifier as ``(weight [C, D], bias [C] or None)``.
+    """
+
+    features: Tensor | None = None
+    logits: Tensor | None = None
+    log_probs: Tensor | None = None
+    hidden_states: dict[str, Tensor] = field(default_factory=dict)
+    text: list[str] | None = None
+    labels: Tensor | None = None
+    keys: Sequence[Any] | None = None
+    head: tuple[Tensor, Tensor | None] | None = None
+
+    def __len__(self) -> int:
+        for value in (self.features, self.logits, self.log_probs, self.labels, self.text, self.keys):
+            if value is not None:
+                return len(value)
+        return len(next(iter(self.hidden_states.values()))) if self.hidden_states else 0
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the signals that are present (``logits`` includes ``log_probs``: one gives the other)."""
+        present = {name for name in (*SIGNALS, "labels", "head") if getattr(self, name)is not None}
+        if not self.hidden_states:
+            present.discard("hidden_states")
+        return frozenset(present)
+
+    def map_tensors(self, fn: Callable[[Tensor], Tensor]) -> TeacherOutput:
+        """A copy with ``fn`` applied to every tensor (a move to a device, a cast, a selection of rows)."""
+
+        def apply(value: Tensor | None) -> Tensor | None:
+            return None if value is None else fn(value)
+
+        return replace(
+            self,
+            features=apply(self.features),
+            logits=apply(self.logits),
+            log_probs=apply(self.log_probs),
+            hidden_states={name: fn(value) for name, value in self.hidden_states.items()},
+            labels=apply(self.labels),
+        )
+
+    def log_probabilities(self, temperature: float = 1.0) -> Tensor:
+        """Log-probabilities ``[m, C]`` in float32, from logits or from stored log-probabilities."""
+        values = self.logits if self.logits is not None else self.log_probs
+        if values is None:
+            raise ValueError("This teacher output holds neither logits nor log_probs.")
+        return torch.log_softmax(values.float() / temperature, dim=-1)
