@@ -1,0 +1,42 @@
+# Two commands: `make demo` sets up everything and runs the main job; `make test` sets up everything and tests it.
+# Paths stay relative, so that a folder with a space in its name works.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_ARGS ?=
+
+.PHONY: demo test test-slow lint format bench clean
+
+# The stamps make a second run quick: pip runs again only when what is to be installed has changed.
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	touch .venv/pip
+
+.venv/demo: .venv/pip pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo]'
+	touch .venv/demo
+
+.venv/dev: .venv/pip pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch .venv/dev .venv/demo
+
+demo: .venv/demo
+	$(BIN)/limbeck demo $(DEMO_ARGS)
+
+test: .venv/dev lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/dev
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: .venv/dev
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+clean:
+	rm -rf .venv
