@@ -64,6 +64,8 @@ class Task:
             teacher, ``link`` = the rows its bank is asked about (those that ``pairing`` names).
         pairing: what is known between ``splits["train"]`` and ``teacher_splits["link"]``.
         views: ``weak`` and ``strong`` augmentations of the student's inputs.
+        truth: ``[len(splits["train"])]`` int64, the true classes of the training rows where they are known,
+            -100 elsewhere. Only for upper-bound arms and diagnosis: no training code reads it.
         info: facts for the report (origins, counts, skipped files), JSON-able.
     """
 
@@ -72,6 +74,7 @@ class Task:
     teacher_splits: Splits
     pairing: Pairing
     views: Mapping[str, View] = field(default_factory=dict)
+    truth: Tensor | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
