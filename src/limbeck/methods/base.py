@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from limbeck.errors import ConfigError
 from limbeck.signals.output import TeacherOutput
 from limbeck.students.output import StudentOutput
 
@@ -29,7 +30,8 @@ class StepBatch:
         labels: ``[n]`` int64, -100 = unlabelled.
         pair_index: ``[n]`` row of ``teacher`` that belongs to each student row, -1 = none.
         group_s: ``[n]`` bag of each student row, -1 = none.    group_t: ``[m]`` bag of each teacher row, -1.
-        ema: outputs of the EMA student on the weak view of the same rows, without gradient; only if asked for.
+        ema: outputs of the EMA student on the weak view of the unlabelled rows, without gradient; only if asked for.
+        ema_index: ``[n]`` row of ``ema`` that belongs to each student row, -1 = none.
         progress: share of the training done, 0 to 1.
         generator: a generator keyed by seed, step and micro-batch.
     """
@@ -41,6 +43,7 @@ class StepBatch:
     group_s: Tensor
     group_t: Tensor
     ema: StudentOutput | None = None
+    ema_index: Tensor | None = None
     progress: float = 0.0
     generator: torch.Generator | None = None
 
@@ -67,6 +70,15 @@ class Widths:
     classes: int
 
 
+@dataclass(frozen=True)
+class InnerPhase:
+    """One descent of a bilevel method on the fast weights: the term, how often, and whether only the head moves."""
+
+    name: str
+    steps: int = 1
+    head_only: bool = False
+
+
 class Method(nn.Module):
     """Base of all methods; see ``docs/adding_a_method.md``.
 
@@ -76,7 +88,6 @@ class Method(nn.Module):
         units: term name to the unit its sum runs over. ``batch`` terms couple rows: they are means over one
             micro-batch, averaged over micro-batches and ranks.
         needs_ema: asks for the EMA student's weak view of the unlabelled rows.
-        scheme: ``joint`` or ``bilevel``.
         detached: terms that are declared to carry no gradient (monitoring only).
     """
 
@@ -94,7 +105,22 @@ class Method(nn.Module):
 
     @property
     def scheme(self) -> str:
+        """``joint`` (all terms in one backward pass) or ``bilevel`` (see ``training/schemes.py``)."""
         return getattr(self.config, "scheme", "joint")
+
+    @property
+    def ramp_end(self) -> float:
+        """Share of the training after which every term has its full weight."""
+        return 0.0
+
+    @property
+    def inner_phases(self) -> tuple[InnerPhase, ...]:
+        """Bilevel only: the descents on the fast weights, in order."""
+        return ()
+
+    def inner_losses(self, b: StepBatch, phase: str) -> Tensor:
+        """Bilevel only: the scalar that ``phase`` descends on the fast weights, a mean over the micro-batch."""
+        raise NotImplementedError  # abstract
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         """Unweighted terms, each a sum over its unit (a mean over the micro-batch for ``batch``)."""
@@ -103,3 +129,23 @@ class Method(nn.Module):
     def weights(self, progress: float) -> dict[str, float]:
         """The weight of each term at this point of the training (0 to 1); ramps live here."""
         raise NotImplementedError  # abstract
+
+
+def check_range(
+    method: str,
+    name: str,
+    value: float,
+    low: float | None,
+    high: float | None,
+    *,
+    closed_low: bool = True,
+    closed_high: bool = True,
+) -> None:
+    """Raise ConfigError unless ``low <= value <= high`` (open ends by the two flags, ``None`` = no bound)."""
+    above = low is None or (value >= low if closed_low else value > low)
+    below = high is None or (value <= high if closed_high else value < high)
+    if above and below:
+        return
+    left = "(-inf" if low is None else f"{'[' if closed_low else '('}{low}"
+    right = "inf)" if high is None else f"{high}{']' if closed_high else ')'}"
+    raise ConfigError(f"Setting {name!r} of method {method!r} must lie in {left}, {right}; it is {value}.")

@@ -1,0 +1,125 @@
+"""Distillation through bags: a set of sounds and a set of pictures belong together, nothing is known inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.functional import bag_proportion_kl, soft_cross_entropy
+from limbeck.methods.base import Method, StepBatch, check_range
+from limbeck.methods.supervised import supervised_term
+
+
+@dataclass
+class BagKDConfig:
+    """Settings of ``bagkd``.
+
+    Args:
+        weight_supervised: float >= 0, default 1.
+        weight_proportion: float >= 0, default 0.25, of the proportion term, whose value grows with the bag.
+        weight_assignment: float >= 0, default 1, reached at the end of the ramp.
+        ramp: share of the training, in [0, 1], over which the assignment term rises linearly, default 0.4.
+        assignment_temperature: float > 0, default 1, the entropic regularisation of the assignment.
+        assignment_iterations: int >= 1, default 20.
+    """
+
+    weight_supervised: float = 1.0
+    weight_proportion: float = 0.25
+    weight_assignment: float = 1.0
+    ramp: float = 0.4
+    assignment_temperature: float = 1.0
+    assignment_iterations: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("weight_supervised", "weight_proportion", "weight_assignment"):
+            check_range("bagkd", name, getattr(self, name), 0, None)
+        check_range("bagkd", "ramp", self.ramp, 0, 1)
+        check_range("bagkd", "assignment_temperature", self.assignment_temperature, 0, None, closed_low=False)
+        check_range("bagkd", "assignment_iterations", self.assignment_iterations, 1, None)
+
+
+@torch.no_grad()
+def balanced_assignment(
+    log_probs: Tensor, proportions: Tensor, *, temperature: float = 1.0, iterations: int = 20
+) -> Tensor:
+    """Soft labels ``[n, C]`` of one bag whose column means are the bag's class proportions.
+
+    Sinkhorn in the log domain on ``log_probs / temperature``: columns are scaled to ``proportions``, then rows to
+    one, so that every row ends as a distribution.
+
+    Args:
+        log_probs: ``[n, C]`` predictions.      proportions: ``[C]``, sums to 1.
+    """
+    scores = log_probs.float() / temperature
+    log_target = (proportions.float() * len(scores)).clamp(min=1e-12).log()
+    for _ in range(iterations):
+        scores = scores - scores.logsumexp(0) + log_target
+        scores = scores - scores.logsumexp(1, keepdim=True)
+    return scores.exp()
+
+
+def bag_proportions(b: StepBatch) -> tuple[Tensor, Tensor]:
+    """Bag numbers ``[g]`` of this batch and the teacher's mean prediction over each bag ``[g, C]``."""
+    assert b.teacher is not None
+    bags = b.group_s[b.group_s >= 0].unique()
+    probs = b.teacher.log_probabilities().exp()
+    member = (b.group_t[None, :] == bags[:, None]).to(probs.dtype)
+    return bags, (member @ probs) / member.sum(1, keepdim=True).clamp(min=1)
+
+
+class BagKD(Method):
+    r"""Teach from class proportions that a teacher in another modality reads off its side of each bag.
+
+    .. math::
+        L = L_{CE} + \tfrac{w_p}{g}\sum_b n_b\, KL\Big(\bar p_t(b) \,\Big\|\, \tfrac1{n_b}\sum_{i\in b} p_s(i)\Big)
+          + \tfrac{w_a(t)}{g}\sum_b \tfrac1{n_b} \sum_{i \in b} CE\big(q_b(i), p_s^{strong}(i)\big)
+
+    where :math:`\bar p_t(b)` is the teacher's mean softmax over its rows of bag b and :math:`q_b` are the soft labels
+    from a balanced Sinkhorn of the EMA student's weak-view log-probabilities with columns :math:`\bar p_t(b)`.
+
+    Paper: ours; it stands on learning from label proportions: LLP-VAT (Tsai and Lin, ACML 2020) and two-stage LLP
+    (arXiv 2105.10635). New is that the proportions come from a teacher in another modality. The true proportions are
+    its upper bound (``oracle_like``), uniform proportions a control (``uniform_like``). Wrong bags hurt.
+    """
+
+    needs = {"logits"}
+    links = {"bagged"}
+    units = {"supervised": "labelled", "proportion": "bag", "assignment": "bag"}
+    needs_ema = True
+    Config = BagKDConfig
+
+    def losses(self, b: StepBatch) -> dict[str, Tensor]:
+        assert b.ema is not None
+        assert b.ema_index is not None
+        bags, proportions = bag_proportions(b)
+        in_bag = b.group_s >= 0
+        sizes = (b.group_s[None, :] == bags[:, None]).sum(1)
+        group = torch.searchsorted(bags, b.group_s[in_bag])
+        logits = b.student.logits[in_bag]
+        proportion = bag_proportion_kl(logits, group, proportions, reduction="none") * sizes
+        weak = b.ema.logits[b.ema_index[in_bag]].float().log_softmax(1)
+        targets = torch.zeros_like(weak)
+        for i in range(len(bags)):
+            targets[group == i] = balanced_assignment(
+                weak[group == i],
+                proportions[i],
+                temperature=self.config.assignment_temperature,
+                iterations=self.config.assignment_iterations,
+            )
+        rows = soft_cross_entropy(logits, targets, reduction="none") / sizes[group]
+        return {"supervised": supervised_term(b), "proportion": proportion.sum(), "assignment": rows.sum()}
+
+    @property
+    def ramp_end(self) -> float:
+        return self.config.ramp
+
+    def weights(self, progress: float) -> dict[str, float]:
+        c = self.config
+        ramp = min(1.0, progress / c.ramp) if c.ramp > 0 else 1.0
+        return {
+            "supervised": c.weight_supervised,
+            "proportion": c.weight_proportion,
+            "assignment": c.weight_assignment * ramp,
+        }
