@@ -107,8 +107,8 @@ def paired_gain(
     if set(arm) != set(baseline):
         lacking = some(sorted(set(arm) ^ set(baseline)))
         raise DataError(
-            f"Gains are paired over seeds, but {names} do not share theirs: seed {lacking} was run for only one "
-            "of them; run the missing seeds."
+            f"Gains are paired over seeds, but {names} do not share theirs: seed {lacking} was run for only "
+            "one of them; run the missing seeds."
         )
     return estimate({seed: arm[seed] - baseline[seed] for seed in sorted(arm)})
 

@@ -1,0 +1,7 @@
+"""The report of a comparison: one HTML file, and its table for the terminal."""
+
+from limbeck.reporting.feature_map import feature_map
+from limbeck.reporting.report import write_report
+from limbeck.reporting.table import results_table, results_text
+
+__all__ = ["feature_map", "results_table", "results_text", "write_report"]

@@ -1,0 +1,265 @@
+"""The figures of the report, as plotly figures without fixed text or grid colours (the page sets those)."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from limbeck.evaluation.results import NO_CONTROL, Row
+from limbeck.evaluation.statistics import BASELINE, arms_of, controls_of, estimate, values_by_seed
+from limbeck.reporting.table import metric_name
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# Legible on white and on near-black, distinct for the common forms of colour blindness (Observable 10, reordered).
+COLOURS = (
+    "#4269d0",
+    "#efb118",
+    "#3ca951",
+    "#ff725c",
+    "#a463f2",
+    "#6cc5b0",
+    "#ff8ab7",
+    "#9c6b4e",
+    "#97bbf5",
+    "#9498a0",
+)
+BASELINE_COLOUR = "#8a8f98"
+MARKERS = ("circle", "diamond-open", "x-thin-open", "square-open", "triangle-up-open")
+BAR_HEIGHT = 0.36
+
+
+def arm_colours(arms: Sequence[str]) -> dict[str, str]:
+    """Arm to colour: grey for the baseline, the palette for the others, the same in every figure."""
+    taught = [arm for arm in arms if arm != BASELINE]
+    return {arm: BASELINE_COLOUR for arm in arms} | {a: _colour(i) for i, a in enumerate(taught)}
+
+
+def bars_figure(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> Figure:
+    """A bar per arm beside its controls: mean, 95% interval and one dot per seed."""
+    from plotly import graph_objects as go
+
+    rows = [row for row in rows if row.split == split and row.metric == metric]
+    arms = arms_of(rows)
+    colours = arm_colours(arms)
+    figure = go.Figure()
+    place, ticks = 0.0, {}
+    for arm in arms:
+        bars = [c for c in (NO_CONTROL, *controls_of(rows, arm)) if _values(rows, arm, c)]
+        ticks[arm] = place + (len(bars) - 1) * BAR_HEIGHT / 2
+        for control in bars:
+            values = _values(rows, arm, control)
+            _add_bar(figure, place, values, arm, control, colours[arm])
+            place += BAR_HEIGHT
+        place += BAR_HEIGHT / 2
+    base = _values(rows, BASELINE, NO_CONTROL)
+    if base:
+        figure.add_vline(
+            x=100 * estimate(base).mean, line={"dash": "dot", "width": 1.5, "color": BASELINE_COLOUR}
+        )
+    figure.update_layout(
+        barmode="overlay",
+        showlegend=False,
+        height=int(90 + 75 * place / BAR_HEIGHT / 2),
+        xaxis={"title": {"text": f"{metric_name(metric)} (%)"}, "range": [0, 100], "fixedrange": True},
+        yaxis={
+            "tickvals": list(ticks.values()),
+            "ticktext": [html.escape(_short(arm)) for arm in ticks],
+            "range": [place - BAR_HEIGHT / 2, -BAR_HEIGHT],
+            "fixedrange": True,
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )
+    return figure
+
+
+def curves_figure(curves: Sequence[Mapping[str, Any]], *, arms: Sequence[str] = ()) -> Figure:
+    """Validation accuracy over steps: mean over seeds, a band from the lowest to the highest seed.
+
+    Args:
+        curves: mappings with ``arm, control, seed, step, value`` (value 0 to 1).
+        arms: order of the arms, for colours that match the other figures.
+    """
+    from plotly import graph_objects as go
+
+    by_line: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for point in curves:
+        by_line[point["arm"], point["control"]][point["step"]].append(100 * point["value"])
+    order = list(dict.fromkeys((*arms, *(arm for arm, _ in by_line))))
+    colours = arm_colours(order)
+    figure = go.Figure()
+    for arm, control in sorted(by_line, key=lambda line: (order.index(line[0]), line[1] != NO_CONTROL)):
+        by_step = by_line[arm, control]
+        steps = sorted(by_step)
+        means = [math.fsum(by_step[s]) / len(by_step[s]) for s in steps]
+        own = control == NO_CONTROL
+        if own and any(len(v) > 1 for v in by_step.values()):
+            figure.add_trace(_band(steps, by_step, arm, colours[arm]))
+        name = _short(arm) if own else f"{_short(arm)}, {control}"
+        figure.add_trace(
+            go.Scatter(
+                x=steps,
+                y=means,
+                mode="lines",
+                name=html.escape(name),
+                legendgroup=html.escape(f"{arm}/{control}"),
+                line={"color": colours[arm], "width": 2.5 if own else 1.5, "dash": "solid" if own else "dot"},
+                hovertemplate="step %{x}: %{y:.1f}%",
+            )
+        )
+    figure.update_layout(
+        height=430,
+        hovermode="closest",
+        xaxis={"title": {"text": "training step"}, "fixedrange": True, "rangemode": "tozero"},
+        yaxis={"title": {"text": "validation accuracy (%)"}, "range": [0, 100], "fixedrange": True},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
+    )
+    return figure
+
+
+def map_figure(embedding: Mapping[str, Any]) -> Figure:
+    """A map of features: colour and a written name for the class, marker for the modality.
+
+    Args:
+        embedding: ``x`` (``[k][2]``), ``label`` (k) and ``modality`` (k), as from ``feature_map``.
+    """
+    from plotly import graph_objects as go
+
+    points = list(zip(embedding["x"], map(str, embedding["label"]), map(str, embedding["modality"])))
+    labels = sorted(set(label for _, label, _ in points), key=lambda name: (len(name), name))
+    colours = {label: _colour(i) for i, label in enumerate(labels)}
+    modalities = list(dict.fromkeys(modality for _, _, modality in points))
+    figure = go.Figure()
+    for number, modality in enumerate(modalities):
+        own = [(x, label) for x, label, m in points if m == modality]
+        figure.add_trace(
+            go.Scatter(
+                x=[float(x[0]) for x, _ in own],
+                y=[float(x[1]) for x, _ in own],
+                mode="markers",
+                name=html.escape(modality),
+                text=[html.escape(f"{label}, {modality}") for _, label in own],
+                hovertemplate="%{text}<extra></extra>",
+                marker={
+                    "color": [colours[label] for _, label in own],
+                    "symbol": MARKERS[number % len(MARKERS)],
+                    "size": 6 if number == 0 else 8,
+                    "opacity": 0.55 if number == 0 else 0.9,
+                    "line": {"width": 0 if number == 0 else 1.6},
+                },
+            )
+        )
+    for label in labels:
+        _name_class(figure, label, [x for x, own, m in points if own == label and m == modalities[0]])
+    figure.update_layout(
+        height=620,
+        xaxis={"visible": False, "fixedrange": True},
+        yaxis={"visible": False, "scaleanchor": "x", "fixedrange": True},
+        legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"},
+    )
+    return figure
+
+
+def _add_bar(
+    figure: Figure, place: float, values: Mapping[int, float], arm: str, control: str, colour: str
+) -> None:
+    """One horizontal bar with its interval and its seeds; a control is hatched and says what it is."""
+    from plotly import graph_objects as go
+
+    found, own = estimate(values), control == NO_CONTROL
+    half = 0.0 if found.high is None else 100 * (found.high - found.mean)
+    name = html.escape(arm if own else f"{arm}, {control} control")
+    marker: dict[str, Any] = {"color": colour, "opacity": 0.85}
+    if not own:
+        marker = {"color": "rgba(0,0,0,0)", "line": {"color": colour, "width": 1.2}}
+        marker["pattern"] = {
+            "shape": "/",
+            "fgcolor": colour,
+            "bgcolor": "rgba(0,0,0,0)",
+            "size": 7,
+            "solidity": 0.18,
+        }
+    error = {"type": "data", "array": [half], "thickness": 1.6, "width": 5, "visible": half > 0}
+    figure.add_trace(
+        go.Bar(
+            x=[100 * found.mean],
+            y=[place],
+            width=BAR_HEIGHT * 0.86,
+            orientation="h",
+            marker=marker,
+            error_x=error,
+            hovertemplate=f"{name}: %{{x:.1f}}%<extra></extra>",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[100 * v for v in values.values()],
+            y=[place + BAR_HEIGHT * 0.16 * (i % 3 - 1) for i in range(len(values))],
+            mode="markers",
+            marker={"size": 6, "color": "#ffffff", "line": {"width": 1.3, "color": "#30343b"}},
+            text=[f"{name}, seed {seed}" for seed in values],
+            hovertemplate="%{text}: %{x:.1f}%<extra></extra>",
+        )
+    )
+
+
+def _band(steps: Sequence[int], by_step: Mapping[int, Sequence[float]], arm: str, colour: str) -> Any:
+    from plotly import graph_objects as go
+
+    low, high = [min(by_step[s]) for s in steps], [max(by_step[s]) for s in steps]
+    return go.Scatter(
+        x=[*steps, *reversed(steps)],
+        y=[*high, *reversed(low)],
+        fill="toself",
+        fillcolor=_translucent(colour, 0.16),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=html.escape(f"{arm}/{NO_CONTROL}"),
+    )
+
+
+def _name_class(figure: Figure, label: str, points: Iterable[Sequence[float]]) -> None:
+    """The class's name, just outside the middle of its points in the first modality."""
+    points = list(points)
+    if not points:
+        return
+    x = math.fsum(p[0] for p in points) / len(points)
+    y = math.fsum(p[1] for p in points) / len(points)
+    length = max(math.hypot(x, y), 1e-9)
+    figure.add_annotation(
+        x=x,
+        y=y,
+        text=f"<b>{html.escape(_short(label))}</b>",
+        showarrow=False,
+        xshift=26 * x / length,
+        yshift=26 * y / length,
+        font={"size": 14},
+    )
+
+
+def _values(rows: Sequence[Row], arm: str, control: str) -> dict[int, float]:
+    return values_by_seed(rows, arm, control, split=rows[0].split, metric=rows[0].metric)
+
+
+def _short(name: str, length: int = 22) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _colour(index: int) -> str:
+    """Colours of the palette, then hues a golden angle apart."""
+    if index < len(COLOURS):
+        return COLOURS[index]
+    return f"hsl({(index * 137.508) % 360:.0f},55%,55%)"
+
+
+def _translucent(colour: str, alpha: float) -> str:
+    if colour.startswith("hsl("):
+        return f"hsla({colour[4:-1]},{alpha})"
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"

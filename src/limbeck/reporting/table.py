@@ -1,0 +1,180 @@
+"""The table of a comparison: its cells as text, for the terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from limbeck.evaluation.results import Row
+from limbeck.evaluation.statistics import (
+    BASELINE,
+    Estimate,
+    Kind,
+    Verdict,
+    arms_of,
+    estimate,
+    signed,
+    values_by_seed,
+    verdicts,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHORT_VERDICT: dict[Kind, str] = {
+    "baseline": "no teacher",
+    "teacher": "teacher's gain",
+    "not_teacher": "not teacher's",
+    "no_control": "no control run",
+    "no_gain": "no gain shown",
+    "hurts": "hurts",
+    "one_run": "one run",
+    "no_baseline": "no baseline",
+}
+# What a teacher gives over each link, unless the caller knows better.
+GIVEN_OVER_LINK = {
+    "paired": "its answer for each paired sample",
+    "partly_paired": "its answer for the samples that are paired",
+    "bagged": "its answers for a bag, order unknown",
+    "by_class": "a sample of the same class",
+    "unpaired": "samples that share nothing with the student's",
+}
+TEXT_WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm of the table, as text."""
+
+    arm: str
+    link: str
+    given: str
+    score: str
+    gain: str
+    control_gain: str
+    verdict: Verdict
+
+    @property
+    def short_verdict(self) -> str:
+        return SHORT_VERDICT[self.verdict.kind]
+
+
+def table_lines(
+    rows: Sequence[Row],
+    *,
+    split: str = "test",
+    metric: str = "accuracy",
+    given: Mapping[str, str] | None = None,
+) -> list[Line]:
+    """One line per arm that has rows of ``split`` and ``metric``, the baseline first.
+
+    Args:
+        given: arm to what its teacher gave, where the link alone does not say it.
+
+    Raises: DataError or UnknownNameError, as :func:`limbeck.evaluation.verdicts`.
+    """
+    lines = []
+    judged = verdicts(rows, split=split, metric=metric)
+    links = {row.arm: row.link for row in reversed(rows)}
+    for arm in arms_of(rows):
+        values = values_by_seed(rows, arm, split=split, metric=metric)
+        if arm not in judged or not values:
+            continue
+        verdict, link = judged[arm], links[arm]
+        usual = "nothing" if arm == BASELINE else GIVEN_OVER_LINK.get(link, "its answers")
+        lines.append(
+            Line(
+                arm=arm,
+                link="–" if link == "none" else link.replace("_", " "),
+                given=(given or {}).get(arm, usual),
+                score=percent(estimate(values)),
+                gain=gain_text(verdict.gain),
+                control_gain=_control_text(verdict),
+                verdict=verdict,
+            )
+        )
+    return lines
+
+
+def results_table(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> Table:
+    """The comparison as a rich table; gains are paired over seeds, in points, with their 95% interval."""
+    from rich.table import Table
+
+    lines = table_lines(rows, split=split, metric=metric)
+    table = Table(title=f"{metric_name(metric)}, {split_name(split)}", caption=_seeds_text(rows), box=None)
+    table.add_column("arm", style="bold", no_wrap=True)
+    table.add_column("link", no_wrap=True)
+    table.add_column("% ± sd", justify="right", no_wrap=True)
+    table.add_column("gain [95%]", justify="right", no_wrap=True)
+    table.add_column("control", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    styles = {"teacher": "green", "hurts": "red", "not_teacher": "yellow", "no_control": "yellow"}
+    for line in lines:
+        cells = (line.arm, line.link, line.score, line.gain, line.control_gain, line.short_verdict)
+        table.add_row(*map(_no_markup, cells[:-1]), cells[-1], style=styles.get(line.verdict.kind))
+    return table
+
+
+def results_text(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> str:
+    """The same table in plain text, no line wider than 80 columns; long names are cut."""
+    head = ("arm", "link", "% ± sd", "gain [95%]", "control", "verdict")
+    lines = [
+        (line.arm, line.link, line.score, line.gain, line.control_gain, line.short_verdict)
+        for line in table_lines(rows, split=split, metric=metric)
+    ]
+    widths = [max(len(cells[i]) for cells in (head, *lines)) for i in range(len(head))]
+    widths[0] = max(6, min(widths[0], TEXT_WIDTH - sum(widths[1:]) - 2 * (len(head) - 1)))
+    right = {2, 3, 4}
+    out = [f"{metric_name(metric)}, {split_name(split)}, {_seeds_text(rows)}", ""]
+    for cells in (head, *lines):
+        cut = [cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…", *cells[1:]]
+        padded = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(cut, widths))]
+        out.append("  ".join(padded).rstrip())
+    return "\n".join(out)
+
+
+def percent(value: Estimate) -> str:
+    """``88.2 ± 2.7`` (mean and sample sd in per cent); the mean alone from one run."""
+    mean = f"{100 * value.mean:.1f}"
+    return mean if value.sd is None else f"{mean} ± {100 * value.sd:.1f}"
+
+
+def gain_text(gain: Estimate | None) -> str:
+    """``+39.2 [+32.9, +45.6]`` in points; the difference alone from one run; a dash where there is none."""
+    if gain is None:
+        return "–"
+    if gain.low is None or gain.high is None:
+        return signed(gain.mean)
+    return f"{signed(gain.mean)} [{signed(gain.low)}, {signed(gain.high)}]"
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for people."""
+    return {"macro_f1": "Macro F1", "calibration_error": "Calibration error"}.get(
+        metric, metric.replace("_", " ").capitalize()
+    )
+
+
+def split_name(split: str) -> str:
+    """A split's name for people."""
+    return {"test": "test", "test_unseen": "test, unseen origin"}.get(split, split.replace("_", " "))
+
+
+def _control_text(verdict: Verdict) -> str:
+    """Gain of the shuffled control over the baseline; of each control by name where there are others."""
+    gains = verdict.control_gain
+    if set(gains) <= {"shuffled"}:
+        return "".join(signed(gain.mean) for gain in gains.values()) or "–"
+    return ", ".join(f"{signed(gain.mean)} {name}" for name, gain in gains.items())
+
+
+def _seeds_text(rows: Sequence[Row]) -> str:
+    n = len({row.seed for row in rows})
+    return "one run" if n == 1 else f"{n} seeds"
+
+
+def _no_markup(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
