@@ -1,0 +1,162 @@
+"""What happens around the steps: EMA updates, the log of terms and their warnings, progress, and log.jsonl."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from limbeck.errors import NonFiniteError, some
+from limbeck.methods.base import Method
+from limbeck.progress import progress
+
+logger = logging.getLogger("limbeck")
+WEAK_TERM = 0.01  # a term whose share of the gradient is 100 times below the largest is reported
+
+
+class EMACallback(TrainerCallback):
+    """Moves the EMA student after each optimiser step."""
+
+    def __init__(self, distiller: Any) -> None:
+        self.distiller = distiller
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.distiller.ema is not None:
+            self.distiller.ema.update(self.distiller.student, state.global_step)
+
+
+class TermLog:
+    """Collects terms between two logs; warns of terms that do nothing; stops on non-finite ones.
+
+    ``warnings`` keeps what was warned of, for the report.
+    """
+
+    def __init__(self, method: Method, method_name: str) -> None:
+        self.method, self.method_name = method, method_name
+        self.warnings: list[str] = []
+        self._sums: dict[str, torch.Tensor] = {}
+        self._steps: set[int] = set()
+        self._shares: dict[str, float] = {}
+        self._bad: list[int] = []
+
+    def record(self, step: int, outputs: dict[str, Any], keys: Sequence[Any], *, fp16: bool) -> None:
+        """Take in one micro-batch. Under fp16 the loss scaler skips a bad step, and the third in a row stops the
+        run; elsewhere the first one does.
+
+        Raises: NonFiniteError naming term, step and keys.
+        """
+        terms: dict[str, torch.Tensor] = outputs["terms"]
+        if not bool(torch.isfinite(torch.stack([t.float() for t in terms.values()])).all()):
+            self._non_finite(step, [n for n, t in terms.items() if not torch.isfinite(t)], keys, fp16)
+        elif self._bad and step > self._bad[-1]:
+            self._bad = []
+        self._steps.add(step)
+        for name, term in terms.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=term.device)) + term
+        if "gradients" in outputs:
+            total = sum(outputs["gradients"].values()) or 1.0
+            self._shares = {name: norm / total for name, norm in outputs["gradients"].items()}
+
+    def _non_finite(self, step: int, names: list[str], keys: Sequence[Any], fp16: bool) -> None:
+        if not self._bad or step > self._bad[-1]:
+            self._bad.append(step)
+        message = (
+            f"Term {some(names)} of method {self.method_name!r} is not finite at step {step} "
+            f"(rows with keys {some(keys)})"
+        )
+        if not fp16 or len(self._bad) >= 3:
+            raise NonFiniteError(
+                message + "; look at these rows and at the teacher's values for them, or lower the learning rate."
+            )
+        self.warn(message + "; the step is skipped.")
+
+    def summary(self, progress: float) -> dict[str, float]:
+        """Means since the last summary, weights and gradient shares, as flat log entries; then starts afresh."""
+        weights = self.method.weights(progress)
+        steps = max(1, len(self._steps))
+        logs = {f"term/{name}": float(total) / steps for name, total in self._sums.items()}
+        logs |= {f"weight/{name}": weights[name] for name in self._sums}
+        logs |= {f"gradient_share/{name}": share for name, share in self._shares.items()}
+        if progress > self.method.ramp_end:
+            self._check_shares(weights)
+        self._sums, self._steps = {}, set()
+        return logs
+
+    def _check_shares(self, weights: dict[str, float]) -> None:
+        largest = max(self._shares.values(), default=0.0)
+        for name, share in self._shares.items():
+            if name in self.method.detached or weights[name] == 0 or largest == 0:
+                continue
+            if share == 0:
+                self.warn(f"Term {name!r} of method {self.method_name!r} has no gradient: it teaches nothing.")
+            elif share < WEAK_TERM * largest:
+                self.warn(
+                    f"Term {name!r} of method {self.method_name!r} has a gradient more than 100 times below the "
+                    f"largest; raise weight_{name} or check the teacher's scale."
+                )
+
+    def warn(self, message: str) -> None:
+        """Log a warning once per run and keep it for the report."""
+        about = message.partition(" at step ")[0].partition(" has a gradient")[0]
+        if not any(kept.startswith(about) for kept in self.warnings):
+            self.warnings.append(message)
+            logger.warning(message)
+
+
+class RunLog(TrainerCallback):
+    """Appends every log of the Trainer to ``log.jsonl``, one JSON object a line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.jsonl"
+        self.entries: dict[str, list[tuple[int, float]]] = defaultdict(list)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        for name, value in logs.items():
+            self.entries[name].append((state.global_step, value))
+
+
+class ProgressBar(TrainerCallback):
+    """Steps done, rate and remaining time, on standard error, when the training takes longer than two seconds."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._stack = ExitStack()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self._advance = self._stack.enter_context(
+                progress(self.title, state.max_steps - state.global_step, "steps")
+            )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self._advance(1)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._stack.close()

@@ -1,0 +1,110 @@
+"""The two streams: which labelled rows, unlabelled rows or bags make a step. Holds no state, so resuming is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from limbeck.seeding import keyed_generator
+
+
+Item = TypeVar("Item")
+
+
+class Draw(NamedTuple):
+    """One row of a step's global batch: ``slot`` is its place there, whatever rank or micro-batch it goes to."""
+
+    stream: str  # "labelled" or "unlabelled"
+    index: int
+    step: int
+    slot: int
+
+
+class Draws(Dataset):
+    """The map-style data set of the Trainer: an item is its own :class:`Draw`; the collator fetches the rows."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_rows = n_rows
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __getitem__(self, draw: Draw) -> Draw:
+        return draw
+
+
+class TwoStreamSampler(Sampler[list[Draw]]):
+    """Batches of draws for one rank: ``accumulation`` micro-batches a step.
+
+    A step's global batch is drawn from (seed, step): labelled rows with replacement, unlabelled rows or bags
+    without. It is then cut into ``world_size * accumulation`` parts; a bag is never cut.
+
+    Args:
+        labelled: row numbers that carry a label.
+        unlabelled: units of the second stream, each a list of row numbers: single rows, or whole bags.
+        n_labelled, n_units: rows and units a step.
+        first_step: called at the start of an iteration; the step that a resumed run goes on with.
+    """
+
+    def __init__(
+        self,
+        labelled: Sequence[int],
+        unlabelled: Sequence[Sequence[int]],
+        *,
+        n_labelled: int,
+        n_units: int,
+        max_steps: int,
+        seed: int,
+        accumulation: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        first_step: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.labelled = torch.as_tensor(labelled, dtype=torch.long)
+        self.unlabelled = [list(unit) for unit in unlabelled]
+        self.n_labelled = n_labelled if len(self.labelled) else 0
+        self.n_units = min(n_units, len(self.unlabelled))
+        self.max_steps, self.seed = max_steps, seed
+        self.accumulation, self.rank, self.world_size = accumulation, rank, world_size
+        self.first_step = first_step
+
+    def __len__(self) -> int:
+        return self.max_steps * self.accumulation
+
+    def global_batch(self, step: int) -> tuple[list[Draw], list[list[Draw]]]:
+        """The labelled draws of a step, and the draws of its unlabelled units."""
+        generator = keyed_generator(self.seed, step, "rows")
+        labelled: list[Draw] = []
+        if self.n_labelled:
+            picks = torch.randint(len(self.labelled), (self.n_labelled,), generator=generator)
+            rows = self.labelled[picks].tolist()
+            labelled = [Draw("labelled", row, step, slot) for slot, row in enumerate(rows)]
+        slot, units = len(labelled), []
+        for pick in torch.randperm(len(self.unlabelled), generator=generator)[: self.n_units].tolist():
+            rows = self.unlabelled[pick]
+            units.append([Draw("unlabelled", row, step, slot + i) for i, row in enumerate(rows)])
+            slot += len(rows)
+        return labelled, units
+
+    def micro_batches(self, step: int) -> Iterator[list[Draw]]:
+        """This rank's parts of a step."""
+        labelled, units = self.global_batch(step)
+        parts = self.world_size * self.accumulation
+        for micro in range(self.accumulation):
+            part = self.rank * self.accumulation + micro
+            rows = _cut(labelled, part, parts)
+            for unit in _cut(units, part, parts):
+                rows = rows + unit
+            yield rows
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for step in range(self.first_step(), self.max_steps):
+            yield from self.micro_batches(step)
+
+
+def _cut(items: list[Item], part: int, parts: int) -> list[Item]:
+    """The ``part``-th of ``parts`` nearly equal runs of ``items``."""
+    return items[len(items) * part // parts : len(items) * (part + 1) // parts]

@@ -1,0 +1,245 @@
+"""transformers' Trainer with two streams, global unit counts, an EMA student, and checkpoints without pickles."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import Trainer
+from transformers.trainer_pt_utils import get_parameter_names
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from limbeck.data.base import Examples
+from limbeck.errors import CheckpointError, ConfigError, LinkError, some
+from limbeck.training.arguments import DistillationArguments
+from limbeck.training.callbacks import EMACallback, TermLog
+from limbeck.training.collator import DistillationCollator
+from limbeck.training.distiller import Distiller
+from limbeck.training.sampler import Draws, TwoStreamSampler
+from limbeck.training.schemes import check_bilevel
+
+METHOD_FILE = "method.json"
+
+
+class EvaluationRows(torch.utils.data.Dataset):
+    """Examples as ``{"inputs", "labels"}`` items for evaluation."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        inputs = {name: value[i] for name, value in self.examples.inputs.items()}
+        return {"inputs": inputs, "labels": self.examples.labels[i]}
+
+
+class DistillationTrainer(Trainer):
+    """Trains a :class:`Distiller`. The only data override is the training data loader.
+
+    Args:
+        model: the distiller.    args: the arguments.
+        data_collator: a :class:`DistillationCollator`; it holds training rows, pairing and bank.
+        method_name: as in the registry, for logs and checkpoints.
+        validation: examples for ``eval_strategy``.
+    """
+
+    model: Distiller
+    args: DistillationArguments
+
+    def __init__(
+        self,
+        model: Distiller,
+        args: DistillationArguments,
+        data_collator: DistillationCollator,
+        *,
+        method_name: str,
+        validation: Examples | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.method_name, self.collate = method_name, data_collator
+        self.terms = TermLog(model.method, method_name)
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=data_collator,
+            train_dataset=Draws(len(data_collator.examples)),
+            eval_dataset=EvaluationRows(validation) if validation is not None else None,
+            compute_metrics=accuracy_of_prediction,
+            **kwargs,
+        )
+        if args.n_gpu > 1:
+            raise ConfigError("Several GPUs in one process (DataParallel) are not supported; launch with torchrun.")
+        if model.method.scheme == "bilevel":
+            check_bilevel(fsdp=self.is_fsdp_enabled, deepspeed=self.is_deepspeed_enabled, fp16=args.fp16)
+        self.add_callback(EMACallback(model))
+
+    # ---- data -----------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of draws for this rank; not prepared by accelerate, since the sampler cuts by rank itself."""
+        args = self.args
+        labelled, unlabelled = streams(self.collate, self.model.method.links)
+        bagged = self.collate.pairing.link == "bagged"
+        sampler = TwoStreamSampler(
+            labelled,
+            unlabelled,
+            n_labelled=args.n_labelled,
+            n_units=args.n_bags if bagged else args.n_unlabelled,
+            max_steps=args.max_steps,
+            seed=args.seed,
+            accumulation=args.gradient_accumulation_steps,
+            rank=args.process_index,
+            world_size=args.world_size,
+            first_step=lambda: self.state.global_step,
+        )
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
+            generator=torch.Generator(),  # its own, so that starting an epoch leaves the global one alone
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Tensor]:
+        """The micro-batches of a step, and each unit's count over all micro-batches and ranks."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        names = list(batches[0]["counts"]) if batches else ["batch"]
+        totals = torch.tensor([[batch["counts"][n] for n in names] for batch in batches] or [[0]], device=device)
+        total = self.accelerator.reduce(totals.sum(0).double(), reduction="sum")
+        scales = {n: self.args.world_size / max(1.0, float(c)) for n, c in zip(names, total)}
+        for batch in batches:
+            batch["scales"] = scales
+        return batches, total
+
+    # ---- the step -------------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The weighted terms over their global counts; in evaluation the cross-entropy of the scored student."""
+        if not model.training:
+            outputs = model(**inputs)
+            return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+        step = self.state.global_step
+        keys, batch = inputs["keys"], {k: v for k, v in inputs.items() if k not in ("keys", "counts")}
+        report = step % max(1, int(self.args.logging_steps)) == 0
+        outputs = model(**batch, progress=step / self.args.max_steps, seed=self.args.seed, report=report)
+        self.terms.record(step, outputs, keys, fp16=self.args.fp16)
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds terms, weights and gradient shares to the Trainer's logs."""
+        if "loss" in logs:
+            logs = logs | self.terms.summary(self.state.global_step / self.args.max_steps)
+        super().log(logs, start_time)
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        if self.args.weight_decay_on == "all":
+            return get_parameter_names(model, [])
+        return super().get_decay_parameter_names(model)
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Distiller weights (tied ones once) and the method's name and config; no pickled arguments."""
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.model, str(folder / SAFE_WEIGHTS_NAME), metadata={"format": "pt"})
+        (folder / METHOD_FILE).write_text(json.dumps(self._identity(), indent=1))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        check_checkpoint(folder, self._identity())
+        load_model(model or self.model, str(folder / SAFE_WEIGHTS_NAME), strict=True)
+
+    def _identity(self) -> dict[str, Any]:
+        return {"name": self.method_name, "config": asdict(self.model.method.config)}
+
+
+def check_checkpoint(folder: Path, expected: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another method or config; the message names what differs."""
+    for name in (SAFE_WEIGHTS_NAME, METHOD_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is no checkpoint of a distillation run: it holds no {name}.")
+    found = json.loads((folder / METHOD_FILE).read_text())
+    if found["name"] != expected["name"]:
+        raise CheckpointError(
+            f"The checkpoint {folder} is of method {found['name']!r}, this run uses {expected['name']!r}; resume with "
+            "the same method or start afresh in another output_dir."
+        )
+    config = json.loads(json.dumps(expected["config"]))
+    different = [key for key in config if found["config"].get(key) != config[key]]
+    if different:
+        key = different[0]
+        raise CheckpointError(
+            f"The checkpoint {folder} was made with {key}={found['config'].get(key)!r}, this run has "
+            f"{key}={config[key]!r}; resume with the same config or start afresh in another output_dir."
+        )
+
+
+def streams(collate: DistillationCollator, links: frozenset[str] | set[str]) -> tuple[list[int], list[list[int]]]:
+    """Row numbers of the labelled stream, and the units of the unlabelled one (rows with a pair, or whole bags).
+
+    A method without links has no second stream; ``by_class`` and ``unpaired`` have none either.
+    """
+    examples, pairing = collate.examples, collate.pairing
+    labelled = torch.nonzero(examples.labels >= 0).squeeze(1).tolist()
+    if not links or collate.bank is None or pairing.link in ("by_class", "unpaired"):
+        return labelled, []
+    if pairing.link == "bagged":
+        bags: dict[int, list[int]] = {}
+        for row, key in enumerate(examples.keys):
+            if key in pairing.group_s:
+                bags.setdefault(pairing.group_s[key], []).append(row)
+        return labelled, list(bags.values())
+    # A labelled row that has a pair meets its teacher in the labelled stream.
+    known = set(labelled)
+    rows = [r for r, key in enumerate(examples.keys) if key in pairing.teacher_of and r not in known]
+    return labelled, [[row] for row in rows]
+
+
+def check_link(method_name: str, links: frozenset[str] | set[str], collate: DistillationCollator) -> None:
+    """Refuse a method whose link the data does not have, and links that name rows the data or the bank lack."""
+    pairing = collate.pairing
+    if links and pairing.link not in links:
+        raise LinkError(
+            f"Method {method_name!r} works with data linked as {', '.join(sorted(links))}; this data is linked as "
+            f"{pairing.link!r}."
+        )
+    if collate.bank is None:
+        return
+    wanted = set(pairing.teacher_of.values()) | set(pairing.group_t)
+    missing = wanted.difference(collate.bank.keys)
+    if missing:
+        raise LinkError(
+            f"The bank lacks {len(missing)} of the {len(wanted)} teacher keys that the data is linked to "
+            f"({some(sorted(missing, key=str))}); ask the teacher about them (`limbeck bank build` goes on where it "
+            "stopped)."
+        )
+
+
+def accuracy_of_prediction(prediction: Any) -> dict[str, float]:
+    """Accuracy of an ``EvalPrediction``; unlabelled rows do not count."""
+    known = prediction.label_ids >= 0
+    hits = prediction.predictions.argmax(-1)[known] == prediction.label_ids[known]
+    return {"accuracy": float(hits.mean()) if known.any() else float("nan")}
+
