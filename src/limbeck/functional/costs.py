@@ -1,0 +1,223 @@
+"""Ground costs between two clouds of features, and the way back from a gradient on the cost to the features.
+
+Axis legend: b - class block (absent when there is one problem), n - student rows, m - teacher rows, d - features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import ConfigError, DataError, NonFiniteError, UnknownNameError, nearest, some
+
+CostName = Literal["cosine", "chordal", "sqeuclidean", "euclidean", "l1"]
+Cost = CostName | Callable[[Tensor, Tensor], Tensor] | Tensor
+COST_NAMES = ("cosine", "chordal", "sqeuclidean", "euclidean", "l1")
+_ON_SPHERE = ("cosine", "chordal")
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Two clouds made ready for one named cost: on the sphere, or moved to the teacher's mean.
+
+    ``inverse_s`` and ``inverse_t`` are the inverse lengths that normalised the rows (None off the sphere); a zero
+    vector has inverse 0, stays zero and takes no gradient.
+    """
+
+    cost: str
+    s: Tensor
+    t: Tensor
+    inverse_s: Tensor | None = None
+    inverse_t: Tensor | None = None
+
+    def swapped(self) -> Clouds:
+        return Clouds(self.cost, self.t, self.s, self.inverse_t, self.inverse_s)
+
+
+def check_cost_name(cost: str) -> None:
+    if cost not in COST_NAMES:
+        raise UnknownNameError(f"unknown cost {cost!r}: {nearest(cost, COST_NAMES)}")
+
+
+def check_clouds(x_s: Tensor, x_t: Tensor) -> None:
+    if x_s.dim() != 2 or x_t.dim() != 2 or x_s.shape[1] != x_t.shape[1]:
+        raise DataError(
+            f"student and teacher features must be (n, d) and (m, d) with one d, got {tuple(x_s.shape)} and "
+            f"{tuple(x_t.shape)}; project the student to the teacher's width first"
+        )
+
+
+def check_finite(x: Tensor, name: str) -> None:
+    """Refuse NaN and Inf with the rows that hold them; costs one pass over ``x``."""
+    if not bool(torch.isfinite(x.sum())):
+        bad = (~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero().flatten().tolist()
+        if bad:  # a finite input may overflow in the sum
+            raise NonFiniteError(f"{name} holds NaN or Inf in row {some(bad)}; drop or repair these rows")
+
+
+def computing_dtype(*tensors: Tensor) -> torch.dtype:
+    """float32, or float64 when any input is float64: half precision has no room for exp and sums."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def normalised(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows on the unit sphere and their inverse lengths (0 for a zero vector)."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    inverse = length.clamp_min(torch.finfo(x.dtype).tiny).reciprocal_()
+    if float(length.min() if length.numel() else 1.0) == 0.0:
+        inverse = inverse.masked_fill(length == 0, 0.0)
+    return x * inverse, inverse
+
+
+def prepare(x_s: Tensor, x_t: Tensor, cost: str) -> Clouds:
+    """The clouds in the space in which ``cost`` is a function of inner products."""
+    if cost in _ON_SPHERE:
+        s, inverse_s = normalised(x_s)
+        t, inverse_t = normalised(x_t)
+        return Clouds(cost, s, t, inverse_s, inverse_t)
+    if cost == "l1":
+        return Clouds(cost, x_s, x_t)
+    centre = x_t.mean(-2, keepdim=True)  # |x|^2 + |y|^2 - 2xy loses digits far from the origin
+    return Clouds(cost, x_s - centre, x_t - centre)
+
+
+def span_bound(cost: str) -> float:
+    """An upper bound of max - min of the cost, known without looking at the data."""
+    return 2.0 if cost in _ON_SPHERE else float("inf")
+
+
+def offset(cost: str) -> float:
+    """The constant that :func:`negative_cost` leaves out (a constant changes no plan)."""
+    return 1.0 if cost == "cosine" else 0.0
+
+
+def negative_cost(c: Clouds, scale: float) -> Tensor:
+    """``-(cost - offset) * scale``, a new ``(..., n, m)`` tensor that the caller may overwrite."""
+    if c.cost == "cosine":
+        return (c.s * scale) @ c.t.mT
+    if c.cost == "l1":
+        return torch.cdist(c.s, c.t, p=1.0).mul_(-scale)
+    square = _squared_distance(c)
+    if c.cost != "sqeuclidean":
+        square.sqrt_()
+    return square.mul_(-scale)
+
+
+def _squared_distance(c: Clouds) -> Tensor:
+    """``|x - y|^2`` through one GEMM; what rounding cannot tell from zero is zero."""
+    length_s, length_t = (c.s * c.s).sum(-1), (c.t * c.t).sum(-1)
+    square = (c.s * -2.0) @ c.t.mT
+    square.add_(length_s.unsqueeze(-1)).add_(length_t.unsqueeze(-2))
+    if not square.numel():
+        return square
+    noise = 8 * torch.finfo(square.dtype).eps * float(length_s.max() + length_t.max())
+    return torch.nn.functional.threshold_(square, noise, 0.0)
+
+
+def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Gradient to the student features of ``sum(W * cost)`` for ``W = diag(u) kernel diag(v)``, W never formed.
+
+    ``kernel`` is not changed. One GEMM (``l1`` calls torch's own backward instead).
+    """
+    if c.cost == "l1":
+        return _pull_back_l1(c, kernel * u.unsqueeze(-1) * v.unsqueeze(-2))
+    if c.cost == "cosine":
+        return _from_sphere(u.unsqueeze(-1).neg() * (kernel @ (v.unsqueeze(-1) * c.t)), c.s, c.inverse_s)
+    factor = 2.0
+    if c.cost != "sqeuclidean":
+        distance = _squared_distance(c).sqrt_()
+        # at distance zero the subgradient 0 is taken: nothing pulls
+        kernel = torch.where(distance > 0, kernel / distance, torch.zeros_like(kernel))
+        factor = 1.0
+    mass = u.unsqueeze(-1) * (kernel @ v.unsqueeze(-1))
+    gradient = factor * (mass * c.s - u.unsqueeze(-1) * (kernel @ (v.unsqueeze(-1) * c.t)))
+    return gradient if c.inverse_s is None else _from_sphere(gradient, c.s, c.inverse_s)
+
+
+def _from_sphere(gradient: Tensor, on_sphere: Tensor, inverse: Tensor | None) -> Tensor:
+    """Back through ``x / |x|``: the radial part goes, the rest shrinks with the length."""
+    radial = (gradient * on_sphere).sum(-1, keepdim=True)
+    return torch.addcmul(gradient, radial, on_sphere, value=-1).mul_(inverse)
+
+
+def _pull_back_l1(c: Clouds, weight: Tensor) -> Tensor:
+    with torch.enable_grad():
+        s = c.s.detach().requires_grad_()
+        distance = torch.cdist(s, c.t, p=1.0)
+    return torch.autograd.grad(distance, s, weight)[0]
+
+
+class _CostMatrix(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x_s: Tensor, x_t: Tensor, cost: str) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x_s, x_t)
+        ctx.clouds = prepare(x_s, x_t, cost)
+        return negative_cost(ctx.clouds, -1.0).add_(offset(cost))
+
+    @staticmethod
+    def backward(ctx, weight: Tensor):  # type: ignore[override]
+        c, inputs = ctx.clouds, ctx.saved_tensors
+        n, m = weight.shape[-2:]
+        one_s, one_t = weight.new_ones(n), weight.new_ones(m)
+        to_s = to_t = None
+        if ctx.needs_input_grad[0]:
+            to_s = once(pull_back(c, weight, one_s, one_t), inputs[0], "cost_matrix")
+        if ctx.needs_input_grad[1]:
+            to_t = once(pull_back(c.swapped(), weight.mT, one_t, one_s), inputs[1], "cost_matrix")
+        return to_s, to_t, None
+
+
+class _Once(torch.autograd.Function):
+    """Identity on a hand-computed gradient that refuses, by name, to be differentiated again."""
+
+    @staticmethod
+    def forward(ctx, gradient: Tensor, x: Tensor, name: str) -> Tensor:  # type: ignore[override]
+        ctx.name = name
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx, _: Tensor):  # type: ignore[override]
+        raise ConfigError(
+            f"{ctx.name} has no second derivative: its gradient is computed in the forward pass and carries no "
+            "graph; take first-order steps (no create_graph through this term)"
+        )
+
+
+def once(gradient: Tensor, x: Tensor, name: str) -> Tensor:
+    """``gradient`` with respect to ``x``, to be returned from a hand-written backward.
+
+    Under ``create_graph=True`` the result is tied to ``x`` by a node that raises when differentiated: silently
+    treating it as constant would give wrong second derivatives.
+    """
+    return _Once.apply(gradient, x, name) if torch.is_grad_enabled() else gradient
+
+
+def cost_matrix(x_s: Tensor, x_t: Tensor, cost: Cost = "cosine") -> Tensor:
+    r"""All costs between student and teacher rows, ``(n, m)``; differentiable in both clouds (once).
+
+    Args:
+        x_s: student features, ``(n, d)``.      x_t: teacher features, ``(m, d)``.
+        cost: ``cosine`` (1 - cosine similarity; 1 for a zero vector), ``chordal`` (Euclidean distance of rows on the
+            unit sphere), ``sqeuclidean``, ``euclidean``, ``l1``; a callable ``(x_s, x_t) -> (n, m)``; or the
+            matrix itself.
+    Returns: ``(n, m)`` in float32, or float64 when an input is.
+    Gradient: at distance zero, ``euclidean`` and ``chordal`` take the subgradient 0.
+    Source: definitions.
+    Raises: UnknownNameError for a wrong name; DataError for shapes that do not fit.
+    Example:
+        >>> cost_matrix(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+        tensor([[1.]])
+    """
+    dtype = computing_dtype(x_s, x_t)
+    if isinstance(cost, str):
+        check_cost_name(cost)
+        check_clouds(x_s, x_t)
+        return _CostMatrix.apply(x_s.to(dtype), x_t.to(dtype), cost)
+    matrix = cost if isinstance(cost, Tensor) else cost(x_s, x_t)
+    if matrix.shape != (len(x_s), len(x_t)):
+        raise DataError(f"the cost matrix must be {(len(x_s), len(x_t))} (n, m), got {tuple(matrix.shape)}")
+    return matrix if matrix.dtype == torch.float64 else matrix.float()

@@ -1,0 +1,24 @@
+"""Warnings given once for each line of the caller's code, so that a training loop is told and not flooded."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+_given: set[tuple[str, int, str]] = set()
+_OURS = __name__.rpartition(".")[0]
+
+
+def warn_once(message: str) -> None:
+    """Warn at the first frame outside this package; a second warning of the same kind from that line is dropped."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and _inside(frame.f_globals.get("__name__", "")):
+        frame, depth = frame.f_back, depth + 1
+    site = (frame.f_code.co_filename, frame.f_lineno, message.split(":", 1)[0])
+    if site not in _given:
+        _given.add(site)
+        warnings.warn(message, RuntimeWarning, stacklevel=depth)
+
+
+def _inside(module: str) -> bool:
+    return module == _OURS or module.startswith((_OURS + ".", "torch."))
