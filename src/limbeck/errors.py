@@ -65,6 +65,18 @@ class StaleFingerprintError(BankError):
     """Teacher, preprocessing or inputs are not those that built the bank; the message says which part differs."""
 
 
+class InconsistentOutputError(BankError):
+    """A teacher whose batches differ in signals, dtype or shape; the message names the first key of the batch."""
+
+
+class AbsentClassError(BankError):
+    """A draw or prototype of a class that has no row in the bank; the message names the class."""
+
+
+class BankBusyError(BankError):
+    """Another process is building this bank; the message names it."""
+
+
 class NonFiniteError(LimbeckError, FloatingPointError):
     """NaN, Inf or a value beyond the stored dtype; the message names keys, or the term and the step."""
 

@@ -57,7 +57,7 @@ class TeacherOutput:
     @property
     def signals(self) -> frozenset[str]:
         """Names of the signals that are present (``logits`` includes ``log_probs``: one gives the other)."""
-        present = {name for name in (*SIGNALS, "labels", "head") if getattr(self, name)is not None}
+        present = {name for name in (*SIGNALS, "labels", "head") if getattr(self, name) is not None}
         if not self.hidden_states:
             present.discard("hidden_states")
         return frozenset(present)

@@ -1,0 +1,320 @@
+"""Asking a teacher about a data set, once: resumable, one builder at a time, every answer checked."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from limbeck.errors import BankError, ClassNamesError, DataError, StaleFingerprintError, some
+from limbeck.signals import manifest as names
+from limbeck.signals.bank import Bank
+from limbeck.signals.classes import join_class_names
+from limbeck.signals.columns import Schema, check_schema, columns_of, schema_of, to_stored
+from limbeck.signals.files import (
+    ShardRows,
+    builder_lock,
+    check_folder,
+    clear,
+    finish,
+    log,
+    logged_hashes,
+    read_shard_rows,
+    write_head,
+    write_shard,
+)
+from limbeck.signals.fingerprint import check_fingerprint, stale
+from limbeck.signals.keys import kind_of
+from limbeck.signals.manifest import DTYPES, Manifest, dtype_name
+from limbeck.signals.progress import progress
+from limbeck.signals.rows import Columns, RowBatch, RowReader, is_one_shot
+from limbeck.signals.shards import corrupt, file_hash, read_notes, shard_name, text_name
+from limbeck.signals.stores import TEXT
+from limbeck.signals.teacher import Teacher
+
+
+def build_bank(
+    path: str | Path,
+    teacher: Teacher,
+    data: Any,
+    *,
+    key: str | None = "id",
+    label: str | None = None,
+    view: str | None = None,
+    inputs: Sequence[str] | None = None,
+    batch_size: int = 64,
+    shard_size: int = 4096,
+    dtype: str | torch.dtype = "float32",
+    class_names: Sequence[str] | None = None,
+    class_map: Mapping[str, str] | None = None,
+    licence: str | None = None,
+    overwrite: bool = False,
+    wait: float | None = None,
+) -> Bank:
+    """Ask ``teacher`` about every row of ``data`` and keep what it says in the folder ``path``.
+
+    Run again after an interruption it goes on where it stopped: at most the open shard is asked again, and a
+    deterministic teacher asked with the same batch size and threads gives the same bytes as an undisturbed
+    build. Run again on a finished bank it checks fingerprints and inputs and asks nothing.
+
+    Args:
+        data: :class:`~limbeck.data.base.Examples`, a ``datasets.Dataset``, or a sequence or iterable of
+            dictionaries (column name to tensor, number or text).
+        key: column of the unique keys (``None``: row numbers); examples bring their own.
+        label: column of the labels, class numbers or names; default ``label`` where there is one.
+        view: column that says which view of the sample a row is; rows are unique by key and view.
+        inputs: columns that the teacher is given; default all that are left.
+        batch_size: rows that the teacher is asked about at once; a batch never crosses shards.
+        shard_size: rows a shard; a resumed build keeps the size it started with.
+        dtype: ``float16``, ``bfloat16`` or ``float32``.
+        class_names: names behind the labels of ``data``, when it does not carry them.
+        class_map: data name to teacher name, where they differ.
+        licence: what the teacher's owner allows, kept with the bank; default the teacher's own ``licence``.
+        overwrite: where the bank at ``path`` is stale, delete it and ask again.
+        wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at all.
+
+    Raises:
+        DataError: no rows, a missing column, a key that comes twice.    ClassNamesError: names do not join.
+        NonFiniteError, InconsistentOutputError: the teacher's answers, named by key.
+        StaleFingerprintError: the bank there was built by another teacher or from other inputs (says which part).
+        CorruptShardError: a shard was cut.    BankBusyError: another process builds it and ``wait`` ran out.
+    """
+    folder = Path(path)
+    if batch_size < 1 or shard_size < 1:
+        raise BankError(
+            f"batch_size and shard_size must be at least 1; they are {batch_size} and {shard_size}."
+        )
+    check_folder(folder)
+    columns = Columns(key=key, label=label, view=view, inputs=inputs)
+    note = licence if licence is not None else str(getattr(teacher, "licence", "") or "")
+
+    def run() -> None:
+        reader = RowReader(data, columns, class_names)
+        _Builder(folder, teacher, reader, batch_size, shard_size, dtype_name(dtype), class_map, note).run()
+
+    with builder_lock(folder, wait):
+        if overwrite and is_one_shot(data):
+            clear(folder)
+        try:
+            run()
+        except StaleFingerprintError:
+            if not overwrite:
+                raise
+            clear(folder)
+            run()
+    return Bank.open(folder)
+
+
+class _Builder:
+    """One pass over the data: shards that exist are compared with it, the others are asked for."""
+
+    def __init__(
+        self,
+        folder: Path,
+        teacher: Teacher,
+        reader: RowReader,
+        batch_size: int,
+        shard_size: int,
+        dtype: str,
+        class_map: Mapping[str, str] | None,
+        licence: str,
+    ) -> None:
+        self.folder, self.teacher, self.reader, self.batch_size = folder, teacher, reader, batch_size
+        self.names, self.label_map = _join_labels(teacher, reader, class_map)
+        wanted = Manifest(
+            shard_rows=shard_size,
+            dtype=dtype,
+            rows=reader.total,
+            class_names=self.names,
+            access=teacher.access,
+            fingerprint=dict(teacher.fingerprint()),
+            licence=licence,
+        )
+        self.recorded: dict[str, str] = {}
+        self.manifest, self.was_complete = self._resume(wanted)
+        self.all_rows = ShardRows()
+        self.hashes: dict[str, str] = {}
+        self.schema: Schema = {}
+        self.n_asked = 0
+
+    def _resume(self, wanted: Manifest) -> tuple[Manifest, bool]:
+        """The manifest to go on with, after checking that what is there was begun in the same way."""
+        if not (self.folder / names.FILE).is_file():
+            return wanted, False
+        found = Manifest.read(self.folder)
+        check_fingerprint(found.fingerprint, wanted.fingerprint, str(self.folder))
+        for part in ("dtype", "class_names", "rows"):
+            was, now = getattr(found, part), getattr(wanted, part)
+            if was != now and not (part == "rows" and (was is None or now is None)):
+                raise stale(str(self.folder), [part], f"{was} then, {now} now")
+        complete = found.state == "complete"
+        recorded = found.files if complete else {}
+        wanted.shard_rows = found.shard_rows
+        self.recorded = {name: entry["sha256"] for name, entry in recorded.items()} or logged_hashes(
+            self.folder
+        )
+        return wanted, complete
+
+    def run(self) -> None:
+        first = self.reader.take(min(self.batch_size, self.manifest.shard_rows))
+        if not len(first):
+            raise DataError(f"The data set is empty, so there is nothing to ask for the bank {self.folder}.")
+        if not self.was_complete:
+            self.manifest.write(self.folder)
+        log(self.folder, "start", rows=self.reader.total, batch_size=self.batch_size)
+        start, number = time.monotonic(), 0
+        with progress(f"Asking for {self.folder.name}", self.reader.total) as advance:
+            batch: RowBatch | None = first
+            while (rows := self._shard(number, batch, advance)) is not None:
+                number, batch = number + 1, None
+                self.all_rows.keys += rows.keys
+                self.all_rows.views += rows.views
+                self.all_rows.labels += rows.labels
+                self.all_rows.digests += rows.digests
+                if len(rows) < self.manifest.shard_rows:
+                    break
+        if (self.folder / shard_name(number)).is_file():
+            raise stale(str(self.folder), ["inputs"], "it has more rows than the data now")
+        if self.n_asked or not self.was_complete:
+            self._finish()
+        log(self.folder, "complete", asked=self.n_asked, seconds=round(time.monotonic() - start, 3))
+
+    def _finish(self) -> None:
+        self.manifest.signals = {name: dict(entry) for name, entry in self.schema.items()}
+        self.manifest.fingerprint.pop("inputs", None)
+        finish(self.folder, self.manifest, self.all_rows, self.hashes)
+
+    def _shard(self, number: int, batch: RowBatch | None, advance: Callable[[int], None]) -> ShardRows | None:
+        """Read the rows of one shard and ask the teacher about them unless it is there; ``None`` past the end."""
+        exists = (self.folder / shard_name(number)).is_file()
+        rows, size, start = ShardRows(), self.manifest.shard_rows, time.monotonic()
+        while len(rows) < size:
+            if batch is None:
+                batch = self.reader.take(min(self.batch_size, size - len(rows)))
+            if not len(batch):
+                break
+            self._add(rows, batch, ask=not exists)
+            advance(len(batch))
+            batch = None
+        if not len(rows):
+            return None
+        if exists:
+            self._compare(number, rows)
+        else:
+            self._write(number, rows, time.monotonic() - start)
+        return rows
+
+    def _add(self, rows: ShardRows, batch: RowBatch, ask: bool) -> None:
+        labels = batch.labels if self.label_map is None else [self.label_map.get(c, -1) for c in batch.labels]
+        self._check_labels(labels, batch)
+        rows.keys += batch.keys
+        rows.views += batch.views
+        rows.labels += labels
+        rows.digests.append(batch.digests())
+        if not ask:
+            return
+        columns = columns_of(self.teacher(batch.inputs), batch.keys)
+        schema = schema_of(columns)
+        if not self.schema:
+            self._check_width(schema)
+            self.schema = schema
+        check_schema(self.schema, schema, batch.keys)
+        for name, value in to_stored(columns, DTYPES[self.manifest.dtype], batch.keys).items():
+            rows.columns.setdefault(name, []).append(value)
+        self.n_asked += len(batch)
+
+    def _check_labels(self, labels: list[int], batch: RowBatch) -> None:
+        limit = len(self.names) if self.names else None
+        wrong = [
+            k
+            for k, c in zip(batch.keys, labels)
+            if c != -100 and (c < 0 or (limit is not None and c >= limit))
+        ]
+        if wrong:
+            raise DataError(
+                f"Labels must be -100 (unknown) or class numbers {f'below {limit}' if limit else 'from 0'}; "
+                f"they are not for the keys {some(wrong)}."
+            )
+
+    def _check_width(self, schema: Schema) -> None:
+        for name in ("logits", "log_probs"):
+            width = schema[name]["shape"][-1] if name in schema else None
+            if width is not None and self.names is not None and width != len(self.names):
+                raise ClassNamesError(
+                    f"The teacher gives {width} {name} for {len(self.names)} class names; "
+                    "pass class_names= of the teacher in the order of its outputs."
+                )
+            if width is not None and self.names is not None and self.teacher.class_names is None:
+                warnings.warn(
+                    "The teacher does not name its classes; they are taken to be those of the data, in their order.",
+                    stacklevel=2,
+                )
+
+    def _write(self, number: int, rows: ShardRows, seconds: float) -> None:
+        if (
+            self.was_complete
+        ):  # a shard of a finished bank was deleted: until it is back, the bank is unfinished
+            self.was_complete = False
+            self.manifest.write(self.folder)
+        write_head(self.folder, self.teacher.head)
+        hashes = write_shard(self.folder, number, rows, kind_of(rows.keys), {"schema": self.schema})
+        self.hashes |= hashes
+        rows.columns.clear()
+        rate = round(len(rows) / max(seconds, 1e-9), 1)
+        log(
+            self.folder,
+            "shard",
+            files=hashes,
+            rows=len(rows),
+            seconds=round(seconds, 3),
+            rows_per_second=rate,
+        )
+
+    def _compare(self, number: int, now: ShardRows) -> None:
+        """A shard that is there must hold the same keys, labels and inputs, and the bytes that were written."""
+        path = self.folder / shard_name(number)
+        notes = read_notes(path)
+        then = read_shard_rows(self.folder, number, notes)
+        if (then.keys, then.views) != (now.keys, now.views):
+            differing = (
+                [k for k, old in zip(now.keys, then.keys) if k != old] or now.keys[len(then) :] or then.keys
+            )
+            raise stale(str(self.folder), ["keys"], f"from key {differing[0]!r} on")
+        changed = np.flatnonzero((np.concatenate(then.digests) != np.concatenate(now.digests)).any(axis=1))
+        if len(changed):
+            raise stale(
+                str(self.folder), ["inputs"], f"those of the keys {some(now.keys[i] for i in changed)}"
+            )
+        if then.labels != now.labels:
+            wrong = [k for k, a, b in zip(now.keys, then.labels, now.labels) if a != b]
+            raise stale(str(self.folder), ["labels"], f"those of the keys {some(wrong)}")
+        self.schema = self.schema or notes["schema"]
+        check_schema(self.schema, notes["schema"], now.keys)
+        self._keep(number)
+
+    def _keep(self, number: int) -> None:
+        for name in [shard_name(number), *([text_name(number)] if TEXT in self.schema else [])]:
+            path = self.folder / name
+            if self.was_complete:  # its hash is recorded, and checking it is what verify() is for
+                self.hashes[name] = self.recorded[name]
+                continue
+            self.hashes[name] = file_hash(path) if path.is_file() else ""
+            if self.hashes[name] != self.recorded.get(name, self.hashes[name]) or not path.is_file():
+                raise corrupt(path, "its bytes have changed")
+
+
+def _join_labels(
+    teacher: Teacher, reader: RowReader, class_map: Mapping[str, str] | None
+) -> tuple[list[str] | None, dict[int, int] | None]:
+    """The bank's class names (the teacher's, else the data's), and from the data's labels to the bank's."""
+    theirs, ours = teacher.class_names, reader.class_names
+    if theirs is None or ours is None:
+        chosen = theirs if theirs is not None else ours
+        return (None if chosen is None else list(chosen)), None
+    picked = join_class_names(ours, theirs, class_map, whose=("data", "teacher"), subset=True)
+    return list(theirs), {-100: -100, **dict(enumerate(picked))}

@@ -1,0 +1,160 @@
+"""Reading what a teacher is asked about: examples, a ``datasets.Dataset``, or rows as dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.errors import DataError, nearest
+from limbeck.signals.fingerprint import input_digests
+from limbeck.signals.keys import DEFAULT_VIEW, plain_keys
+from limbeck.signals.pairing import Key
+
+UNLABELLED = -100
+
+
+@dataclass
+class RowBatch:
+    """``n`` consecutive rows: their keys, views, labels (-100 = unknown) and inputs (tensor or list a column)."""
+
+    keys: list[Key]
+    views: list[str]
+    labels: list[int]
+    inputs: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def digests(self) -> np.ndarray:
+        """Content hash of each row's inputs, ``[n, 16]`` uint8."""
+        return input_digests(self.inputs, len(self))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a row is what; ``None`` for ``key`` = the row's number, for ``inputs`` = all that are left."""
+
+    key: str | None = "id"
+    label: str | None = None
+    view: str | None = None
+    inputs: Sequence[str] | None = None
+
+
+class RowReader:
+    """Reads a data set once, in order; make another reader to read it again.
+
+    Attributes:
+        total: number of rows, ``None`` for a stream.
+        class_names: names that the data carries, ``None`` if it has none.
+    """
+
+    def __init__(self, data: Any, columns: Columns, class_names: Sequence[str] | None = None) -> None:
+        self._data, self._columns, self._at = data, columns, 0
+        self._seen: set[tuple[Key, str]] = set()
+        self._is_examples = all(hasattr(data, name) for name in ("inputs", "keys", "labels", "rows"))
+        self._stream: Iterator[Mapping[str, Any]] | None = None
+        self.total: int | None = len(data) if hasattr(data, "__len__") else None
+        if not self._is_examples and (self.total is None or not hasattr(data, "__getitem__")):
+            self._stream = iter(data)
+        self.class_names = tuple(class_names) if class_names else _names_of(data, columns.label)
+        self._number = {name: i for i, name in enumerate(self.class_names or ())}
+
+    def take(self, n: int) -> RowBatch:
+        """The next ``n`` rows, fewer at the end. DataError for a missing column, a bad label or a key seen twice."""
+        batch = self._take_examples(n) if self._is_examples else self._take_dicts(n)
+        self._at += len(batch)
+        for pair in zip(batch.keys, batch.views):
+            if pair in self._seen:
+                view = "" if pair[1] == DEFAULT_VIEW else f" in view {pair[1]!r}"
+                raise DataError(f"The key {pair[0]!r} comes twice{view}; keys must be unique in a data set.")
+            self._seen.add(pair)
+        return batch
+
+    def _take_examples(self, n: int) -> RowBatch:
+        span = slice(self._at, min(self._at + n, len(self._data)))
+        keys = plain_keys(self._data.keys[span])
+        inputs = {name: value[span] for name, value in self._data.inputs.items()}
+        return RowBatch(keys, [DEFAULT_VIEW] * len(keys), self._data.labels[span].tolist(), inputs)
+
+    def _take_dicts(self, n: int) -> RowBatch:
+        rows = self._next_rows(n)
+        names = self._columns
+        if rows:
+            self._check_columns(rows[0])
+        keys = (
+            [self._at + i for i in range(len(rows))]
+            if names.key is None
+            else [row[names.key] for row in rows]
+        )
+        views = [DEFAULT_VIEW if names.view is None else str(row[names.view]) for row in rows]
+        label = names.label or "label"
+        keys = plain_keys(keys)
+        labels = [self._label(row.get(label), k) for row, k in zip(rows, keys)]
+        kept = names.inputs or [
+            c for c in (rows[0] if rows else ()) if c not in {names.key, label, names.view}
+        ]
+        return RowBatch(keys, views, labels, {name: _stack([row[name] for row in rows]) for name in kept})
+
+    def _next_rows(self, n: int) -> list[Mapping[str, Any]]:
+        if self._stream is not None:
+            return list(islice(self._stream, n))
+        stop = min(self._at + n, len(self._data))
+        if hasattr(self._data, "column_names"):  # a datasets.Dataset reads a run of rows at once
+            found = self._data[self._at : stop]
+            return [dict(zip(found, values)) for values in zip(*found.values())]
+        return [self._data[i] for i in range(self._at, stop)]
+
+    def _check_columns(self, row: Mapping[str, Any]) -> None:
+        if not isinstance(row, Mapping):
+            raise DataError(f"A row must be a dictionary of columns; got {type(row).__name__}.")
+        named = {"key": self._columns.key, "label": self._columns.label, "view": self._columns.view}
+        asked = [*named.items(), *(("inputs", name) for name in self._columns.inputs or ())]
+        for argument, column in asked:
+            if column is not None and column not in row:
+                raise DataError(
+                    f"The data has no column {column!r} ({nearest(column, map(str, row))}); name it with {argument}=."
+                )
+
+    def _label(self, value: Any, key: Key) -> int:
+        if value is None:
+            return UNLABELLED
+        if isinstance(value, str):
+            if value not in self._number:
+                known = nearest(value, self._number) if self._number else "pass class_names= in label order."
+                raise DataError(f"The label {value!r} of key {key!r} is not a known class; {known}")
+            return self._number[value]
+        return int(value)
+
+
+def _names_of(data: Any, label: str | None) -> tuple[str, ...] | None:
+    """Class names of examples, or of a ``ClassLabel`` column."""
+    names = getattr(data, "class_names", None)
+    features = getattr(data, "features", None)
+    if names is None and isinstance(features, Mapping):
+        names = getattr(features.get(label or "label"), "names", None)
+    return tuple(names) if names else None
+
+
+def _stack(values: list[Any]) -> Tensor | list[Any]:
+    """One tensor where all values are numbers of one shape, else the list."""
+    first = values[0] if values else None
+    if isinstance(first, Tensor) and all(isinstance(v, Tensor) and v.shape == first.shape for v in values):
+        return torch.stack(values)
+    if isinstance(first, (np.ndarray, np.generic, list, tuple, int, float)):
+        try:
+            array = np.asarray(values)
+        except ValueError:  # rows of different lengths
+            return values
+        return torch.from_numpy(array) if array.dtype.kind in "biuf" else values
+    return values
+
+
+def is_one_shot(data: Any) -> bool:
+    """True for a generator, which cannot be read a second time."""
+    return isinstance(data, Iterator)

@@ -1,0 +1,39 @@
+"""What every teacher shares: the protocol, and how a batch of inputs reaches a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import DataError
+from limbeck.signals.teacher import Teacher
+
+__all__ = ["Teacher", "call_model", "device_of", "to_device"]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's first parameter lies; CPU if it has none."""
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Tensor]:
+    """All inputs on ``device``; DataError for a column that is no tensor."""
+    wrong = [name for name, value in inputs.items() if not isinstance(value, Tensor)]
+    if wrong:
+        kind = type(inputs[wrong[0]][0]).__name__ if len(inputs[wrong[0]]) else "empty list"
+        raise DataError(
+            f"The column {wrong[0]!r} holds values ({kind}) that do not make one tensor, and this teacher reads "
+            "tensors; give rows of equal shape, name the columns to use with inputs=, or preprocess them first."
+        )
+    return {name: value.to(device) for name, value in inputs.items()}
+
+
+def call_model(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+    """Call by name, or by position when there is only one input."""
+    if len(inputs) == 1:
+        return model(next(iter(inputs.values())))
+    return model(**inputs)

@@ -1,0 +1,88 @@
+"""Any function as a teacher: a generator, an API behind a client, a rule."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.signals.fingerprint import settings_fingerprint
+from limbeck.signals.output import SIGNALS, AccessLevel, TeacherOutput
+
+ACCESS_LEVELS = ("weights", "logits", "features", "text")
+
+
+class CallableTeacher:
+    """Calls ``function(inputs)`` for each batch.
+
+    Args:
+        function: takes the batch (column name to tensor or list) and returns a :class:`TeacherOutput`, or a
+            mapping of signal names (``features``, ``logits``, ``log_probs``, ``hidden_states``, ``text``) to arrays.
+        version: what tells one state of the function from another (a model's name and date, a hash); part of the
+            fingerprint. Default: the function's name and source code, which do not show what it loads or calls.
+        class_names: names of its classes, in the order of its logits.
+        access: what it gives, ``weights``, ``logits``, ``features`` or ``text``.
+        head: its classifier, ``(weight [C, D], bias [C] or None)``.
+        licence: what its owner allows; kept with a bank.
+
+    Example:
+        >>> teacher = CallableTeacher(lambda inputs: {"features": inputs["x"] * 2})
+        >>> teacher({"x": torch.ones(1, 2)}).features
+        tensor([[2., 2.]])
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Mapping[str, Any]], TeacherOutput | Mapping[str, Any]],
+        *,
+        version: str | None = None,
+        class_names: Sequence[str] | None = None,
+        access: AccessLevel = "features",
+        head: tuple[Tensor, Tensor | None] | None = None,
+        licence: str = "",
+    ) -> None:
+        if access not in ACCESS_LEVELS:
+            raise ConfigError(f"There is no access level {access!r}; {nearest(str(access), ACCESS_LEVELS)}")
+        self.function, self.access, self.head, self.licence = function, access, head, licence
+        self.class_names = None if class_names is None else tuple(class_names)
+        self._version = version
+
+    def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
+        with torch.no_grad():
+            answer = self.function(inputs)
+        if isinstance(answer, TeacherOutput):
+            return answer
+        if not isinstance(answer, Mapping):
+            raise ConfigError(
+                f"The teacher's function returned {type(answer).__name__}; it must return a TeacherOutput or a "
+                "mapping such as {'features': array}."
+            )
+        if unknown := [name for name in answer if name not in SIGNALS]:
+            raise UnknownNameError(f"There is no signal {unknown[0]!r}; {nearest(str(unknown[0]), SIGNALS)}")
+        return TeacherOutput(**{name: _signal(name, value) for name, value in answer.items()})
+
+    def fingerprint(self) -> dict[str, str]:
+        """Parts: ``function`` and, if given, ``version``."""
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        if self._version is not None:
+            return {"function": name, "version": self._version}
+        return {"function": f"{name} {settings_fingerprint(_source(self.function))}"}
+
+
+def _signal(name: str, value: Any) -> Any:
+    if name == "text":
+        return list(value)
+    if name == "hidden_states":
+        return {layer: torch.as_tensor(state) for layer, state in value.items()}
+    return torch.as_tensor(value)
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed into a console, or a callable object
+        return str(type(function))
