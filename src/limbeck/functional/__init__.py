@@ -4,6 +4,11 @@ Every loss of the library is first a function here; a method only chooses and we
 """
 
 from limbeck.functional.costs import cost_matrix as cost_matrix
+from limbeck.functional.divergences import bag_proportion_kl as bag_proportion_kl
+from limbeck.functional.divergences import distillation_kl as distillation_kl
+from limbeck.functional.divergences import label_alignment as label_alignment
+from limbeck.functional.divergences import soft_cross_entropy as soft_cross_entropy
+from limbeck.functional.hints import hint_mse as hint_mse
 from limbeck.functional.transport import TransportInfo as TransportInfo
 from limbeck.functional.transport import transport_cost as transport_cost
 from limbeck.functional.transport import transport_plan as transport_plan

@@ -112,18 +112,21 @@ def label_alignment(
 ) -> Tensor:
     r"""Label loss of the student less that of the teacher's head on the student's features (UCMKD).
 
-    .. math:: CE(z_s, y) - \kappa\, CE(h_t(f_s), y), \qquad \kappa = \mathrm{softmax}(h_t(f_s))_y \text{ detached}
+    .. math:: CE(z_s, y) - \kappa\, CE(h_t(f_s), y), \qquad \kappa = \mathrm{softmax}(h_t(f_s))_y
+
+    with kappa detached.
 
     Args:
         logits_s: student logits, ``(n, c)``.      features_s: student features, ``(n, d)``.
         head_t: the teacher's classifier, ``(weight (c, d), bias (c,) or None)``; takes no gradient.
         labels: ``(n,)`` int64 in [0, c); -100 = no label, such a row counts 0 and is left out of the mean.
         variant: ``paper``: the difference above, both label losses smoothed alike, gradient through both.
-            ``official_sumall``: the authors' joint mode, ``-log p_s(y) + kappa log p_t(y)``: the same difference,
-            never smoothed (``label_smoothing`` is ignored). Descent *lowers* the teacher head's confidence in
-            the true class.
-            ``official_bilevel``: the authors' bilevel mode: both losses smoothed (they use 0.1), the teacher's
-            head evaluated without gradient, so that the second part changes the value and nothing else.
+            ``official_sumall``: the authors' joint mode, ``-log p_s(y) + kappa log p_t(y)``: the same
+            difference, never smoothed (``label_smoothing`` is ignored). Descent *lowers* the teacher head's
+            confidence in the true class.
+            ``official_bilevel``: the authors' bilevel mode: both losses smoothed (they use 0.1), the
+            teacher's head evaluated without gradient, so that the second part changes the value and nothing
+            else.
         label_smoothing: in [0, 1), default 0.
         reduction: ``mean`` over labelled rows, ``sum``, or ``none`` for one value a row.
         validate: refuse non-finite input, naming the row.
@@ -179,7 +182,8 @@ def bag_proportion_kl(
         group_s: ``(n,)`` int64, the bag of each row in [0, g); rows below 0 are in no bag.
         target_proportions: ``(g, c)``, rows sum to 1.
         eps: float > 0, default 1e-6; bounds the loss where the student gives a class no mass.
-        reduction: ``mean`` over the bags that hold a row, ``sum``, or ``none`` for one value a bag (0 if empty).
+        reduction: ``mean`` over the bags that hold a row, ``sum``, or ``none`` for one value a bag (0 if
+            empty).
         validate: refuse non-finite input, naming the row.
     Returns: nats; 0 when the proportions agree; may go below 0 by less than ``c * eps * log(1 / eps)``.
     Needs: bags.     Gradient: to ``logits_s`` only; it couples the rows of a bag.
@@ -190,8 +194,8 @@ def bag_proportion_kl(
     n, (bags, classes) = len(logits_s), target_proportions.shape
     if group_s.shape != (n,) or logits_s.shape[1:] != (classes,):
         raise DataError(
-            f"logits_s (n, c), group_s (n,) and target_proportions (g, c) do not fit: {tuple(logits_s.shape)}, "
-            f"{tuple(group_s.shape)}, {tuple(target_proportions.shape)}"
+            "logits_s (n, c), group_s (n,) and target_proportions (g, c) do not fit: "
+            f"{tuple(logits_s.shape)}, {tuple(group_s.shape)}, {tuple(target_proportions.shape)}"
         )
     check_positive("eps", eps)
     if validate:

@@ -1,6 +1,7 @@
 """What every loss does to its inputs and outputs first and last: number format, finiteness, reduction.
 
-Losses compute in float32, or float64 when an input is: half precision has no room for exponentials and long sums.
+Losses compute in float32, or float64 when an input is: half precision has no room for exponentials and long
+sums.
 """
 
 from __future__ import annotations
