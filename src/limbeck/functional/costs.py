@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError, NonFiniteError, UnknownNameError, nearest, some
+from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.functional.precision import check_finite as check_finite
+from limbeck.functional.precision import computing_dtype
 
 CostName = Literal["cosine", "chordal", "sqeuclidean", "euclidean", "l1"]
 Cost = CostName | Callable[[Tensor, Tensor], Tensor] | Tensor
@@ -49,19 +51,6 @@ def check_clouds(x_s: Tensor, x_t: Tensor) -> None:
             f"student and teacher features must be (n, d) and (m, d) with one d, got {tuple(x_s.shape)} and "
             f"{tuple(x_t.shape)}; project the student to the teacher's width first"
         )
-
-
-def check_finite(x: Tensor, name: str) -> None:
-    """Refuse NaN and Inf with the rows that hold them; costs one pass over ``x``."""
-    if not bool(torch.isfinite(x.sum())):
-        bad = (~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero().flatten().tolist()
-        if bad:  # a finite input may overflow in the sum
-            raise NonFiniteError(f"{name} holds NaN or Inf in row {some(bad)}; drop or repair these rows")
-
-
-def computing_dtype(*tensors: Tensor) -> torch.dtype:
-    """float32, or float64 when any input is float64: half precision has no room for exp and sums."""
-    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 
 def normalised(x: Tensor) -> tuple[Tensor, Tensor]:
