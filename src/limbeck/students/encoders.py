@@ -10,10 +10,10 @@ from torch import nn
 def small_conv_net(
     n_classes: int, in_channels: int = 1, channels: Sequence[int] = (8, 16, 48, 128)
 ) -> nn.Sequential:
-    """A 65,122-parameter net (10 classes, one channel) for small images and log-mels ``[n, in_channels, h, w]``.
+    """A net of 65,122 parameters (10 classes, one channel) for small images and log-mels ``[n, c, h, w]``.
 
-    One [3x3 convolution with stride 2, BatchNorm, ReLU] per entry of ``channels``, mean over the positions, linear
-    head. Any size of at least 1 x 1; the teacher and student of the av_digits benchmark.
+    One [3x3 convolution with stride 2, BatchNorm, ReLU] per entry of ``channels``, mean over the positions,
+    linear head. Any size; the teacher and student of the av_digits benchmark.
     """
     layers: list[nn.Module] = []
     for width in channels:

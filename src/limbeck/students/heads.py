@@ -35,21 +35,21 @@ def candidates(model: nn.Module, executed: Iterable[str] = ()) -> str:
 def find_head(model: nn.Module, record: Recorder, logits: Tensor) -> str:
     """Path of the last executed linear layer that made ``logits``.
 
-    The layer must be as wide as the logits, and the logits its output: as it is, one of its positions per row,
-    or after an increasing function of each entry (log-softmax, a temperature, a soft cap).
+    The layer must be as wide as the logits, and the logits its output: as it is, one of its positions per
+    row, or after an increasing function of each entry (log-softmax, a temperature, a soft cap).
 
     Raises: HeadNotFoundError with the candidates, when there is none.
     """
-    call = record.calls.get(logits.shape[-1]) if logits.ndim else None
+    call = record.calls.get(logits.shape[-1])
     if call is None:
         raise HeadNotFoundError(
-            f"No nn.Linear with {logits.shape[-1] if logits.ndim else 0} outputs, the width of the logits, ran in "
-            f"the forward of {type(model).__name__}; {candidates(model, record.executed)}."
+            f"No nn.Linear with {logits.shape[-1]} outputs, the width of the logits, ran in the forward of "
+            f"{type(model).__name__}; {candidates(model, record.executed)}."
         )
     if call.outputs.shape == logits.shape and not _keeps_order(call.outputs, logits):
         raise HeadNotFoundError(
-            f"The last nn.Linear as wide as the logits, '{call.path}', did not make them (their order differs); "
-            f"{candidates(model, record.executed)}."
+            f"The last nn.Linear as wide as the logits, '{call.path}', did not make them, as their order "
+            f"differs; {candidates(model, record.executed)}."
         )
     return call.path
 
@@ -92,8 +92,8 @@ def feature_rows(call: LinearCall, logits: Tensor, inputs: Mapping[str, Tensor])
         if position is not None:
             return features[torch.arange(len(features), device=features.device), position]
     raise HeadNotFoundError(
-        f"The head '{call.path}' put out {list(call.outputs.shape)} and the model logits {list(logits.shape)}: it is "
-        f"not clear which feature row belongs to which logits; let the model pool before its head."
+        f"The head '{call.path}' put out {list(call.outputs.shape)}, the model logits {list(logits.shape)}: "
+        "it is not clear which feature row belongs to which logits; let the model pool before its head."
     )
 
 

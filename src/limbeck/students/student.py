@@ -9,7 +9,7 @@ import contextlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from limbeck.students.recorder import Recorder
 
 @dataclass(frozen=True)
 class StudentShape:
-    """What a probe found: the head's path, the feature width d, the class count C, shapes of hidden states."""
+    """What a probe found: path of the head, feature width d, class count C, shapes of hidden states."""
 
     head: str
     feature_width: int
@@ -33,17 +33,18 @@ class StudentShape:
 class Student(nn.Module):
     """Makes a model answer :class:`StudentOutput` without touching its forward.
 
-    The head is the last ``nn.Linear`` executed in the first forward (or in :meth:`probe`) that makes the logits,
-    unless named; the features are its input, before dropout, one row per row of logits. Hooks are set and
-    removed inside each forward, so nothing is left on the model, and copies, autocast, gradient checkpointing
-    and ``torch.func.functional_call`` work as with the bare model. Parameters are named ``model.<name>``.
+    The head is the last ``nn.Linear`` executed in the first forward (or in :meth:`probe`) that makes the
+    logits, unless named; the features are its input, before dropout, one row per row of logits. Hooks are set
+    and removed inside each forward, so nothing is left on the model, and copies, autocast, gradient
+    checkpointing and ``torch.func.functional_call`` work as with the bare model. Parameters are named
+    ``model.<name>``.
 
-    A token-level model, logits ``[n, L, C]``, gives rows in reading order: row ``i * L + t`` is token t of example
-    i, in features, logits and hidden states alike; flatten its labels the same way.
+    A token-level model, logits ``[n, L, C]``, gives rows in reading order: row ``i * L + t`` is token t of
+    example i, in features, logits and hidden states alike; flatten its labels the same way.
 
     Args:
-        model: any ``nn.Module`` whose forward returns logits, a Hugging Face output with ``.logits``, a mapping
-            with ``"logits"``, or a tuple whose first entry is the logits.
+        model: any ``nn.Module`` whose forward returns logits, a Hugging Face output with ``.logits``, a
+            mapping with ``"logits"``, or a tuple whose first entry is the logits.
         head: path of the head in ``model``; ``None`` finds it.
 
     Limits: hooks do not reach into a model that ``torch.compile`` has already compiled; compile around the
@@ -65,8 +66,8 @@ class Student(nn.Module):
 
         Inputs go by name where the model's forward accepts the names, by position when there is exactly one.
 
-        Raises: ConfigError for inputs that the model does not take; UnknownNameError for a layer that does not
-        exist; HeadNotFoundError when no linear layer made the logits.
+        Raises: ConfigError for inputs that the model does not take; UnknownNameError for a layer that does
+        not exist; HeadNotFoundError when no linear layer made the logits.
         """
         layers = self._hidden_layers(hidden)
         watch = self.model.training and self._functional_dropout is not False
@@ -104,25 +105,27 @@ class Student(nn.Module):
     @property
     def head_layer(self) -> tuple[Tensor, Tensor | None]:
         """The head's weight ``[C, d]`` and bias ``[C]`` (or None), as the live parameters."""
-        head = self.model.get_submodule(self.head_path)
-        return head.weight, head.bias  # type: ignore[return-value]
+        head = cast(nn.Linear, self.model.get_submodule(self.head_path))
+        return head.weight, head.bias
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
     ) -> None:
         """Trade time for memory in the model, if it can; not reentrant unless asked for."""
-        if not hasattr(self.model, "gradient_checkpointing_enable"):
+        enable = getattr(self.model, "gradient_checkpointing_enable", None)
+        if not callable(enable):
             raise ConfigError(
-                f"{type(self.model).__name__} does not support gradient checkpointing; set gradient_checkpointing "
-                "to false."
+                f"{type(self.model).__name__} does not support gradient checkpointing; set "
+                "gradient_checkpointing to false."
             )
         kwargs = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=kwargs)
+        enable(gradient_checkpointing_kwargs=kwargs)
 
     def gradient_checkpointing_disable(self) -> None:
         """Undo :meth:`gradient_checkpointing_enable`."""
-        if hasattr(self.model, "gradient_checkpointing_disable"):
-            self.model.gradient_checkpointing_disable()
+        disable = getattr(self.model, "gradient_checkpointing_disable", None)
+        if callable(disable):
+            disable()
 
     def _watched_linears(self) -> dict[str, nn.Module]:
         if self._head is not None:
@@ -179,8 +182,8 @@ def logits_of(output: Any, model: nn.Module) -> Tensor:
         return value
     found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(output).__name__
     raise ConfigError(
-        f"{type(model).__name__} returned no logits [n, C] but {found}; a student needs a model that classifies "
-        "(for Hugging Face models an AutoModelFor...Classification)."
+        f"{type(model).__name__} returned no logits [n, C] but {found}; a student needs a model that "
+        "classifies (for Hugging Face models an AutoModelFor...Classification)."
     )
 
 
@@ -200,8 +203,8 @@ def _flat(features: Tensor, logits: Tensor, hidden: dict[str, Tensor]) -> Studen
     for name, value in hidden.items():
         if value.shape[: len(lead)] != lead:
             raise ConfigError(
-                f"The layer '{name}' puts out {list(value.shape)}, the model logits {list(logits.shape)}: with "
-                "token-level logits a hidden state needs the same leading axes."
+                f"The layer '{name}' puts out {list(value.shape)}, the model logits {list(logits.shape)}: "
+                "with token-level logits a hidden state needs the same leading axes."
             )
     last = len(lead) - 1
     return StudentOutput(
