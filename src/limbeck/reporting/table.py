@@ -52,8 +52,23 @@ class Line:
     given: str
     score: str
     gain: str
-    control_gain: str
     verdict: Verdict
+
+    @property
+    def control_gain(self) -> str:
+        """Gain of the shuffled control over the baseline; of the strongest control without it."""
+        gains = {name: gain.mean for name, gain in self.verdict.control_gain.items()}
+        if not gains:
+            return "–"
+        return signed(gains.get("shuffled", max(gains.values())))
+
+    @property
+    def all_control_gains(self) -> str:
+        """Gains of all controls over the baseline, by name where there is not only the shuffled one."""
+        gains = self.verdict.control_gain
+        if set(gains) <= {"shuffled"}:
+            return self.control_gain
+        return ", ".join(f"{signed(gain.mean)} {name}" for name, gain in gains.items())
 
     @property
     def short_verdict(self) -> str:
@@ -90,7 +105,6 @@ def table_lines(
                 given=(given or {}).get(arm, usual),
                 score=percent(estimate(values)),
                 gain=gain_text(verdict.gain),
-                control_gain=_control_text(verdict),
                 verdict=verdict,
             )
         )
@@ -102,8 +116,14 @@ def results_table(rows: Sequence[Row], *, split: str = "test", metric: str = "ac
     from rich.table import Table
 
     lines = table_lines(rows, split=split, metric=metric)
-    table = Table(title=f"{metric_name(metric)}, {split_name(split)}", caption=_seeds_text(rows), box=None)
-    table.add_column("arm", style="bold", no_wrap=True)
+    table = Table(
+        title=f"{metric_name(metric)}, {split_name(split)}",
+        caption=_seeds_text(rows),
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("arm", style="bold", overflow="fold")
     table.add_column("link", no_wrap=True)
     table.add_column("% ± sd", justify="right", no_wrap=True)
     table.add_column("gain [95%]", justify="right", no_wrap=True)
@@ -158,15 +178,7 @@ def metric_name(metric: str) -> str:
 
 def split_name(split: str) -> str:
     """A split's name for people."""
-    return {"test": "test", "test_unseen": "test, unseen origin"}.get(split, split.replace("_", " "))
-
-
-def _control_text(verdict: Verdict) -> str:
-    """Gain of the shuffled control over the baseline; of each control by name where there are others."""
-    gains = verdict.control_gain
-    if set(gains) <= {"shuffled"}:
-        return "".join(signed(gain.mean) for gain in gains.values()) or "–"
-    return ", ".join(f"{signed(gain.mean)} {name}" for name, gain in gains.items())
+    return {"test": "test", "test_unseen": "unseen test"}.get(split, split.replace("_", " "))
 
 
 def _seeds_text(rows: Sequence[Row]) -> str:

@@ -1,4 +1,5 @@
-// Draws the figures with the colours of the page, and again when the reader switches between light and dark.
+// Draws the figures with the colours of the page, and again when the reader switches between light and dark
+// or changes the width.
 (function () {
   "use strict";
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -9,7 +10,8 @@
   }
 
   function themed(layout) {
-    const axis = { gridcolor: colour("--line"), linecolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
+    const line = colour("--line");
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true };
     return Object.assign({}, layout, {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -24,14 +26,24 @@
   function draw() {
     for (const source of figures) {
       const figure = JSON.parse(source.textContent);
+      const box = document.getElementById(source.dataset.figure);
+      figure.layout.width = box.clientWidth;
+      if (figure.layout.meta && figure.layout.meta.square) {
+        figure.layout.height = Math.min(figure.layout.height, box.clientWidth + 60);
+      }
+      for (const note of figure.layout.annotations || []) note.bgcolor = colour("--card");
       for (const trace of figure.data) {
         if (trace.error_x) trace.error_x.color = colour("--text");
       }
-      const options = { responsive: true, displayModeBar: false };
-      Plotly.react(source.dataset.figure, figure.data, themed(figure.layout), options);
+      Plotly.react(box, figure.data, themed(figure.layout), { displayModeBar: false });
     }
   }
 
-  draw();
+  let width = 0;
+  new ResizeObserver((entries) => {
+    if (entries[0].contentRect.width === width) return;
+    width = entries[0].contentRect.width;
+    draw();
+  }).observe(document.querySelector("main"));
   dark.addEventListener("change", draw);
 })();

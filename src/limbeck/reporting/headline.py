@@ -1,0 +1,49 @@
+"""A comparison in one sentence, and what to say of the other arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from limbeck.evaluation.results import Row
+from limbeck.evaluation.statistics import BASELINE, Kind, Verdict, estimate, points, values_by_seed
+
+_OTHERS: dict[Kind, str] = {
+    "teacher": "Also a gain that is the teacher's: {arms}.",
+    "not_teacher": "A gain that is not shown to be the teacher's: {arms}.",
+    "no_control": "A gain whose origin is open, since no control was run: {arms}.",
+    "no_gain": "No gain shown: {arms}.",
+    "hurts": "Worse than without a teacher: {arms}.",
+}
+
+
+def headline(judged: Sequence[Verdict], rows: Sequence[Row], *, split: str = "test") -> tuple[str, str]:
+    """The finding of a comparison, and a line on the arms it does not name (empty when there is none).
+
+    The largest gain that is its teacher's leads; without one the sentence says so.
+    """
+    gains = [(v.gain.mean, v) for v in judged if v.gain is not None]
+    leading = [(gain, v) for gain, v in gains if v.kind in ("teacher", "one_run")]
+    best = max(leading, key=lambda item: item[0])[1] if leading else None
+    return _finding(best, bool(gains), rows, split), _others(judged, best)
+
+
+def _finding(best: Verdict | None, has_gains: bool, rows: Sequence[Row], split: str) -> str:
+    if best is None or best.gain is None:
+        if has_gains:
+            return "No arm shows a gain that is its teacher's."
+        return f"Nothing to compare with: the arm “{BASELINE}” or a taught arm is missing."
+    reached = estimate(values_by_seed(rows, best.arm, split=split)).mean
+    base = estimate(values_by_seed(rows, BASELINE, split=split)).mean
+    finding = f"“{best.arm}” takes the student from {100 * base:.1f}% to {100 * reached:.1f}%"
+    if best.kind == "one_run":
+        return f"In one run, {finding} ({points(best.gain)}); a verdict needs more seeds."
+    return f"{finding}: {points(best.gain)}, and the gain is the teacher's."
+
+
+def _others(judged: Sequence[Verdict], best: Verdict | None) -> str:
+    sentences = []
+    for kind, words in _OTHERS.items():
+        arms = [v.arm for v in judged if v.kind == kind and v is not best]
+        if arms:
+            sentences.append(words.format(arms=", ".join(arms)))
+    return " ".join(sentences)
