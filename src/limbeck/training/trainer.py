@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer
 from transformers.trainer_pt_utils import get_parameter_names
 from transformers.utils import SAFE_WEIGHTS_NAME
 
@@ -81,6 +81,7 @@ class DistillationTrainer(Trainer):
             raise ConfigError("Several GPUs in one process (DataParallel) are not supported; launch with torchrun.")
         if model.method.scheme == "bilevel":
             check_bilevel(fsdp=self.is_fsdp_enabled, deepspeed=self.is_deepspeed_enabled, fp16=args.fp16)
+        self.remove_callback(PrinterCallback)
         self.add_callback(EMACallback(model))
 
     # ---- data -----------------------------------------------------------------------------------------------

@@ -1,0 +1,215 @@
+"""The one schema of a run: typed dataclasses that Python, YAML and the command line share."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from limbeck.errors import ConfigError, DataError, nearest
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+Control = Literal["none", "shuffled", "random", "uniform"]
+# Settings of the trainer that the recipe sets itself, so that each exists once.
+OWNED_BY_RECIPE = {"output_dir", "seed", "data_seed", "run_name", "resume_from_checkpoint", "label_names"}
+
+
+@dataclass
+class DataSpec:
+    """What is learned, and what links the modalities.
+
+    Args:
+        name: ``av_digits`` or ``folders``.
+        config: arguments of that data set, for example ``{link: bagged, labels_per_class: 5}``.
+    """
+
+    name: str = "av_digits"
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TeacherSpec:
+    """Who teaches.
+
+    Args:
+        bank: path of a bank that exists; the teacher is then not asked. null = make one.
+        model: the teacher's network: a reference encoder, or ``hf:PATH``.
+        config: arguments of that model.
+        train: train it on its own modality first, choosing by its own validation split.
+        training: trainer settings of that training.
+        seed: of the teacher; it does not change with the student's seed.
+        class_map: student class name to teacher class name, where they differ.
+    """
+
+    bank: str | None = None
+    model: str = "small_conv_net"
+    config: dict[str, Any] = field(default_factory=dict)
+    train: bool = True
+    training: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    class_map: dict[str, str] | None = None
+
+
+@dataclass
+class StudentSpec:
+    """Who learns.
+
+    Args:
+        model: a reference encoder (``small_conv_net``, ...), or ``hf:PATH`` for a transformers classifier.
+        config: arguments of that model.
+    """
+
+    model: str = "small_conv_net"
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class MethodSpec:
+    """How it learns.
+
+    Args:
+        name: a method of the registry (``limbeck methods``).
+        config: its settings.
+    """
+
+    name: str = "supervised"
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Recipe:
+    """Everything that decides a run; the resolved recipe is saved beside every result.
+
+    Args:
+        data: what is learned.    teacher: who teaches.    student: who learns.    method: how.
+        control: ``none``, or what is broken on purpose: ``shuffled`` (the teacher's answers are moved to other
+            rows, as the link demands), ``random`` (noise of the same mean and spread), ``uniform``.
+        training: settings of :class:`limbeck.training.DistillationArguments`.
+        output_dir: the run folder.
+        seed: of the data, the student's weights and all draws.
+    """
+
+    data: DataSpec = field(default_factory=DataSpec)
+    teacher: TeacherSpec = field(default_factory=TeacherSpec)
+    student: StudentSpec = field(default_factory=StudentSpec)
+    method: MethodSpec = field(default_factory=MethodSpec)
+    control: Control = "none"
+    training: dict[str, Any] = field(default_factory=dict)
+    output_dir: str = "runs/distill"
+    seed: int = 0
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe as YAML; explicit nulls are kept."""
+        import yaml
+
+        Path(path).write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a YAML recipe and command-line overrides such as ``--training.learning_rate 1e-4``."""
+        if not Path(path).is_file():
+            raise DataError(f"There is no recipe {path}.")
+        return parse_recipe(["--config", str(path), *overrides])
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """From plain values, checked like a YAML file."""
+        import tempfile
+
+        import yaml
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "recipe.yaml"
+            path.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")
+            return cls.load(path)
+
+
+def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
+    """The parser whose schema is :class:`Recipe`, with the trainer's settings typed as the trainer has them."""
+    from jsonargparse import ArgumentParser
+
+    from limbeck.training.arguments import DistillationArguments
+
+    parser = ArgumentParser(prog=program, exit_on_error=False, default_env=False, description=Recipe.__doc__)
+    parser.add_argument("--config", action="config", help="A YAML recipe; later options override it.")
+    for name, spec in (
+        ("data", DataSpec), ("teacher", TeacherSpec), ("student", StudentSpec), ("method", MethodSpec)
+    ):  # fmt: skip
+        parser.add_class_arguments(spec, name)
+    parser.add_argument("--control", type=Control, default="none", help="none, shuffled, random or uniform.")
+    parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
+    parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")
+    parser.add_class_arguments(DistillationArguments, "training", skip=OWNED_BY_RECIPE)
+    return parser
+
+
+def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None) -> Recipe:
+    """A checked recipe from command-line arguments.
+
+    Raises: ConfigError, one sentence; a misspelt key comes with the nearest valid ones.
+    """
+    from argparse import ArgumentError
+
+    parser = parser or recipe_parser()
+    try:
+        values = parser.parse_args(list(arguments))
+    except ArgumentError as error:
+        raise ConfigError(_clear(str(error), parser)) from error
+    defaults = parser.get_defaults()
+    given = values.training.as_dict()
+    training = {key: value for key, value in given.items() if value != defaults.training[key]}
+    recipe = Recipe(
+        data=DataSpec(**values.data.as_dict()),
+        teacher=TeacherSpec(**values.teacher.as_dict()),
+        student=StudentSpec(**values.student.as_dict()),
+        method=MethodSpec(**values.method.as_dict()),
+        control=values.control,
+        training=training,
+        output_dir=values.output_dir,
+        seed=values.seed,
+    )
+    check_recipe(recipe)
+    return recipe
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Check what the types cannot: the method's name and settings, and the trainer's setting names."""
+    from limbeck.methods.registry import method_config
+
+    method_config(recipe.method.name, recipe.method.config)
+    for where, values in (("training", recipe.training), ("teacher.training", recipe.teacher.training)):
+        check_training_keys(where, values)
+
+
+def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
+    """Refuse settings that the trainer does not have, or that the recipe sets itself."""
+    from dataclasses import fields
+
+    from limbeck.training.arguments import DistillationArguments
+
+    known = {f.name for f in fields(DistillationArguments) if f.init} - OWNED_BY_RECIPE
+    for key in values:
+        if key in OWNED_BY_RECIPE:
+            raise ConfigError(f"{where}.{key} is set by the recipe itself; use the recipe's own output_dir and seed.")
+        if key not in known:
+            raise ConfigError(f"{where} has no setting {key!r}; {nearest(key, known)}")
+
+
+def _clear(message: str, parser: ArgumentParser) -> str:
+    """The first line of a parser's error, with the nearest valid keys when a key is unknown."""
+    from jsonargparse import Namespace
+
+    known = list(Namespace(parser.get_defaults()).keys())
+    unknown = re.search(r"(?:accept|unrecognized arguments:?) (?:option )?'?-*([\w.]+)'?", message)
+    group = re.search(r"Group '([\w.]+)'", message)
+    if unknown is None:
+        return message.strip().splitlines()[0].removesuffix(".") + "."
+    name = f"{group.group(1)}.{unknown.group(1)}" if group else unknown.group(1)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = "did you mean " + " or ".join(close) + "?" if close else "see `limbeck distill --help`."
+    return f"The recipe has no key {name!r}; {hint}"

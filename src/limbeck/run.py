@@ -1,0 +1,207 @@
+"""``run(recipe) -> RunResult``: the one way from a recipe to a result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.data import make_task
+from limbeck.data.base import Examples, Task
+from limbeck.errors import ConfigError
+from limbeck.methods.base import Widths
+from limbeck.methods.registry import method_class, method_config
+from limbeck.recipes.recipe import MethodSpec, Recipe, TeacherSpec, check_recipe
+from limbeck.seeding import keyed_seed
+from limbeck.signals.bank import Bank
+from limbeck.signals.pairing import Pairing, random_like, shuffled, uniform_like
+from limbeck.students import Student, model_from_spec
+from limbeck.teachers import ModuleTeacher
+from limbeck.training.arguments import DistillationArguments
+from limbeck.training.callbacks import ProgressBar, RunLog
+from limbeck.training.collator import DistillationCollator
+from limbeck.training.distiller import Distiller, check_signals
+from limbeck.training.trainer import DistillationTrainer, EvaluationRows, check_link
+
+
+@dataclass
+class RunResult:
+    """What a run gives.
+
+    Args:
+        scores: split to accuracy in [0, 1]; final splits and ``validation``.
+        steps: optimiser steps.    seconds: wall time of the training.
+        curve: (step, validation accuracy) pairs.
+        student: the trained student (the EMA student if there is one), in eval mode.
+        task: what it was trained on.    recipe: as it was run.    folder: the run folder.
+        warnings: what was warned of during the run.
+    """
+
+    scores: dict[str, float]
+    steps: int
+    seconds: float
+    curve: list[tuple[int, float]]
+    student: Student
+    task: Task
+    recipe: Recipe
+    folder: Path
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(
+    recipe: Recipe, *, task: Task | None = None, bank: Bank | None = None, resume: bool = False
+) -> RunResult:
+    """Train a student as ``recipe`` says, evaluate it once on the final splits, and write the run folder's
+    ``recipe.yaml`` and ``log.jsonl``.
+
+    Args:
+        task, bank: in place of the recipe's data and teacher, when a comparison shares them between runs.
+        resume: go on from the last checkpoint in the run folder, if there is one.
+
+    Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError before the first step; NonFiniteError.
+    """
+    check_recipe(recipe)
+    folder = Path(recipe.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
+    needs_teacher = bool(method_class(recipe.method.name).links)
+    if needs_teacher and bank is None:
+        bank = teacher_bank(recipe.teacher, task, folder)
+    if not needs_teacher and recipe.control != "none":
+        raise ConfigError(f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control.")
+    trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder)
+    recipe.save(folder / "recipe.yaml")
+    seconds = time.perf_counter()
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
+    seconds = time.perf_counter() - seconds
+    return RunResult(
+        scores=final_scores(trainer, task),
+        steps=trainer.state.global_step,
+        seconds=seconds,
+        curve=trainer.run_log.entries["eval_accuracy"],
+        student=trainer.model.scored.eval(),
+        task=task,
+        recipe=recipe,
+        folder=folder,
+        warnings=trainer.terms.warnings,
+    )
+
+
+def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) -> DistillationTrainer:
+    """Everything checked and put together, ready for ``train()``."""
+    name, train = recipe.method.name, task.splits["train"]
+    cls, config = method_class(name), method_config(name, recipe.method.config)
+    pairing = task.pairing if bank is not None else Pairing("unpaired")
+    if bank is not None:
+        check_signals(name, cls, bank.signals, bank.access)
+        bank = bank.with_class_names(train.class_names, recipe.teacher.class_map)
+        bank = controlled(bank, pairing, recipe.control, recipe.seed)
+    arguments = training_arguments(recipe.training, folder, recipe.seed)
+    collate = DistillationCollator(
+        train,
+        pairing,
+        bank,
+        views=task.views,
+        needs_ema=cls.needs_ema,
+        signals=sorted(cls.needs - {"head"} | ({"log_probs"} if "logits" in cls.needs else set())),
+        seed=recipe.seed,
+    )
+    check_link(name, cls.links, collate)
+    torch.manual_seed(keyed_seed(recipe.seed, "student"))
+    student = Student(model_from_spec(recipe.student.model, n_classes=len(train.class_names), **recipe.student.config))
+    shape = student.probe(train.rows(range(min(2, len(train)))))
+    if shape.n_classes != len(train.class_names):
+        raise ConfigError(f"The student has {shape.n_classes} classes, the data {len(train.class_names)}.")
+    method = cls(config, Widths(shape.feature_width, bank.width("features") if bank else None, shape.n_classes))
+    distiller = Distiller(student, method, ema_decay=arguments.ema_decay if arguments.ema else None)
+    validation = task.splits["validation"] if "validation" in task.splits else None
+    trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
+    trainer.run_log = RunLog(folder)
+    trainer.add_callback(trainer.run_log)
+    trainer.add_callback(ProgressBar(f"{name} (seed {recipe.seed})"))
+    return trainer
+
+
+def training_arguments(values: Mapping[str, Any], folder: Path, seed: int) -> DistillationArguments:
+    """The trainer's arguments; validation is scored about ten times, unless the recipe says otherwise."""
+    settings = dict(values)
+    steps = settings.get("max_steps", DistillationArguments.max_steps)
+    settings.setdefault("eval_strategy", "steps")
+    settings.setdefault("eval_steps", max(1, steps // 10))
+    settings.setdefault("per_device_eval_batch_size", 256)
+    return DistillationArguments(output_dir=str(folder / "checkpoints"), seed=seed, **settings)
+
+
+def controlled(bank: Bank, pairing: Pairing, control: str, seed: int) -> Bank:
+    """The bank of a control arm."""
+    if control == "shuffled":
+        return shuffled(bank, pairing, seed)
+    if control == "random":
+        return random_like(bank, seed)
+    return uniform_like(bank) if control == "uniform" else bank
+
+
+def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, float]:
+    """Accuracy of the scored student on validation and, once and at the end, on every final split."""
+    scores = {}
+    if "validation" in task.splits:
+        scores["validation"] = _accuracy(trainer, task.splits["validation"])
+    with task.splits.final_evaluation() as final:
+        for role in final.final_roles:
+            scores[role] = _accuracy(trainer, final[role])
+    return scores
+
+
+def _accuracy(trainer: DistillationTrainer, examples: Examples) -> float:
+    return float(trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics["final_accuracy"])
+
+
+# ---- the teacher --------------------------------------------------------------------------------------------
+
+
+def train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
+    """Train a teacher on its own modality by the same loop, choosing by its own validation split; the model and
+    its accuracy by split."""
+    roles = {role: task.teacher_splits._roles[role] for role in task.teacher_splits.roles if role != "link"}
+    own = replace(task, name=f"{task.name} teacher", splits=type(task.splits)(**roles), views={}, truth=None)
+    recipe = Recipe(method=MethodSpec("supervised"), output_dir=str(folder), seed=spec.seed)
+    recipe.student.model, recipe.student.config = spec.model, spec.config
+    recipe.training = {**TEACHER_TRAINING, **spec.training}
+    result = run(recipe, task=own)
+    return result.student.model, result.scores
+
+
+TEACHER_TRAINING: dict[str, Any] = {
+    "max_steps": 600,
+    "n_labelled": 128,
+    "learning_rate": 2e-3,
+    "weight_decay": 0.05,
+    "warmup_steps": 0.1,
+    "lr_scheduler_type": "cosine",
+}
+
+
+def teacher_bank(spec: TeacherSpec, task: Task, folder: Path) -> Bank:
+    """The bank that the recipe names, or one made by asking the recipe's teacher about the linked rows."""
+    if spec.bank is not None:
+        return Bank.open(spec.bank)
+    if spec.train:
+        model, scores = train_teacher(spec, task, folder / "teacher")
+        task.info["teacher_accuracy"] = scores
+    else:
+        model = model_from_spec(spec.model, n_classes=len(task.class_names), **spec.config)
+    link = task.teacher_splits["link"]
+    teacher = ModuleTeacher(model, class_names=link.class_names)
+    return Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    checkpoints = folder / "checkpoints"
+    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
