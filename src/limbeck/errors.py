@@ -18,7 +18,7 @@ class LimbeckError(Exception):
 
 
 class UnknownNameError(LimbeckError, ValueError):
-    """A name (method, recipe key, arm, layer) that does not exist; the message names the nearest valid ones."""
+    """A name (method, recipe key, arm, layer) that does not exist; the message names the nearest ones."""
 
 
 class ConfigError(LimbeckError, ValueError):
@@ -62,11 +62,11 @@ class MissingKeysError(BankError, KeyError):
 
 
 class StaleFingerprintError(BankError):
-    """Teacher, preprocessing or inputs are not those that built the bank; the message says which part differs."""
+    """Teacher, preprocessing or inputs are not those that built the bank; the message says which part."""
 
 
 class InconsistentOutputError(BankError):
-    """A teacher whose batches differ in signals, dtype or shape; the message names the first key of the batch."""
+    """A teacher whose batches differ in signals, dtype or shape; the message names the key."""
 
 
 class AbsentClassError(BankError):

@@ -1,4 +1,4 @@
-"""What teachers say: one batch (TeacherOutput), a whole data set (Bank), and which rows go with which student rows."""
+"""What teachers say, of a batch or a whole data set, and which of their rows go with which student rows."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import BankError, ClassNamesError, DataError, some
+from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, some
 from limbeck.signals import manifest as names
 from limbeck.signals.bank import UNLABELLED, Bank
 from limbeck.signals.columns import columns_of, schema_of, to_stored
@@ -62,7 +63,8 @@ def bank_from_arrays(
         class_names: names of the classes in the order of labels and logits.
         head: the teacher's classifier, ``(weight [C, D], bias [C] or None)``.
         views: ``N`` names, which view of its sample each row is.
-        dtype: ``float16``, ``bfloat16`` or ``float32``; default that of the first signal (float32 for others).
+        dtype: ``float16``, ``bfloat16`` or ``float32``; default that of the first signal (float32 for
+            others).
         licence: what the owner of the arrays allows.    fingerprint: named parts to check on opening.
         overwrite: replace another bank at ``path``.
 
@@ -190,7 +192,7 @@ def _place(
 ) -> Bank:
     check_folder(folder)
     with builder_lock(folder):
-        if overwrite:
+        if overwrite or _is_broken(folder, manifest):
             clear(folder)
         if (folder / names.FILE).is_file():
             _check_same(folder, manifest, rows, columns, head)
@@ -199,10 +201,21 @@ def _place(
     return Bank.open(folder)
 
 
-def _check_same(folder: Path, *parts: Any) -> None:
+def _is_broken(folder: Path, manifest: Manifest) -> bool:
+    """What is there is a bank that these arrays began and did not finish, or one that lost files."""
+    if not (folder / names.FILE).is_file():
+        return False
+    try:
+        Manifest.read(folder).check_files(folder)
+    except CorruptShardError:
+        return True
+    return (folder / names.FILE).read_bytes() == manifest.to_bytes()
+
+
+def _check_same(folder: Path, manifest: Manifest, *parts: Any) -> None:
     """BankError unless the bank that is there has the bytes that these arrays give."""
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
-        _write(Path(aside), *parts)
+        _write(Path(aside), replace(manifest), *parts)
         if (Path(aside) / names.FILE).read_bytes() != (folder / names.FILE).read_bytes():
             raise BankError(
                 f"Another bank is at {folder}; choose another path, or pass overwrite=True to replace it."

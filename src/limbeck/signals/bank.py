@@ -21,7 +21,7 @@ from limbeck.signals.manifest import HEAD_FILE, INDEX_FILE, Manifest
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.pairing import Key
 from limbeck.signals.shards import corrupt, file_hash, map_tensors
-from limbeck.signals.stores import HIDDEN, TEXT, MappedStore, MovedStore, ShardStore, Store
+from limbeck.signals.stores import HIDDEN, TEXT, MappedStore, MovedStore, ShardStore, Store, class_means
 
 if TYPE_CHECKING:
     from limbeck.signals.teacher import Teacher
@@ -33,9 +33,9 @@ Head = tuple[Tensor, Tensor | None]
 class Bank:
     """Teacher outputs by key. Make one with :meth:`build`, :meth:`from_arrays` or :meth:`open`.
 
-    Signals come back in the dtype they are stored in (``float16``, ``bfloat16`` or ``float32``); integer labels
-    count in :attr:`class_names`. A bank pickles as its path (a view of one, as the way it was made), so it costs
-    nothing to hand to worker processes.
+    Signals come back in the dtype they are stored in (``float16``, ``bfloat16`` or ``float32``); integer
+    labels count in :attr:`class_names`. A bank pickles as its path (a view of one, as the way it was made),
+    so it costs nothing to hand to worker processes.
 
     Example:
         >>> bank = Bank.from_arrays("banks/mine", keys=ids, features=x)  # doctest: +SKIP
@@ -59,7 +59,7 @@ class Bank:
         self._by_class: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._means: dict[str, Tensor] | None = None
 
-    # ---- how banks come to be -------------------------------------------------------------------------------
+    # ---- how banks come to be ------------------------------------------------------------------------------
 
     @classmethod
     def open(cls, path: str | Path, *, fingerprint: Mapping[str, str] | None = None) -> Bank:
@@ -80,7 +80,7 @@ class Bank:
             raise BankError(
                 f"The bank {folder} is unfinished ({done} shards written); run its build again to go on."
             )
-        _check_sizes(folder, manifest)
+        manifest.check_files(folder)
         check_fingerprint(manifest.fingerprint, fingerprint or {}, str(folder))
         index = map_tensors(folder / INDEX_FILE)
         head = map_tensors(folder / HEAD_FILE) if HEAD_FILE in manifest.files else None
@@ -96,7 +96,7 @@ class Bank:
 
     @staticmethod
     def build(path: str | Path, teacher: Teacher, data: Any, **options: Any) -> Bank:
-        """Ask ``teacher`` about ``data`` and keep what it says; see :func:`limbeck.signals.build.build_bank`."""
+        """Ask ``teacher`` about ``data``; see :func:`limbeck.signals.build.build_bank` for all options."""
         from limbeck.signals.build import build_bank
 
         return build_bank(path, teacher, data, **options)
@@ -111,7 +111,7 @@ class Bank:
     def __reduce__(self) -> tuple[Callable[..., Bank], tuple[Any, ...]]:
         return self._origin
 
-    # ---- what it holds --------------------------------------------------------------------------------------
+    # ---- what it holds -------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self._index)
@@ -171,7 +171,7 @@ class Bank:
         shape = self.manifest.signals.get(signal, {}).get("shape")
         return shape[-1] if shape else None
 
-    # ---- reading --------------------------------------------------------------------------------------------
+    # ---- reading -------------------------------------------------------------------------------------------
 
     def rows_of(self, keys: Iterable[Any], view: str | None = None) -> np.ndarray:
         """Row numbers of keys, ``[n]`` int64. MissingKeysError names those that are not there."""
@@ -208,7 +208,8 @@ class Bank:
             labels: ``[n]`` classes in the bank's order; row ``i`` of the draw has class ``labels[i]``.
             generator: a CPU generator; the draw depends on it alone.
 
-        Raises: AbsentClassError naming a class without rows.    ConfigError: ``labels`` has not ``n`` entries.
+        Raises: AbsentClassError naming a class without rows.    ConfigError: ``labels`` has not ``n``
+            entries.
         """
         if labels is None:
             return self.take(torch.randint(len(self), (n,), generator=generator).numpy(), signals)
@@ -221,7 +222,7 @@ class Bank:
         return self.take(order[starts[wanted] + (share * counts[wanted]).astype(np.int64)], signals)
 
     def blocks(self, n: int, *, signals: Sequence[str] | None = None) -> Iterator[TeacherOutput]:
-        """All rows in order, ``n`` at a time (the last block may be smaller); may share memory with the files."""
+        """All rows in order, ``n`` at a time (fewer in the last block); may share memory with the files."""
         if n < 1:
             raise ConfigError(f"A block holds at least one row; got {n}.")
         names = self._names(signals)
@@ -230,7 +231,8 @@ class Bank:
             yield self._output(self._store.run(names, start, stop), np.arange(start, stop))
 
     def prototypes(self, classes: Sequence[int] | None = None) -> TeacherOutput:
-        """The mean of every signal over each class, float32, ``[C, ...]``; of log-probabilities, the log of the
+        """The mean of every signal over each class, float32, ``[C, ...]``; of log-probabilities, the log of
+        the
         mean probability. Computed once, in one pass over the bank.
 
         Args:
@@ -242,7 +244,7 @@ class Bank:
         wanted = np.arange(len(counts)) if classes is None else np.asarray(classes, dtype=np.int64)
         self._check_classes(wanted, counts)
         if self._means is None:
-            self._means = _class_means(self, counts)
+            self._means = class_means(self._store, self._labels, counts)  # type: ignore[arg-type]
         index = torch.from_numpy(wanted)
         means = {name: value[index] for name, value in self._means.items()}
         return _to_output(means, labels=index.clone(), keys=None, head=self.head)
@@ -282,14 +284,14 @@ class Bank:
             )
         if absent:
             raise AbsentClassError(
-                f"The bank {self.name} has no row of class {', '.join(absent)}; ask the teacher about samples of it, "
-                "or leave the class out."
+                f"The bank {self.name} has no row of class {', '.join(absent)}; "
+                "ask the teacher about samples of it, or leave the class out."
             )
 
     def _class(self, number: int) -> str:
         return repr(self.class_names[number]) if self.class_names else str(number)
 
-    # ---- views ----------------------------------------------------------------------------------------------
+    # ---- views ---------------------------------------------------------------------------------------------
 
     def subset(self, keys: Iterable[Any]) -> Bank:
         """A bank of some keys (all their views), in the order given; nothing is copied."""
@@ -342,7 +344,7 @@ class Bank:
         return bank
 
     def derive(self, origin: tuple[Callable[..., Bank], tuple[Any, ...]], **changed: Any) -> Bank:
-        """A view of this bank with some parts replaced; it pickles as ``origin``: a function and its arguments."""
+        """A view with some parts replaced; it pickles as ``origin``, a function and its arguments."""
         parts: dict[str, Any] = {
             "store": self._store,
             "index": self._index,
@@ -355,7 +357,7 @@ class Bank:
         manifest = replace(self.manifest, rows=len(parts["index"]), signals=signals)
         return Bank(**parts, manifest=manifest, origin=origin)
 
-    # ---- checking -------------------------------------------------------------------------------------------
+    # ---- checking ------------------------------------------------------------------------------------------
 
     def verify(self) -> int:
         """Read every byte and compare it with the recorded hashes; returns the number of bytes read.
@@ -379,32 +381,3 @@ def _to_output(columns: Mapping[str, Any], *, labels: Any, keys: Any, head: Head
     hidden = {name.removeprefix(HIDDEN): value for name, value in columns.items() if name.startswith(HIDDEN)}
     plain = {name: value for name, value in columns.items() if not name.startswith(HIDDEN)}
     return TeacherOutput(**plain, hidden_states=hidden, labels=labels, keys=keys, head=head)
-
-
-def _check_sizes(folder: Path, manifest: Manifest) -> None:
-    for name, entry in manifest.files.items():
-        path = folder / name
-        size = path.stat().st_size if path.is_file() else None
-        if size != entry["bytes"]:
-            why = "it is missing" if size is None else f"it has {size} bytes instead of {entry['bytes']}"
-            raise corrupt(path, why)
-
-
-def _class_means(bank: Bank, counts: np.ndarray) -> dict[str, Tensor]:
-    """Means of all tensor columns by class, in float64 on the way; classes without rows are NaN."""
-    names = [name for name in bank._store.columns if name != TEXT]
-    sums: dict[str, Tensor] = {}
-    for start in range(0, len(bank), 8192):
-        stop = min(start + 8192, len(bank))
-        labels = torch.from_numpy(bank._labels[start:stop])  # type: ignore[index]
-        known = labels >= 0
-        for name, value in bank._store.run(names, start, stop).items():
-            value = value[known].double()
-            value = value.exp() if name == "log_probs" else value
-            total = sums.setdefault(name, torch.zeros(len(counts), *value.shape[1:], dtype=torch.float64))
-            total.index_add_(0, labels[known], value)
-    means = {}
-    for name, total in sums.items():
-        mean = total / torch.from_numpy(counts).reshape(-1, *[1] * (total.dim() - 1))
-        means[name] = (mean.log() if name == "log_probs" else mean).float()
-    return means

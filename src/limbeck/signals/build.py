@@ -76,12 +76,14 @@ def build_bank(
         class_map: data name to teacher name, where they differ.
         licence: what the teacher's owner allows, kept with the bank; default the teacher's own ``licence``.
         overwrite: where the bank at ``path`` is stale, delete it and ask again.
-        wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at all.
+        wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at
+            all.
 
     Raises:
         DataError: no rows, a missing column, a key that comes twice.    ClassNamesError: names do not join.
         NonFiniteError, InconsistentOutputError: the teacher's answers, named by key.
-        StaleFingerprintError: the bank there was built by another teacher or from other inputs (says which part).
+        StaleFingerprintError: the bank there was built by another teacher or from other inputs (says which
+            part).
         CorruptShardError: a shard was cut.    BankBusyError: another process builds it and ``wait`` ran out.
     """
     folder = Path(path)
@@ -180,17 +182,17 @@ class _Builder:
                     break
         if (self.folder / shard_name(number)).is_file():
             raise stale(str(self.folder), ["inputs"], "it has more rows than the data now")
-        if self.n_asked or not self.was_complete:
+        if self.n_asked or not self.was_complete or not (self.folder / names.INDEX_FILE).is_file():
             self._finish()
         log(self.folder, "complete", asked=self.n_asked, seconds=round(time.monotonic() - start, 3))
 
     def _finish(self) -> None:
         self.manifest.signals = {name: dict(entry) for name, entry in self.schema.items()}
-        self.manifest.fingerprint.pop("inputs", None)
+        write_head(self.folder, self.teacher.head)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
 
     def _shard(self, number: int, batch: RowBatch | None, advance: Callable[[int], None]) -> ShardRows | None:
-        """Read the rows of one shard and ask the teacher about them unless it is there; ``None`` past the end."""
+        """Read the rows of one shard, ask about them unless it is there; ``None`` past the end."""
         exists = (self.folder / shard_name(number)).is_file()
         rows, size, start = ShardRows(), self.manifest.shard_rows, time.monotonic()
         while len(rows) < size:
@@ -251,7 +253,7 @@ class _Builder:
                 )
             if width is not None and self.names is not None and self.teacher.class_names is None:
                 warnings.warn(
-                    "The teacher does not name its classes; they are taken to be those of the data, in their order.",
+                    "The teacher does not name its classes; they are taken to be those of the data.",
                     stacklevel=2,
                 )
 
@@ -276,7 +278,7 @@ class _Builder:
         )
 
     def _compare(self, number: int, now: ShardRows) -> None:
-        """A shard that is there must hold the same keys, labels and inputs, and the bytes that were written."""
+        """A shard that is there must hold the same keys, labels and inputs, and the bytes written then."""
         path = self.folder / shard_name(number)
         notes = read_notes(path)
         then = read_shard_rows(self.folder, number, notes)

@@ -18,7 +18,7 @@ _LOG_SUM_TOLERANCE = 0.05  # bfloat16 keeps 3 digits
 
 
 def columns_of(output: TeacherOutput, keys: Sequence[Key]) -> dict[str, Any]:
-    """The signals of ``output`` as columns of ``len(keys)`` rows; BankError if it has none or another length."""
+    """The signals of ``output``, a row for each key; BankError if it has none or another length."""
     columns: dict[str, Any] = {
         name: getattr(output, name)
         for name in ("features", "logits", "log_probs", TEXT)
@@ -94,7 +94,8 @@ def _mend(name: str) -> str:
 
 
 def _check_finite(name: str, value: Tensor, keys: Sequence[Key], why: str, mend: str) -> None:
-    # the sum of absolute values is finite only if each is, and needs no boolean copy; float64 cannot overflow here
+    # the sum of absolute values is finite only if each is, and needs no boolean copy; float64 cannot overflow
+    # here
     if not value.is_floating_point():
         return
     if torch.isfinite(value.abs().sum(dtype=torch.float64)):

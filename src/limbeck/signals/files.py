@@ -187,7 +187,8 @@ def check_folder(folder: Path) -> None:
         others = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
         if others:
             raise BankError(
-                f"The folder {folder} holds files that are not a bank's ({some(sorted(others), 3)}); choose an empty one."
+                f"The folder {folder} holds files that are not a bank's ({some(sorted(others), 3)}); "
+                "choose an empty one."
             )
 
 

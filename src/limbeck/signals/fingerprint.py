@@ -1,4 +1,4 @@
-"""Short content hashes of teachers, settings and inputs, in named parts, so that a mismatch says which part."""
+"""Content hashes of teachers, settings and inputs, in named parts, so that a mismatch says which part."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def stale(where: str, parts: Sequence[str], detail: str = "") -> StaleFingerprin
     """The error for a bank whose ``parts`` are not those of now."""
     named = " and ".join(repr(part) for part in parts)
     return StaleFingerprintError(
-        f"The bank {where} was built with other {named}{f' ({detail})' if detail else ''}; build into another "
-        "folder, or pass overwrite=True to ask the teacher again."
+        f"The bank {where} was built with other {named}{f' ({detail})' if detail else ''}; build into "
+        "another folder, or pass overwrite=True to ask the teacher again."
     )

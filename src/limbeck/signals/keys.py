@@ -131,8 +131,8 @@ class KeyIndex:
             fits = isinstance(asked[0], str) == (self.kind == "str") and kind_of(asked) == self.kind
         if not fits:
             raise MissingKeysError(
-                f"The keys of this bank are {'integers' if self.kind == 'int' else 'strings'}, but {asked[0]!r} "
-                f"({type(asked[0]).__name__}) was asked for; use the keys that the bank was built with."
+                f"The keys of this bank are {'integers' if self.kind == 'int' else 'strings'}, but "
+                f"{asked[0]!r} ({type(asked[0]).__name__}) was asked for; use the bank's own keys."
             )
 
     def keys_at(self, rows: np.ndarray) -> list[Key]:
@@ -159,7 +159,7 @@ class KeyIndex:
 
 
 def _codes(keys: Sequence[Any], kind: KeyKind, view_of: Sequence[str] | None) -> np.ndarray:
-    """int64 per row: an integer key itself, else a 64-bit hash (two of 10^6 keys collide once in 10^7 banks)."""
+    """int64 a row: an integer key itself, else a 64-bit hash (10^6 keys collide once in 10^7 banks)."""
     if kind == "int" and view_of is None:
         return np.asarray(keys, dtype=np.int64)
     parts = (str(k).encode() for k in keys)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from limbeck.errors import BankError, ConfigError, CorruptShardError, nearest
-from limbeck.signals.shards import write_whole
+from limbeck.signals.shards import corrupt, write_whole
 
 FORMAT, VERSION = "limbeck-bank", 1
 FILE = "bank.json"
@@ -81,7 +81,7 @@ class Manifest:
             raise CorruptShardError(f"The file {path} is damaged ({error}); build the bank again.") from error
         if found != FORMAT or version != VERSION:
             raise BankError(
-                f"The bank {folder} has format {found} {version}, this version of limbeck reads {FORMAT} {VERSION}; "
+                f"The bank {folder} has format {found} {version}, this limbeck reads {FORMAT} {VERSION}; "
                 "build the bank again or use the version that wrote it."
             )
         known = {f.name for f in fields(cls)}
@@ -90,6 +90,15 @@ class Manifest:
                 f"The file {path} is damaged (its fields are not those of a bank); build again."
             )
         return cls(**content)
+
+    def check_files(self, folder: Path) -> None:
+        """Raise CorruptShardError naming the first file that is missing or has another size."""
+        for name, entry in self.files.items():
+            path = folder / name
+            size = path.stat().st_size if path.is_file() else None
+            if size != entry["bytes"]:
+                why = "it is missing" if size is None else f"it has {size} bytes instead of {entry['bytes']}"
+                raise corrupt(path, why)
 
     def note_files(self, folder: Path, hashes: Mapping[str, str]) -> None:
         self.files = {

@@ -42,7 +42,8 @@ class Pairing:
         wants_pairs, wants_groups = self.link in ("paired", "partly_paired"), self.link == "bagged"
         if wants_pairs != bool(self.teacher_of):
             raise LinkError(
-                f"A {self.link!r} link {'needs' if wants_pairs else 'takes no'} teacher_of (student key to teacher key)."
+                f"A {self.link!r} link {'needs' if wants_pairs else 'takes no'} teacher_of "
+                "(student key to teacher key)."
             )
         if wants_groups != bool(self.group_s) or wants_groups != bool(self.group_t):
             raise LinkError(
@@ -61,7 +62,7 @@ class Pairing:
 
     @classmethod
     def paired(cls, teacher_of: Mapping[Key, Key] | Iterable[Key]) -> Pairing:
-        """Rows of the same sample: student key to teacher key, or the keys themselves where both sides share them."""
+        """Rows of the same sample: student key to teacher key, or the keys that both sides share."""
         pairs = teacher_of if isinstance(teacher_of, Mapping) else {key: key for key in teacher_of}
         return cls("paired", teacher_of=pairs)
 
@@ -72,14 +73,13 @@ class Pairing:
 
     @property
     def teacher_keys(self) -> tuple[Key, ...]:
-        """The teacher rows that the link names, each once, in order of appearance; empty for by_class and unpaired."""
+        """Keys of the teacher rows that the link names, each once; none for by_class and unpaired."""
         return tuple(dict.fromkeys(self.teacher_of.values())) or tuple(self.group_t)
 
     def check(self, student_keys: Iterable[Key], bank: Bank) -> None:
         """Every key that the link names must exist.
 
-        Raises: DataError (student keys), MissingKeysError (teacher keys); for ``paired``, a student row without a
-        teacher row is a DataError too.
+        Raises: DataError naming student keys, MissingKeysError naming teacher keys.
         """
         known = set(student_keys)
         named = self.teacher_of or self.group_s
@@ -89,16 +89,18 @@ class Pairing:
             bank.rows_of(self.teacher_keys, bank.views[0])
 
 
-# ---- controls: what a teacher would be worth that knows nothing, or everything ------------------------------
+# ---- controls: what a teacher would be worth that knows nothing, or everything -----------------------------
 
 
 def shuffled(bank: Bank, pairing: Pairing, seed: int) -> Bank:
-    """``bank`` with its signals moved so that the link of ``pairing`` tells nothing; keys, labels and head stay.
+    """``bank`` with its signals moved so that the link of ``pairing`` tells nothing; keys, labels and head
+    stay.
 
-    A shuffle that respects the link changes nothing, so what moves depends on it: ``paired`` deranges keys (no key
-    keeps its signals), ``bagged`` gives every group the signals of another group, ``by_class`` gives every class
-    the signals of another class. Rows outside the link are deranged among themselves. Where the sizes of two
-    groups differ, rows of the larger one come once and those of the smaller one repeat.
+    A shuffle that respects the link changes nothing, so what moves depends on it: ``paired`` deranges keys
+        (no key
+    keeps its signals), ``bagged`` gives every group the signals of another group, ``by_class`` gives every
+    class the signals of another class. Rows outside the link are deranged among themselves. Where the sizes
+    of two groups differ, rows of the larger one come once and those of the smaller one repeat.
 
     Args:
         seed: the move depends on it and on the bank's keys, groups or labels alone.
@@ -122,8 +124,8 @@ def _moving_groups(bank: Bank, pairing: Pairing) -> np.ndarray:
 
     if pairing.link == "unpaired":
         raise LinkError(
-            "For an unpaired link no such control exists: no row of the teacher belongs to a row of the student, "
-            "so there is nothing to shuffle; use random_like(bank, seed) instead."
+            "For an unpaired link no such control exists: no row of the teacher belongs to a row of "
+            "the student, so there is nothing to shuffle; use random_like(bank, seed) instead."
         )
     if pairing.link == "by_class":
         if bank.labels is None:
@@ -140,8 +142,8 @@ def _moving_groups(bank: Bank, pairing: Pairing) -> np.ndarray:
 def _deranged(groups: np.ndarray, rng: np.random.Generator, *, ordered: bool) -> np.ndarray:
     """For each row the row whose signals it gets, ``[N]``.
 
-    Groups move along one random cycle through all of them, so none stays; ``ordered`` keeps the order inside a
-    group (the views of a key).
+    Groups move along one random cycle through all of them, so none stays; ``ordered`` keeps the order inside
+    a group (the views of a key).
     """
     import numpy as np
 
@@ -166,8 +168,8 @@ def _deranged(groups: np.ndarray, rng: np.random.Generator, *, ordered: bool) ->
 def random_like(bank: Bank, seed: int) -> Bank:
     """A teacher that saw nothing: normal noise with the mean and spread of each column of each signal.
 
-    Log-probabilities are noise of the same scale, normalised; texts are texts of the bank, drawn at random. Held
-    in memory, as large as the bank.
+    Log-probabilities are noise of the same scale, normalised; texts are texts of the bank, drawn at random.
+    Held in memory, as large as the bank.
     """
     import numpy as np
 
@@ -203,9 +205,9 @@ def _noise_like(seen: Any, n_rows: int, generator: Any, *, normalise: bool) -> A
 def oracle_like(bank: Bank) -> Bank:
     """The upper bound: every signal replaced by the truth in the bank's labels.
 
-    Logits and log-probabilities put all but 1e-6 on the true class; features are a one-hot code of the class (unit
-    random directions where there are fewer features than classes), and a head, if there was one, reads them.
-    Hidden states and texts, which have no truth, are left out.
+    Logits and log-probabilities put all but 1e-6 on the true class; features are a one-hot code of the class
+    (unit random directions where there are fewer features than classes), and a head, if there was one, reads
+    them. Hidden states and texts, which have no truth, are left out.
 
     Raises: DataError when a row has no label.
     """
@@ -219,7 +221,7 @@ def oracle_like(bank: Bank) -> Bank:
         raise DataError(f"The oracle of {bank.name} needs a label for every row of the bank.")
     n_classes = _n_classes(bank)
     log_probs = torch.log_softmax(torch.eye(n_classes) * 13.8, -1)  # e^-13.8 = 1e-6 of the true class's odds
-    values = {name: log_probs[labels] for name in _predictions(bank)}
+    values = dict.fromkeys(_predictions(bank), log_probs[labels])
     head, width = None, bank.width("features")
     if width is not None:
         codes = torch.eye(n_classes, width)

@@ -21,7 +21,7 @@ UNLABELLED = -100
 
 @dataclass
 class RowBatch:
-    """``n`` consecutive rows: their keys, views, labels (-100 = unknown) and inputs (tensor or list a column)."""
+    """``n`` consecutive rows; labels are -100 where unknown, inputs a tensor or list by column."""
 
     keys: list[Key]
     views: list[str]
@@ -38,7 +38,7 @@ class RowBatch:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a row is what; ``None`` for ``key`` = the row's number, for ``inputs`` = all that are left."""
+    """Which column is what; ``key=None`` is the row's number, ``inputs=None`` all that are left."""
 
     key: str | None = "id"
     label: str | None = None
@@ -66,7 +66,7 @@ class RowReader:
         self._number = {name: i for i, name in enumerate(self.class_names or ())}
 
     def take(self, n: int) -> RowBatch:
-        """The next ``n`` rows, fewer at the end. DataError for a missing column, a bad label or a key seen twice."""
+        """The next ``n`` rows, fewer at the end. DataError: missing column, bad label, key seen twice."""
         batch = self._take_examples(n) if self._is_examples else self._take_dicts(n)
         self._at += len(batch)
         for pair in zip(batch.keys, batch.views):
@@ -118,7 +118,8 @@ class RowReader:
         for argument, column in asked:
             if column is not None and column not in row:
                 raise DataError(
-                    f"The data has no column {column!r} ({nearest(column, map(str, row))}); name it with {argument}=."
+                    f"The data has no column {column!r}, {nearest(column, map(str, row))} "
+                    f"Name it with {argument}=."
                 )
 
     def _label(self, value: Any, key: Key) -> int:

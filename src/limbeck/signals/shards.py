@@ -1,4 +1,4 @@
-"""Files of a bank: each appears whole (write, fsync, rename) or not at all, and is read through a memory map."""
+"""Files of a bank: each appears whole (write, fsync, rename) or not at all, and is read memory-mapped."""
 
 from __future__ import annotations
 

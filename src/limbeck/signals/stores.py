@@ -1,4 +1,4 @@
-"""Where the signals of a bank's rows come from: mapped shards, memory, or another store with its rows moved."""
+"""Where the signals of a bank's rows come from: mapped shards, memory, or another store, moved."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class MemoryStore:
 
 
 class MovedStore:
-    """Another store whose row ``i`` is ``rows[i]`` of the base: a subset, or the shuffled signals of a control."""
+    """Row ``i`` is row ``rows[i]`` of the base: a subset, or the moved signals of a control."""
 
     def __init__(self, base: Store, rows: np.ndarray) -> None:
         self.base, self.rows = base, rows
@@ -153,3 +153,23 @@ class MappedStore:
 
     def run(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         return self._apply(self.base.run(names, start, stop))
+
+
+def class_means(store: Store, labels: np.ndarray, counts: np.ndarray) -> dict[str, Tensor]:
+    """Means of all columns but text over each class, float32, summed in float64; NaN for an absent class."""
+    names = [name for name in store.columns if name != TEXT]
+    sums: dict[str, Tensor] = {}
+    for start in range(0, len(labels), 8192):
+        stop = min(start + 8192, len(labels))
+        classes = torch.from_numpy(labels[start:stop])
+        known = classes >= 0
+        for name, value in store.run(names, start, stop).items():
+            value = value[known].double()
+            value = value.exp() if name == "log_probs" else value
+            total = sums.setdefault(name, torch.zeros(len(counts), *value.shape[1:], dtype=torch.float64))
+            total.index_add_(0, classes[known], value)
+    means = {}
+    for name, total in sums.items():
+        mean = total / torch.from_numpy(counts).reshape(-1, *[1] * (total.dim() - 1))
+        means[name] = (mean.log() if name == "log_probs" else mean).float()
+    return means

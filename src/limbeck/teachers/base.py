@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import DataError
+from limbeck.errors import DataError, HeadNotFoundError
 from limbeck.signals.teacher import Teacher
 
-__all__ = ["Teacher", "call_model", "device_of", "to_device"]
+__all__ = ["Teacher", "call_model", "device_of", "first_tensor", "to_device"]
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -26,8 +26,8 @@ def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Tens
     if wrong:
         kind = type(inputs[wrong[0]][0]).__name__ if len(inputs[wrong[0]]) else "empty list"
         raise DataError(
-            f"The column {wrong[0]!r} holds values ({kind}) that do not make one tensor, and this teacher reads "
-            "tensors; give rows of equal shape, name the columns to use with inputs=, or preprocess them first."
+            f"The column {wrong[0]!r} holds values ({kind}) that do not make one tensor; give rows of equal "
+            "shape, name the columns that the teacher reads with inputs=, or preprocess them first."
         )
     return {name: value.to(device) for name, value in inputs.items()}
 
@@ -37,3 +37,17 @@ def call_model(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     if len(inputs) == 1:
         return model(next(iter(inputs.values())))
     return model(**inputs)
+
+
+def first_tensor(answer: Any) -> Tensor:
+    """The tensor itself, or the pooled features (else the states) of a transformers output."""
+    if isinstance(answer, Tensor):
+        return answer
+    for name in ("pooler_output", "image_embeds", "text_embeds", "last_hidden_state", "logits"):
+        value = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
+        if isinstance(value, Tensor):
+            return value
+    raise HeadNotFoundError(
+        f"The model returns {type(answer).__name__}, which holds no tensor that a teacher could give; wrap "
+        "it so that it returns features [m, D]."
+    )

@@ -21,9 +21,11 @@ class CallableTeacher:
 
     Args:
         function: takes the batch (column name to tensor or list) and returns a :class:`TeacherOutput`, or a
-            mapping of signal names (``features``, ``logits``, ``log_probs``, ``hidden_states``, ``text``) to arrays.
-        version: what tells one state of the function from another (a model's name and date, a hash); part of the
-            fingerprint. Default: the function's name and source code, which do not show what it loads or calls.
+            mapping of signal names (``features``, ``logits``, ``log_probs``, ``hidden_states``, ``text``) to
+            arrays.
+        version: what tells one state of the function from another (a model's name and date, a hash); part of
+            the fingerprint. Default: the function's name and source code, which do not show what it loads or
+            calls.
         class_names: names of its classes, in the order of its logits.
         access: what it gives, ``weights``, ``logits``, ``features`` or ``text``.
         head: its classifier, ``(weight [C, D], bias [C] or None)``.
@@ -58,8 +60,8 @@ class CallableTeacher:
             return answer
         if not isinstance(answer, Mapping):
             raise ConfigError(
-                f"The teacher's function returned {type(answer).__name__}; it must return a TeacherOutput or a "
-                "mapping such as {'features': array}."
+                f"The teacher's function returned {type(answer).__name__}; it must return a TeacherOutput "
+                "or a mapping such as {'features': array}."
             )
         if unknown := [name for name in answer if name not in SIGNALS]:
             raise UnknownNameError(f"There is no signal {unknown[0]!r}; {nearest(str(unknown[0]), SIGNALS)}")

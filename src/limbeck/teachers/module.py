@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
-from limbeck.teachers.base import call_model, device_of, to_device
+from limbeck.teachers.base import call_model, device_of, first_tensor, to_device
 
 
 class ModuleTeacher:
@@ -27,8 +27,8 @@ class ModuleTeacher:
         preprocessing: JSON-able description of how its inputs are made; part of the fingerprint.
         licence: what its owner allows; kept with a bank.
 
-    Raises: UnknownNameError for a layer that does not exist.    HeadNotFoundError, when it is called: no linear
-        layer gives one row of logits for each input; lists the candidates.
+    Raises: UnknownNameError for a layer that does not exist.    HeadNotFoundError, when it is called: no
+        linear layer gives one row of logits for each input; lists the candidates.
 
     Example:
         >>> teacher = ModuleTeacher(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)))
@@ -64,7 +64,7 @@ class ModuleTeacher:
         with torch.no_grad(), _watch(self.model, self._layers) as seen:
             answer = call_model(self.model, to_device(inputs, device_of(self.model)))
         if self.gives == "embedding":
-            return TeacherOutput(features=_as_tensor(answer), hidden_states=seen.layers)
+            return TeacherOutput(features=first_tensor(answer), hidden_states=seen.layers)
         head, features, logits = seen.last_linear or (None, None, None)
         n_rows = len(next(iter(inputs.values())))
         if head is None or features is None or logits is None or logits.dim() != 2 or len(logits) != n_rows:
@@ -104,7 +104,7 @@ class _Seen:
         self.linears.append((module, tuple(output.shape)))
 
     def keep(self, name: str, output: Any) -> None:
-        self.layers[name] = _as_tensor(output[0] if isinstance(output, tuple) else output)
+        self.layers[name] = first_tensor(output[0] if isinstance(output, tuple) else output)
 
 
 @contextmanager
@@ -119,19 +119,6 @@ def _watch(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[_Seen]
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _as_tensor(answer: Any) -> Tensor:
-    if isinstance(answer, Tensor):
-        return answer
-    for name in ("pooler_output", "image_embeds", "text_embeds", "last_hidden_state", "logits"):
-        value = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
-        if isinstance(value, Tensor):
-            return value
-    raise HeadNotFoundError(
-        f"The model returns {type(answer).__name__}, which holds no tensor that a teacher could give; wrap it so "
-        "that it returns features [m, D]."
-    )
 
 
 def _no_head(model: nn.Module, seen: _Seen) -> str:
