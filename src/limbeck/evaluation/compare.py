@@ -72,6 +72,7 @@ def compare(
         arms: unique names.     run: called once per missing run; its exceptions pass through.
         seeds: distinct.        output: folder, made if absent.
         info: facts for ``metrics.json``, JSON-able.
+        show_progress: draw a bar on stderr; ``run`` must then draw none of its own.
 
     Raises: ConfigError for arms or seeds that repeat, or a folder in use by another comparison; DataError
         for a damaged ``runs.jsonl`` or a run that returns rows of another arm.
@@ -179,7 +180,7 @@ class _Progress:
 
     def __init__(self, total: int, done: int, show: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self.total, self.resumed, self.done = total, done, done
         self.began = monotonic()
@@ -187,6 +188,7 @@ class _Progress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
+            TimeElapsedColumn(),
             TextColumn("{task.fields[rate]}"),
             console=Console(stderr=True),
             disable=not show,

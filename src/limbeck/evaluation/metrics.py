@@ -38,8 +38,9 @@ def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
         raise DataError("There is no labelled row to score; every label is -100.")
     if not bool(logits.isfinite().all()):
         raise NonFiniteError(f"{int((~logits.isfinite()).any(1).sum())} rows of logits hold NaN or Inf.")
-    if int(labels.min()) < 0 or int(labels.max()) >= n_classes:
-        raise DataError(f"Labels must lie in 0..{n_classes - 1} (-100 = none); found {int(labels.max())}.")
+    outside = labels[(labels < 0) | (labels >= n_classes)]
+    if len(outside):
+        raise DataError(f"Labels must lie in 0..{n_classes - 1} (-100 = none); found {int(outside[0])}.")
     return {
         "accuracy": float(classification.multiclass_accuracy(logits, labels, n_classes, average="micro")),
         "macro_f1": float(classification.multiclass_f1_score(logits, labels, n_classes, average="macro")),

@@ -20,6 +20,7 @@ from limbeck.evaluation.results import NO_CONTROL, Row
 BASELINE = "supervised"
 CONFIDENCE = 0.95
 ENOUGH_SEEDS = 5
+NEGLIGIBLE = 0.03  # a mean gain below this, with 0 inside its interval, is called no help
 
 Kind = Literal[
     "baseline", "teacher", "not_teacher", "no_control", "no_gain", "hurts", "one_run", "no_baseline"
@@ -252,7 +253,9 @@ def _say(v: Verdict, p_gain: float | None, p_teacher: float | None, n_arms: int)
     alpha = 1 - CONFIDENCE
     if p_gain >= alpha:
         why = f" after Holm's correction for {n_arms} arms" if _p(v.gain) < alpha else ""
-        return "no_gain", f"{start}: no gain shown{why}; this teaching does not help here."
+        small = v.gain.mean < NEGLIGIBLE
+        rest = "as measured, this teaching does not help" if small else "more seeds may tell"
+        return "no_gain", f"{start}: no gain shown{why}; {rest}."
     if v.gain.mean < 0:
         return "hurts", f"{start}: this teaching hurts."
     if p_teacher is None:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 MAX_POINTS = 400
 CAPTION = (
     "Each cloud is an orthogonal projection (turned, never stretched) onto the plane in which its class "
-    "means come nearest to one ring of classes, whose order is that of the first cloud. The plane is found on "
-    "half of the points; the other half is shown. Clouds are centred and divided by their own spread, so points "
-    "near the middle belong to features that do not tell classes apart."
+    "means come nearest to one ring of classes, whose order is that of the first cloud. The plane is found "
+    "on half of the points; the other half is shown. Clouds are centred and divided by their own spread, so "
+    "points near the middle belong to features that do not tell classes apart."
 )
 
 
