@@ -3,6 +3,7 @@
 from limbeck.data.av_digits import av_digits
 from limbeck.data.base import UNLABELLED, Examples, Inputs, Task, View
 from limbeck.data.splits import Splits
+from limbeck.data.tasks import TASKS, make_task
 from limbeck.data.views import GridView, VectorView, audio_views, image_views, vector_views
 
 __all__ = [
@@ -11,11 +12,13 @@ __all__ = [
     "GridView",
     "Inputs",
     "Splits",
+    "TASKS",
     "Task",
     "VectorView",
     "View",
     "audio_views",
     "av_digits",
     "image_views",
+    "make_task",
     "vector_views",
 ]

@@ -1,0 +1,52 @@
+"""Rebuild the report of a run or a comparison from what lies in its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import DataError
+from limbeck.evaluation.results import read_metrics
+from limbeck.reporting.report import write_report
+
+
+def report_folder(folder: str | Path) -> Path:
+    """Write ``report.html`` from ``metrics.json``, ``map.json`` and the logs of the runs; returns its path.
+
+    Raises: DataError when the folder holds no results.
+    """
+    folder = Path(folder)
+    metrics = read_metrics(folder)
+    info: dict[str, Any] = dict(metrics.info)
+    curves, warnings = [], list(info.get("warnings", []))
+    for row in {(r.arm, r.control, r.seed) for r in metrics.rows}:
+        arm, control, seed = row
+        run = folder / "runs" / f"{arm}-{control}-{seed}"
+        run = run if run.is_dir() else folder
+        curves += [{"arm": arm, "control": control, "seed": seed, **point} for point in _curve(run / "log.jsonl")]
+        warnings += [f"{arm} ({control}, seed {seed}): {text}" for text in _json(run / "warnings.json", [])]
+    info["warnings"] = sorted(warnings)
+    title = info.pop("title", "Results")
+    return write_report(
+        folder, title=title, rows=metrics.rows, curves=curves, embedding=_json(folder / "map.json", None), info=info
+    )
+
+
+def _curve(log: Path) -> list[dict[str, float]]:
+    """Validation accuracy over steps; a resumed run's repeated step counts once, as last written."""
+    if not log.is_file():
+        return []
+    points: dict[int, float] = {}
+    for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{log}, line {number} is not JSON; delete that line.") from error
+        if "eval_accuracy" in entry:
+            points[entry["step"]] = entry["eval_accuracy"]
+    return [{"step": step, "value": value} for step, value in sorted(points.items())]
+
+
+def _json(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
