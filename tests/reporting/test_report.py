@@ -99,7 +99,7 @@ def test_content(tmp_path: Path, comparison: Rows, curves: list[dict[str, Any]])
         '"name": "kd"',
         "teacher's gain",
         "Holm",
-        "orthogonal projection",
+        "orthogonal Procrustes",
     ):
         assert expected in text, expected
     assert "Results, validation" not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from limbeck.evaluation.results import NO_CONTROL, Row
@@ -127,7 +127,8 @@ def map_figure(embedding: Mapping[str, Any]) -> Figure:
     """A map of features: colour and a written name for the class, marker for the modality.
 
     Args:
-        embedding: ``x`` (``[k][2]``), ``label`` (k) and ``modality`` (k), as from ``feature_map``.
+        embedding: ``x`` (``[k][2]``), ``label`` (k), ``modality`` (k) and, to place the names of the classes,
+            ``corners`` (class to ``[2]``), as from ``feature_map``.
     """
     from plotly import graph_objects as go
 
@@ -150,15 +151,18 @@ def map_figure(embedding: Mapping[str, Any]) -> Figure:
                 marker={
                     "color": [colours[label] for _, label in own],
                     "symbol": MARKERS[number % len(MARKERS)],
-                    "size": 6 if number == 0 else 8,
+                    "size": 6 if number == 0 else 7,
                     "opacity": 0.55 if number == 0 else 0.9,
-                    "line": {"width": 0 if number == 0 else 1.6},
+                    "line": {"width": 0 if number == 0 else 1.4},
                 },
             )
         )
         figure.add_trace(_legend_entry(modality, MARKERS[number % len(MARKERS)]))
-    for label in labels:
-        _name_class(figure, label, [x for x, own, m in points if own == label and m == modalities[0]])
+    corners = embedding.get("corners") or {
+        label: _middle([x for x, own, m in points if own == label and m == modalities[0]]) for label in labels
+    }
+    for label, corner in corners.items():
+        _name_class(figure, str(label), corner)
     figure.update_layout(
         height=640,
         meta={"square": True},
@@ -242,23 +246,21 @@ def _legend_entry(modality: str, symbol: str) -> Any:
     )
 
 
-def _name_class(figure: Figure, label: str, points: Iterable[Sequence[float]]) -> None:
-    """The class's name, just outside the middle of its points in the first modality."""
-    points = list(points)
-    if not points:
-        return
-    x = math.fsum(p[0] for p in points) / len(points)
-    y = math.fsum(p[1] for p in points) / len(points)
-    length = max(math.hypot(x, y), 1e-9)
+def _middle(points: Sequence[Sequence[float]]) -> tuple[float, float]:
+    n = max(len(points), 1)
+    return math.fsum(p[0] for p in points) / n, math.fsum(p[1] for p in points) / n
+
+
+def _name_class(figure: Figure, label: str, corner: Sequence[float]) -> None:
+    """The class's name, pushed outward from where its points lie."""
+    length = max(math.hypot(*corner), 1e-9)
     figure.add_annotation(
-        x=x,
-        y=y,
+        x=corner[0],
+        y=corner[1],
         text=f"<b>{html.escape(_short(label))}</b>",
         showarrow=False,
-        xshift=30 * x / length,
-        yshift=30 * y / length,
-        borderpad=1,
-        opacity=0.9,
+        xshift=20 * corner[0] / length,
+        yshift=16 * corner[1] / length,
         font={"size": 14},
     )
 

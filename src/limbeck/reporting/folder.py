@@ -24,12 +24,19 @@ def report_folder(folder: str | Path) -> Path:
         arm, control, seed = row
         run = folder / "runs" / f"{arm}-{control}-{seed}"
         run = run if run.is_dir() else folder
-        curves += [{"arm": arm, "control": control, "seed": seed, **point} for point in _curve(run / "log.jsonl")]
+        curves += [
+            {"arm": arm, "control": control, "seed": seed, **point} for point in _curve(run / "log.jsonl")
+        ]
         warnings += [f"{arm} ({control}, seed {seed}): {text}" for text in _json(run / "warnings.json", [])]
     info["warnings"] = sorted(warnings)
     title = info.pop("title", "Results")
     return write_report(
-        folder, title=title, rows=metrics.rows, curves=curves, embedding=_json(folder / "map.json", None), info=info
+        folder,
+        title=title,
+        rows=metrics.rows,
+        curves=curves,
+        embedding=_json(folder / "map.json", None),
+        info=info,
     )
 
 

@@ -31,7 +31,6 @@
       if (figure.layout.meta && figure.layout.meta.square) {
         figure.layout.height = Math.min(figure.layout.height, box.clientWidth + 60);
       }
-      for (const note of figure.layout.annotations || []) note.bgcolor = colour("--card");
       for (const trace of figure.data) {
         if (trace.error_x) trace.error_x.color = colour("--text");
       }
