@@ -9,6 +9,10 @@ from limbeck.functional.divergences import distillation_kl as distillation_kl
 from limbeck.functional.divergences import label_alignment as label_alignment
 from limbeck.functional.divergences import soft_cross_entropy as soft_cross_entropy
 from limbeck.functional.hints import hint_mse as hint_mse
+from limbeck.functional.kernels import distance_correlation as distance_correlation
+from limbeck.functional.kernels import median_bandwidth as median_bandwidth
+from limbeck.functional.kernels import mmd as mmd
+from limbeck.functional.kernels import mmd_teacher_term as mmd_teacher_term
 from limbeck.functional.transport import TransportInfo as TransportInfo
 from limbeck.functional.transport import transport_cost as transport_cost
 from limbeck.functional.transport import transport_plan as transport_plan
