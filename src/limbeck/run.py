@@ -168,7 +168,7 @@ def train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Modul
     """Train a teacher on its own modality by the same loop, choosing by its own validation split; the model and
     its accuracy by split."""
     roles = {role: task.teacher_splits._roles[role] for role in task.teacher_splits.roles if role != "link"}
-    own = replace(task, name=f"{task.name} teacher", splits=type(task.splits)(**roles), views={}, truth=None)
+    own = replace(task, name=f"{task.name} teacher", splits=type(task.splits)(**roles), views=task.teacher_views, truth=None)
     recipe = Recipe(method=MethodSpec("supervised"), output_dir=str(folder), seed=spec.seed)
     recipe.student.model, recipe.student.config = spec.model, spec.config
     recipe.training = {**TEACHER_TRAINING, **spec.training}

@@ -1,8 +1,8 @@
 """The benchmark AV-digits: an image teacher that reads digits, an audio student that learns to hear them.
 
-Images are MNIST or scikit-learn's bundled digits; clips are the Free Spoken Digit Dataset or synthesised speech.
-The two modalities share the ten classes and nothing else; what links them is made here, from the true classes,
-and is all that a student may use: pairs, bags, the labels, or nothing.
+Images are MNIST or scikit-learn's bundled digits; clips are the Free Spoken Digit Dataset or synthesised
+speech. The two modalities share the ten classes and nothing else; what links them is made here, from the true
+classes, and is all that a student may use: pairs, bags, the labels, or nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from limbeck.data.audio import LogMel, read_wave
 from limbeck.data.bags import Counts, mixed_bags, same_class_pairs
 from limbeck.data.base import UNLABELLED, Examples, Task
 from limbeck.data.splits import Splits
-from limbeck.data.views import audio_views
+from limbeck.data.views import audio_views, image_views
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.seeding import keyed_seed
 from limbeck.signals.pairing import Key, Pairing
@@ -70,28 +70,32 @@ def av_digits(
         images: ``sklearn`` (bundled) or ``mnist:DIR`` with MNIST's IDX files. ``[1, 28, 28]``, standardised.
         audio: ``speech`` (synthesised, cached on this machine) or ``fsdd:DIR`` with files named
             ``DIGIT_SPEAKER_INDEX.wav``. Log-mel ``[1, 32, 32]``, see :class:`~limbeck.data.audio.LogMel`.
-        labels_per_class: labelled clips of each digit, drawn from the pool by ``seed``; the same for every link.
-            0 is allowed for ``paired`` and ``bagged``.
+        labels_per_class: labelled clips of each digit, drawn from the pool by ``seed``; the same for every
+            link. 0 is allowed for ``paired`` and ``bagged``.
         n_unlabelled: unlabelled clips kept, drawn by ``seed``; all others of the pool by default.
-        link: ``paired``: one image of the same class for every unlabelled clip. ``bagged``: bags of unlabelled
-            clips and images, each with a class mix of its own (Dirichlet 0.3). ``by_class``: both sides know
-            their labels. ``unpaired``: nothing is known.
+        link: ``paired``: one image of the same class for every unlabelled clip. ``bagged``: bags of
+            unlabelled clips and images, each with a class mix of its own (Dirichlet 0.3). ``by_class``: both
+            sides know their labels. ``unpaired``: nothing is known.
         bag_size: clips, and images, in a bag.
         n_bags: bags at most. No clip and no image is in two bags, so there are fewer when the clips run out;
             ``info["n_bags"]`` says how many.
-        counts: ``same``: a bag's images have its clips' class counts. ``independent``: only the mix is shared.
-        unseen_speakers: their clips leave the pool, validation and test, and all of them form ``test_unseen``.
+        counts: ``same``: a bag's images have its clips' class counts. ``independent``: only the mix is
+        shared.
+        unseen_speakers: their clips leave the pool, validation and test, and all of them form
+        ``test_unseen``.
         seed: of the labelled subset and of the link.
 
-    Returns: a task with the clips in ``splits`` (``train`` = pool with labels -100 where unlabelled; ``truth``
-        holds its true classes) and the images in ``teacher_splits`` (``link`` = those that the pairing names, for
-        ``by_class`` and ``unpaired`` all of them). Where a link would betray a clip's class by an image's label
-        (``paired``, ``bagged``) the link images carry no labels. Input name ``x``; class names "0" to "9".
+    Returns: a task with the clips in ``splits`` (``train`` = pool with labels -100 where unlabelled;
+        ``truth`` holds its true classes) and the images in ``teacher_splits`` (``link`` = those that the
+        pairing names, for ``by_class`` and ``unpaired`` all of them). Where a link would betray a clip's
+        class by an image's label (``paired``, ``bagged``) the link images carry no labels. Input name ``x``;
+        class names "0" to "9".
 
     Raises: DataError for wrong folders and broken files; ConfigError and UnknownNameError for wrong settings.
 
-    Source: the digits benchmark of the project's reference figures: speakers' takes 0-9 test, 10-14 validation,
-        15-49 pool; MNIST's first 14,000 images train the teacher, 1,000 validate it, 5,000 are the link.
+    Source: the digits benchmark of the project's reference figures: speakers' takes 0-9 test, 10-14
+        validation, 15-49 pool; MNIST's first 14,000 images train the teacher, 1,000 validate it, 5,000 are
+        the link.
     """
     _check(link, counts, labels_per_class, n_unlabelled, bag_size, n_bags)
     clips, unseen = _without(_clips(audio), unseen_speakers)
@@ -112,6 +116,7 @@ def av_digits(
         teacher_splits=Splits(**{**teacher, "link": link_rows}),
         pairing=pairing,
         views=audio_views(),
+        teacher_views=image_views(),
         truth=truth,
         info={
             "images": "scikit-learn digits" if images == "sklearn" else "MNIST",
@@ -227,7 +232,8 @@ def _mnist_splits(folder: Path, changed: int) -> dict[str, Examples]:
 
 @functools.lru_cache(maxsize=1)
 def _sklearn_splits() -> dict[str, Examples]:
-    """1,000 digits for the link (clips outnumber images, so most images serve the link), the rest for the teacher.
+    """1,000 digits for the link (clips outnumber images, so most images serve the link), the rest for the
+    teacher.
 
     In the data's own order, which keeps a writer's digits together and so apart from the other splits.
     """

@@ -60,10 +60,11 @@ class Task:
         name: for reports.
         splits: the student's modality by role: ``train`` (labels -100 where unlabelled), ``validation``,
             ``test`` and further final splits such as ``test_unseen``, guarded (see ``data/splits.py``).
-        teacher_splits: the teacher's modality by role: ``train``, ``validation``, ``test`` to make and judge the
-            teacher, ``link`` = the rows its bank is asked about (those that ``pairing`` names).
+        teacher_splits: the teacher's modality by role: ``train``, ``validation``, ``test`` to make and judge
+            the teacher, ``link`` = the rows its bank is asked about (those that ``pairing`` names).
         pairing: what is known between ``splits["train"]`` and ``teacher_splits["link"]``.
         views: ``weak`` and ``strong`` augmentations of the student's inputs.
+        teacher_views: the same of the teacher's inputs, for a teacher that is trained here.
         truth: ``[len(splits["train"])]`` int64, the true classes of the training rows where they are known,
             -100 elsewhere. Only for upper-bound arms and diagnosis: no training code reads it.
         info: facts for the report (origins, counts, skipped files), JSON-able.
@@ -74,6 +75,7 @@ class Task:
     teacher_splits: Splits
     pairing: Pairing
     views: Mapping[str, View] = field(default_factory=dict)
+    teacher_views: Mapping[str, View] = field(default_factory=dict)
     truth: Tensor | None = None
     info: dict[str, Any] = field(default_factory=dict)
 

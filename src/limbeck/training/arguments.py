@@ -33,6 +33,7 @@ class DistillationArguments(TrainingArguments):
     report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, as in transformers."})
     disable_tqdm: bool | None = field(default=True, metadata={"help": "Our own progress bar is shown instead."})
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Our batches are not columns."})
+    dataloader_pin_memory: bool = field(default=False, metadata={"help": "Worth it only beside a GPU."})
     ignore_data_skip: bool = field(default=True, metadata={"help": "Draws are keyed by step: nothing to skip."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "A non-finite loss is an error here."})
     label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Of the evaluation."})
