@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 MAX_POINTS = 300
 SHARPNESS = 4.0  # scores are 1 at a class mean and about 0 at the others: a weight of e^4 to 1
 CAPTION = (
-    "Where samples lie in the feature space of the first modality, drawn as a ring of its classes: a point sits "
-    "at a class when it resembles that class alone, between classes when it resembles both, near the middle when "
-    "it resembles none. Other modalities are centred, divided by their own spread and turned into that space, "
-    "never stretched (orthogonal Procrustes on class means). All of it is fitted on half of the samples; the "
-    "other half is shown."
+    "Where samples lie in the feature space of the first modality, drawn as a ring of its classes: a point "
+    "sits at a class when it resembles that class alone, between classes when it resembles both, near the "
+    "middle when it resembles none. Other modalities are centred, divided by their own spread and turned "
+    "into that space, never stretched (orthogonal Procrustes on class means). All of it is fitted on half of the "
+    "samples; the other half is shown."
 )
 
 
@@ -32,11 +32,12 @@ def feature_map(
     r"""A two-dimensional map of features of several modalities, of any widths, in the space of the first.
 
     .. math::
-        p(z) = \mathrm{softmax}_c (\beta \, z R \cdot \mu_c / \|\mu_c\|^2), \quad x(z) = \sum_c p_c(z) a_c, \quad
+        p(z) = \mathrm{softmax}_c (\beta \, z R \cdot \mu_c / \|\mu_c\|^2), \quad
+        x(z) = \sum_c p_c(z) a_c, \quad
         R = \arg\min_R \|M_z R - M\|^2 \ \text{orthogonal on the span of the class means}
 
-    with z centred and divided by its root mean square norm, M and mu the class means of the first modality, M_z
-    those of the modality of z, a the corners of a ring in an order that follows M. Deterministic.
+    with z centred and divided by its root mean square norm, M and mu the class means of the first modality,
+    M_z those of the modality of z, a the corners of a ring in an order that follows M. Deterministic.
 
     Args:
         features_by_modality: name to ``[n, d]``, the reference (the teacher) first; d >= 2 and n may differ.

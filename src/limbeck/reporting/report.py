@@ -53,8 +53,8 @@ def write_report(
         folder_or_path: a folder, or a path that ends in ``.html``.
         rows: results; must hold ``accuracy`` on a split that starts with ``test``, or else on another.
         curves: mappings with ``arm, control, seed, step, value`` (validation accuracy, 0 to 1).
-        embedding: ``x`` (``[k][2]``), ``label`` (k), ``modality`` (k) and optionally ``corners``, ``caption``,
-            as from ``feature_map``.
+        embedding: ``x`` (``[k][2]``), ``label`` (k), ``modality`` (k), optionally ``corners`` and
+            ``caption``, as from ``feature_map``.
         info: facts, JSON-able. ``summary``: a sentence under the title; ``given``: arm to what its teacher
             gave; ``warnings``: sentences; ``recipe``: text or mapping; every other key becomes a block of the
             setup (``data``, ``teacher``, ``versions``, ``machine``, ...).
