@@ -18,8 +18,8 @@ CAPTION = (
     "Where samples lie in the feature space of the first modality, drawn as a ring of its classes: a point "
     "sits at a class when it resembles that class alone, between classes when it resembles both, near the "
     "middle when it resembles none. Other modalities are centred, divided by their own spread and turned "
-    "into that space, never stretched (orthogonal Procrustes on class means). All of it is fitted on half of the "
-    "samples; the other half is shown."
+    "into that space, never stretched (orthogonal Procrustes on class means). All of it is fitted on half "
+    "of the samples; the other half is shown."
 )
 
 
