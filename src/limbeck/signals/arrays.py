@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, some
+from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
 from limbeck.signals import manifest as names
 from limbeck.signals.bank import UNLABELLED, Bank
 from limbeck.signals.columns import columns_of, schema_of, to_stored
@@ -197,7 +197,11 @@ def _place(
         if (folder / names.FILE).is_file():
             _check_same(folder, manifest, rows, columns, head)
         else:
-            _write(folder, manifest, rows, columns, head)
+            try:
+                _write(folder, manifest, rows, columns, head)
+            except LimbeckError:  # nothing is lost: the arrays are still there
+                clear(folder)
+                raise
     return Bank.open(folder)
 
 

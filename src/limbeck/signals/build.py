@@ -138,6 +138,7 @@ class _Builder:
             licence=licence,
         )
         self.recorded: dict[str, str] = {}
+        self.n_finished: int | None = None  # rows of the bank that was found finished
         self.manifest, self.was_complete = self._resume(wanted)
         self.all_rows = ShardRows()
         self.hashes: dict[str, str] = {}
@@ -157,6 +158,7 @@ class _Builder:
         complete = found.state == "complete"
         recorded = found.files if complete else {}
         wanted.shard_rows = found.shard_rows
+        self.n_finished = found.rows if complete else None
         self.recorded = {name: entry["sha256"] for name, entry in recorded.items()} or logged_hashes(
             self.folder
         )
@@ -194,12 +196,15 @@ class _Builder:
     def _shard(self, number: int, batch: RowBatch | None, advance: Callable[[int], None]) -> ShardRows | None:
         """Read the rows of one shard, ask about them unless it is there; ``None`` past the end."""
         exists = (self.folder / shard_name(number)).is_file()
+        is_extra = self.n_finished is not None and number * self.manifest.shard_rows >= self.n_finished
         rows, size, start = ShardRows(), self.manifest.shard_rows, time.monotonic()
         while len(rows) < size:
             if batch is None:
                 batch = self.reader.take(min(self.batch_size, size - len(rows)))
             if not len(batch):
                 break
+            if is_extra:
+                raise stale(str(self.folder), ["rows"], f"{self.n_finished} then, more now")
             self._add(rows, batch, ask=not exists)
             advance(len(batch))
             batch = None

@@ -44,4 +44,5 @@ def progress(description: str, total: int | None, unit: str = "rows") -> Iterato
     try:
         yield advance
     finally:
-        bar.stop()
+        if bar.live.is_started:  # stopping a bar that was never shown prints an empty line
+            bar.stop()

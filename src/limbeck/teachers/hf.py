@@ -186,7 +186,8 @@ def _load_config(source: str, revision: str | None) -> Any:
     except (OSError, ValueError) as error:
         raise DataError(
             f"No transformers model can be loaded from {source!r} "
-            f"({str(error).splitlines()[0].rstrip('.')}); give a folder with config.json and weights, or a hub id while online."
+            f"({str(error).splitlines()[0].rstrip('.')}); give a folder "
+            "with config.json and weights, or a hub id while online."
         ) from error
 
 

@@ -1,0 +1,113 @@
+"""Data of any shape is read in order, by key, with its labels."""
+
+from __future__ import annotations
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+from limbeck.data.base import Examples
+from limbeck.errors import DataError
+from limbeck.signals.rows import Columns, RowReader, is_one_shot
+
+
+def rows(n=5):
+    return [{"id": f"r{i}", "x": np.full(2, i, np.float32), "label": i % 2, "note": "n"} for i in range(n)]
+
+
+def test_rows_as_dictionaries():
+    reader = RowReader(rows(), Columns())
+    assert reader.total == 5
+    batch = reader.take(3)
+    assert batch.keys == ["r0", "r1", "r2"]
+    assert batch.labels == [0, 1, 0]
+    assert torch.equal(batch.inputs["x"], torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]))
+    assert batch.inputs["note"] == ["n"] * 3
+    assert [len(reader.take(3)), len(reader.take(3))] == [2, 0]
+
+
+def test_a_stream_and_a_list_read_the_same():
+    one, other = RowReader(iter(rows()), Columns()), RowReader(rows(), Columns())
+    assert one.total is None
+    first, second = one.take(4), other.take(4)
+    assert first.keys == second.keys
+    assert (first.digests() == second.digests()).all()
+
+
+def test_a_datasets_dataset():
+    features = datasets.Features(
+        {"id": datasets.Value("int64"), "x": datasets.List(datasets.Value("float32")),
+         "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )  # fmt: skip
+    data = datasets.Dataset.from_list(
+        [{"id": i, "x": [i, 2.0], "label": ["cat", "dog"][i % 2]} for i in range(5)], features=features
+    )
+    reader = RowReader(data, Columns())
+    assert reader.class_names == ("cat", "dog")
+    batch = reader.take(5)
+    assert batch.keys == [0, 1, 2, 3, 4]
+    assert batch.labels == [0, 1, 0, 1, 0]
+    assert batch.inputs["x"].shape == (5, 2)
+
+
+def test_examples():
+    data = Examples({"x": torch.arange(6.0).reshape(3, 2)}, (7, 8, 9), torch.tensor([0, -100, 1]), ("a", "b"))
+    batch = RowReader(data, Columns()).take(10)
+    assert (batch.keys, batch.labels) == ([7, 8, 9], [0, -100, 1])
+    assert batch.inputs["x"].shape == (3, 2)
+
+
+def test_row_numbers_as_keys_and_chosen_inputs():
+    reader = RowReader(rows(), Columns(key=None, inputs=["x"]))
+    reader.take(2)
+    batch = reader.take(2)
+    assert batch.keys == [2, 3]
+    assert list(batch.inputs) == ["x"]
+
+
+def test_labels_as_names():
+    data = [{"id": 1, "label": "dog"}, {"id": 2, "label": None}]
+    assert RowReader(data, Columns(), ["cat", "dog"]).take(2).labels == [1, -100]
+    with pytest.raises(DataError, match=r"label 'dog' of key 1 .* pass class_names="):
+        RowReader(data, Columns()).take(2)
+    with pytest.raises(DataError, match="did you mean 'dogs'"):
+        RowReader(data, Columns(), ["cat", "dogs"]).take(2)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(key="ids"), "no column 'ids', did you mean 'id'.* with key="),
+        (Columns(label="lable"), "no column 'lable', did you mean 'label'.* with label="),
+        (Columns(view="v"), "with view="),
+        (Columns(inputs=["y"]), "with inputs="),
+    ],
+)
+def test_missing_columns(columns, message):
+    with pytest.raises(DataError, match=message):
+        RowReader(rows(), columns).take(2)
+
+
+def test_keys_twice_and_bad_rows():
+    reader = RowReader(rows() + rows(), Columns())
+    reader.take(5)
+    with pytest.raises(DataError, match="key 'r0' comes twice"):
+        reader.take(5)
+    with pytest.raises(DataError, match="must be a dictionary"):
+        RowReader([(1, 2)], Columns()).take(1)
+
+
+def test_the_digest_changes_with_the_input_alone():
+    base = rows()
+    changed = rows()
+    changed[3]["x"][0] += 1
+    relabelled = [row | {"label": 0} for row in rows()]
+    digests = [RowReader(r, Columns()).take(5).digests() for r in (base, changed, relabelled)]
+    assert (digests[0] != digests[1]).any(axis=1).tolist() == [False, False, False, True, False]
+    assert (digests[0] == digests[2]).all()
+
+
+def test_one_shot():
+    assert is_one_shot(iter([]))
+    assert not is_one_shot([])

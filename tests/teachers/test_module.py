@@ -1,0 +1,99 @@
+"""Any module teaches: features before its head, logits after it, and it is left as it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from limbeck.data.base import Examples
+from limbeck.errors import ConfigError, DataError, HeadNotFoundError, UnknownNameError
+from limbeck.signals import Bank
+from limbeck.teachers import ModuleTeacher, Teacher
+
+
+def model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 3)
+    ).train()
+
+
+def test_features_and_logits_without_dropout_or_gradient():
+    teacher = ModuleTeacher(model(), class_names="abc", layers=["0"])
+    x = torch.randn(5, 4)
+    out = teacher({"x": x})
+    whole = teacher.model.eval()
+    torch.testing.assert_close(out.logits, whole(x))
+    torch.testing.assert_close(out.features, whole[:4](x))
+    torch.testing.assert_close(out.hidden_states["0"], whole[0](x))
+    assert not out.logits.requires_grad
+    assert torch.equal(out.features @ teacher.head[0].T + teacher.head[1], out.logits)
+    assert torch.equal(teacher({"x": x}).logits, out.logits)
+    assert not any(m._forward_hooks for m in whole.modules()), "no hook stays"
+    assert isinstance(teacher, Teacher)
+
+
+def test_asking_does_not_change_the_model():
+    teacher = ModuleTeacher(model())
+    before = teacher.fingerprint()
+    teacher({"x": torch.randn(5, 4)})
+    assert teacher.fingerprint() == before
+    with torch.no_grad():
+        teacher.model[0].weight[0, 0] += 1
+    changed = teacher.fingerprint()
+    assert {part for part in before if before[part] != changed[part]} == {"weights"}
+
+
+def test_preprocessing_is_part_of_the_fingerprint():
+    plain, scaled = ModuleTeacher(model()).fingerprint(), ModuleTeacher(model(), preprocessing={"scale": 2})
+    assert {part for part in plain if plain[part] != scaled.fingerprint()[part]} == {"preprocessing"}
+
+
+def test_inputs_by_name():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(2, 2)
+
+        def forward(self, b, a):
+            return self.head(torch.stack([a, b], -1))
+
+    teacher = ModuleTeacher(Two())
+    out = teacher({"a": torch.zeros(3), "b": torch.ones(3)})
+    assert out.features.tolist() == [[0.0, 1.0]] * 3
+
+
+def test_an_embedding_model_needs_no_head():
+    out = ModuleTeacher(nn.Sequential(nn.Flatten(), nn.Tanh()), gives="embedding")({"x": torch.ones(2, 3, 1)})
+    assert out.features.shape == (2, 3)
+    assert out.logits is None
+
+
+def test_no_head_lists_the_candidates():
+    teacher = ModuleTeacher(nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3)), nn.Linear(3, 5)))
+    with pytest.raises(HeadNotFoundError, match=r"0 gives \[2, 6\]; 2 gives \[2, 2, 5\].*gives='embedding'"):
+        teacher({"x": torch.randn(2, 4)})
+    with pytest.raises(HeadNotFoundError, match="ran: none"):
+        ModuleTeacher(nn.Tanh())({"x": torch.randn(2, 4)})
+
+
+def test_wrong_use():
+    with pytest.raises(UnknownNameError, match=r"no layer 'encodr'.*did you mean 'encoder'"):
+        ModuleTeacher(nn.ModuleDict({"encoder": nn.Linear(1, 1)}), layers=["encodr"])
+    with pytest.raises(ConfigError, match="gives must be"):
+        ModuleTeacher(model(), gives="logits")
+    with pytest.raises(DataError, match=r"'x' holds values \(str\)"):
+        ModuleTeacher(model())({"x": ["a", "b"]})
+
+
+def test_bank_equals_live_teacher(tmp_path):
+    data = Examples({"x": torch.randn(30, 4)}, tuple(range(30)), torch.arange(30) % 3, ("a", "b", "c"))
+    teacher = ModuleTeacher(model(), class_names=("a", "b", "c"), layers=["2"])
+    bank = Bank.build(tmp_path / "b", teacher, data, batch_size=30)
+    live, kept = teacher(data.rows(range(30))), bank.lookup(data.keys)
+    assert torch.equal(live.features, kept.features)
+    assert torch.equal(live.logits, kept.logits)
+    assert torch.equal(live.hidden_states["2"], kept.hidden_states["2"])
+    assert torch.equal(bank.head[0], teacher.head[0])
+    assert bank.signals == {"features", "logits", "hidden_states", "labels", "head"}
