@@ -188,7 +188,7 @@ class Demo:
 
         spec = ARMS[arm.name]
         task = self.task(spec.link, seed, json.dumps(dict(spec.data)))
-        result = run(self.recipe(arm.name, control, seed), task=task, bank=self.bank)
+        result = run(self.recipe(arm.name, control, seed), task=task, bank=self.bank, show_progress=False)
         self._keep(arm.name, control, seed, result)
         return [
             Row(arm.name, spec.method, spec.link, control, seed, split, "accuracy", value, result.seconds, result.steps)

@@ -54,7 +54,12 @@ class RunResult:
 
 
 def run(
-    recipe: Recipe, *, task: Task | None = None, bank: Bank | None = None, resume: bool = False
+    recipe: Recipe,
+    *,
+    task: Task | None = None,
+    bank: Bank | None = None,
+    resume: bool = False,
+    show_progress: bool = True,
 ) -> RunResult:
     """Train a student as ``recipe`` says, evaluate it once on the final splits, and write the run folder's
     ``recipe.yaml`` and ``log.jsonl``.
@@ -62,6 +67,7 @@ def run(
     Args:
         task, bank: in place of the recipe's data and teacher, when a comparison shares them between runs.
         resume: go on from the last checkpoint in the run folder, if there is one.
+        show_progress: draw a bar on standard error.
 
     Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError before the first step; NonFiniteError.
     """
@@ -75,6 +81,8 @@ def run(
     if not needs_teacher and recipe.control != "none":
         raise ConfigError(f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control.")
     trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder)
+    if show_progress:
+        trainer.add_callback(ProgressBar(f"{recipe.method.name} (seed {recipe.seed})"))
     recipe.save(folder / "recipe.yaml")
     seconds = time.perf_counter()
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
@@ -123,7 +131,6 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
     trainer.run_log = RunLog(folder)
     trainer.add_callback(trainer.run_log)
-    trainer.add_callback(ProgressBar(f"{name} (seed {recipe.seed})"))
     return trainer
 
 

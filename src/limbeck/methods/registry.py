@@ -58,7 +58,10 @@ def method_config(name: str, values: Mapping[str, Any] | None = None) -> Any:
     for key in values or {}:
         if key not in known:
             raise ConfigError(f"Method {name!r} has no setting {key!r}; {nearest(key, known)}")
-    return config(**(values or {}))
+    try:
+        return config(**(values or {}))
+    except TypeError as error:  # a value of the wrong type met a range check
+        raise ConfigError(f"A setting of method {name!r} has a value of the wrong type ({error}).") from error
 
 
 def method_card(name: str) -> MethodCard:

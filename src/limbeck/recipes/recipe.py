@@ -112,8 +112,6 @@ class Recipe:
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         """Read a YAML recipe and command-line overrides such as ``--training.learning_rate 1e-4``."""
-        if not Path(path).is_file():
-            raise DataError(f"There is no recipe {path}.")
         return parse_recipe(["--config", str(path), *overrides])
 
     @classmethod
@@ -157,7 +155,7 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
 
     parser = parser or recipe_parser()
     try:
-        values = parser.parse_args(list(arguments))
+        values = parser.parse_args(_find_recipes(arguments))
     except ArgumentError as error:
         raise ConfigError(_clear(str(error), parser)) from error
     defaults = parser.get_defaults()
@@ -175,6 +173,27 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
     )
     check_recipe(recipe)
     return recipe
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name to path of the recipes in the package."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+
+
+def _find_recipes(arguments: Sequence[str]) -> list[str]:
+    """``--config`` takes a file, or the name of a recipe that ships."""
+    found, shipped = list(arguments), shipped_recipes()
+    for i, argument in enumerate(found):
+        flag, equals, value = argument.partition("=")
+        if flag != "--config" or (not equals and i + 1 == len(found)):
+            continue
+        place = i if equals else i + 1
+        name = value if equals else found[place]
+        path = shipped.get(name.removesuffix(".yaml"), Path(name)) if not Path(name).is_file() else Path(name)
+        if not path.is_file():
+            raise DataError(f"There is no recipe {name!r}, neither a file nor one that ships; {nearest(name, shipped)}")
+        found[place] = f"--config={path}" if equals else str(path)
+    return found
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -201,15 +220,16 @@ def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
 
 
 def _clear(message: str, parser: ArgumentParser) -> str:
-    """The first line of a parser's error, with the nearest valid keys when a key is unknown."""
+    """A parser's error as one sentence, with the nearest valid keys when a key is unknown."""
     from jsonargparse import Namespace
 
-    known = list(Namespace(parser.get_defaults()).keys())
-    unknown = re.search(r"(?:accept|unrecognized arguments:?) (?:option )?'?-*([\w.]+)'?", message)
-    group = re.search(r"Group '([\w.]+)'", message)
+    unknown = re.search(r"Option '([\w.]+)' is not accepted|option '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message)
     if unknown is None:
-        return message.strip().splitlines()[0].removesuffix(".") + "."
-    name = f"{group.group(1)}.{unknown.group(1)}" if group else unknown.group(1)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = "did you mean " + " or ".join(close) + "?" if close else "see `limbeck distill --help`."
+        lines = [line.strip(" -") for line in message.strip().splitlines()]
+        return " ".join(lines[:3]).replace('Parser key "', 'The recipe\'s key "').removesuffix(".") + "."
+    group = re.search(r"Group '([\w.]+)'", message)
+    name = next(part for part in unknown.groups() if part)
+    name = f"{group.group(1)}.{name}" if group and not name.startswith(group.group(1)) else name
+    close = difflib.get_close_matches(name, list(Namespace(parser.get_defaults()).keys()), n=3, cutoff=0.5)
+    hint = "did you mean " + " or ".join(close) + "?" if close else "see `limbeck distill --help-recipe`."
     return f"The recipe has no key {name!r}; {hint}"

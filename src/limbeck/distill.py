@@ -1,0 +1,86 @@
+"""One run with everything a user keeps of it: results, report, and the student alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from limbeck import __version__
+from limbeck.evaluation.results import Row, write_metrics
+from limbeck.recipes.recipe import Recipe
+from limbeck.reporting import report_folder
+from limbeck.run import RunResult, run
+from limbeck.students.export import export_student
+
+STUDENT_FOLDER = "student"
+
+
+def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
+    """Run ``recipe`` and write ``metrics.json``, ``student/`` and ``report.html`` into its run folder.
+
+    The student folder holds weights, preprocessor, class names and a model card with provenance; no teacher, no
+    projector. See :func:`limbeck.run.run` for what is raised.
+    """
+    result = run(recipe, resume=resume)
+    link = result.task.pairing.link if recipe.method.name != "supervised" else "none"
+    rows = [
+        Row(
+            recipe.method.name,
+            recipe.method.name,
+            link,
+            recipe.control,
+            recipe.seed,
+            split,
+            "accuracy",
+            value,
+            result.seconds,
+            result.steps,
+        )
+        for split, value in result.scores.items()
+    ]
+    write_metrics(result.folder, rows, _info(recipe, result))
+    train = result.task.splits["train"]
+    export_student(
+        result.student,
+        result.folder / STUDENT_FOLDER,
+        class_names=train.class_names,
+        inputs_example=train.rows(range(min(2, len(train)))),
+        preprocessor=result.task.info.get("preprocessor", {}),
+        provenance=_provenance(recipe, result),
+    )
+    report_folder(result.folder)
+    return result
+
+
+def _info(recipe: Recipe, result: RunResult) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "title": f"{recipe.method.name} on {result.task.name}",
+        "data": result.task.info,
+        "recipe": asdict(recipe),
+        "warnings": result.warnings,
+        "versions": {"limbeck": __version__},
+    }
+
+
+def _provenance(recipe: Recipe, result: RunResult) -> dict[str, Any]:
+    """Where the student comes from, for its card."""
+    bank = Path(recipe.teacher.bank) if recipe.teacher.bank else result.folder / "bank"
+    teacher: dict[str, Any] = {"bank": bank.name}
+    if (bank / "bank.json").is_file():
+        manifest = json.loads((bank / "bank.json").read_text())
+        teacher |= {key: manifest.get(key) for key in ("fingerprint", "licence")}
+    return {
+        "method": recipe.method.name,
+        "method_config": recipe.method.config,
+        "data": result.task.name,
+        "link": result.task.pairing.link,
+        "control": recipe.control,
+        "teacher": teacher if recipe.method.name != "supervised" else None,
+        "seed": recipe.seed,
+        "steps": result.steps,
+        "accuracy": result.scores,
+        "limbeck": __version__,
+    }
