@@ -42,15 +42,22 @@ class DemoArm:
 ARMS: dict[str, DemoArm] = {
     "supervised": DemoArm("supervised", "none", "no teacher"),
     "ucmkd": DemoArm("ucmkd", "by_class", "images of the same classes, no link"),
-    "ucmkd_bilevel": DemoArm("ucmkd", "by_class", "images of the same classes, no link", {"scheme": "bilevel"}),
+    "ucmkd_bilevel": DemoArm(
+        "ucmkd", "by_class", "images of the same classes, no link", {"scheme": "bilevel"}
+    ),
     "feature_ot": DemoArm("feature_ot", "by_class", "images of the same classes, no link"),
     "kd": DemoArm("kd", "by_class", "images of the same classes, no link"),
     "paired": DemoArm("kd", "paired", "one image for each unlabelled clip", {"temperature": 1.0}),
     "bagged": DemoArm("bagkd", "bagged", "16 images for each 16 unlabelled clips, order unknown"),
     "bagged_independent": DemoArm(
-        "bagkd", "bagged", "16 images of a similar mix for each 16 unlabelled clips", data={"counts": "independent"}
+        "bagkd",
+        "bagged",
+        "16 images of a similar mix for each 16 unlabelled clips",
+        data={"counts": "independent"},
     ),
-    "feature_ot_bagged": DemoArm("feature_ot", "bagged", "16 images for each 16 unlabelled clips, order unknown"),
+    "feature_ot_bagged": DemoArm(
+        "feature_ot", "bagged", "16 images for each 16 unlabelled clips, order unknown"
+    ),
 }
 DEFAULT_ARMS = ("supervised", "ucmkd", "paired", "bagged")
 CONTROLS = ("shuffled", "random")
@@ -180,7 +187,10 @@ class Demo:
         from limbeck import __version__
 
         recipe = asdict(self.recipe(name, "none", 0))
-        return {"version": __version__, **{k: v for k, v in recipe.items() if k not in ("output_dir", "seed")}}
+        return {
+            "version": __version__,
+            **{k: v for k, v in recipe.items() if k not in ("output_dir", "seed")},
+        }
 
     def _run(self, arm: Any, control: str, seed: int) -> list[Any]:
         from limbeck.evaluation import Row
@@ -191,7 +201,18 @@ class Demo:
         result = run(self.recipe(arm.name, control, seed), task=task, bank=self.bank, show_progress=False)
         self._keep(arm.name, control, seed, result)
         return [
-            Row(arm.name, spec.method, spec.link, control, seed, split, "accuracy", value, result.seconds, result.steps)
+            Row(
+                arm.name,
+                spec.method,
+                spec.link,
+                control,
+                seed,
+                split,
+                "accuracy",
+                value,
+                result.seconds,
+                result.steps,
+            )
             for split, value in result.scores.items()
         ]
 

@@ -79,7 +79,9 @@ def run(
     if needs_teacher and bank is None:
         bank = teacher_bank(recipe.teacher, task, folder)
     if not needs_teacher and recipe.control != "none":
-        raise ConfigError(f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control.")
+        raise ConfigError(
+            f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control."
+        )
     trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder)
     if show_progress:
         trainer.add_callback(ProgressBar(f"{recipe.method.name} (seed {recipe.seed})"))
@@ -121,14 +123,20 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     )
     check_link(name, cls.links, collate)
     torch.manual_seed(keyed_seed(recipe.seed, "student"))
-    student = Student(model_from_spec(recipe.student.model, n_classes=len(train.class_names), **recipe.student.config))
+    student = Student(
+        model_from_spec(recipe.student.model, n_classes=len(train.class_names), **recipe.student.config)
+    )
     shape = student.probe(train.rows(range(min(2, len(train)))))
     if shape.n_classes != len(train.class_names):
         raise ConfigError(f"The student has {shape.n_classes} classes, the data {len(train.class_names)}.")
-    method = cls(config, Widths(shape.feature_width, bank.width("features") if bank else None, shape.n_classes))
+    method = cls(
+        config, Widths(shape.feature_width, bank.width("features") if bank else None, shape.n_classes)
+    )
     distiller = Distiller(student, method, ema_decay=arguments.ema_decay if arguments.ema else None)
-    validation = task.splits["validation"] if "validation" in task.splits else None
-    trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
+    roles = {role: task.splits[role] for role in task.splits.roles if role == "validation"}
+    trainer = DistillationTrainer(
+        distiller, arguments, collate, method_name=name, validation=roles.get("validation")
+    )
     trainer.run_log = RunLog(folder)
     trainer.add_callback(trainer.run_log)
     return trainer
@@ -165,7 +173,9 @@ def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, float]:
 
 
 def _accuracy(trainer: DistillationTrainer, examples: Examples) -> float:
-    return float(trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics["final_accuracy"])
+    return float(
+        trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics["final_accuracy"]
+    )
 
 
 # ---- the teacher --------------------------------------------------------------------------------------------
@@ -174,8 +184,13 @@ def _accuracy(trainer: DistillationTrainer, examples: Examples) -> float:
 def train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
     """Train a teacher on its own modality by the same loop, choosing by its own validation split; the model and
     its accuracy by split."""
-    roles = {role: task.teacher_splits._roles[role] for role in task.teacher_splits.roles if role != "link"}
-    own = replace(task, name=f"{task.name} teacher", splits=type(task.splits)(**roles), views=task.teacher_views, truth=None)
+    own = replace(
+        task,
+        name=f"{task.name} teacher",
+        splits=task.teacher_splits.without("link"),
+        views=task.teacher_views,
+        truth=None,
+    )
     recipe = Recipe(method=MethodSpec("supervised"), output_dir=str(folder), seed=spec.seed)
     recipe.student.model, recipe.student.config = spec.model, spec.config
     recipe.training = {**TEACHER_TRAINING, **spec.training}

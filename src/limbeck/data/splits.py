@@ -1,4 +1,4 @@
-"""The split roles of a data set, and the guard that keeps test data out of every choice made before the end."""
+"""The split roles of a data set, and the guard that keeps test data out of every choice before the end."""
 
 from __future__ import annotations
 
@@ -55,10 +55,14 @@ class Splits:
             raise UnknownNameError(f"There is no split {role!r}; {nearest(role, self._roles)}")
         if _is_final(role) and not self._open:
             raise SplitError(
-                f"The split {role!r} was asked for before the final evaluation; choose and stop on 'validation', "
-                "and read test data only inside `with splits.final_evaluation():`."
+                f"The split {role!r} was asked for before the final evaluation; choose and stop on "
+                "'validation', and read test data only inside `with splits.final_evaluation():`."
             )
         return self._roles[role]
+
+    def without(self, *roles: str) -> Splits:
+        """The other roles, as guarded as here."""
+        return Splits(**{role: examples for role, examples in self._roles.items() if role not in roles})
 
     @contextmanager
     def final_evaluation(self) -> Iterator[Splits]:

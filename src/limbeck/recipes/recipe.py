@@ -191,7 +191,9 @@ def _find_recipes(arguments: Sequence[str]) -> list[str]:
         name = value if equals else found[place]
         path = shipped.get(name.removesuffix(".yaml"), Path(name)) if not Path(name).is_file() else Path(name)
         if not path.is_file():
-            raise DataError(f"There is no recipe {name!r}, neither a file nor one that ships; {nearest(name, shipped)}")
+            raise DataError(
+                f"There is no recipe {name!r}, neither a file nor one that ships; {nearest(name, shipped)}"
+            )
         found[place] = f"--config={path}" if equals else str(path)
     return found
 
@@ -214,7 +216,9 @@ def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
     known = {f.name for f in fields(DistillationArguments) if f.init} - OWNED_BY_RECIPE
     for key in values:
         if key in OWNED_BY_RECIPE:
-            raise ConfigError(f"{where}.{key} is set by the recipe itself; use the recipe's own output_dir and seed.")
+            raise ConfigError(
+                f"{where}.{key} is set by the recipe itself; use the recipe's own output_dir and seed."
+            )
         if key not in known:
             raise ConfigError(f"{where} has no setting {key!r}; {nearest(key, known)}")
 
@@ -223,10 +227,12 @@ def _clear(message: str, parser: ArgumentParser) -> str:
     """A parser's error as one sentence, with the nearest valid keys when a key is unknown."""
     from jsonargparse import Namespace
 
-    unknown = re.search(r"Option '([\w.]+)' is not accepted|option '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message)
+    unknown = re.search(
+        r"Option '([\w.]+)' is not accepted|option '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message
+    )
     if unknown is None:
         lines = [line.strip(" -") for line in message.strip().splitlines()]
-        return " ".join(lines[:3]).replace('Parser key "', 'The recipe\'s key "').removesuffix(".") + "."
+        return " ".join(lines[:3]).replace('Parser key "', "The recipe's key \"").removesuffix(".") + "."
     group = re.search(r"Group '([\w.]+)'", message)
     name = next(part for part in unknown.groups() if part)
     name = f"{group.group(1)}.{name}" if group and not name.startswith(group.group(1)) else name

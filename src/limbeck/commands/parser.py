@@ -1,0 +1,35 @@
+"""The parser that all subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from limbeck.errors import LimbeckError, nearest
+
+
+class WrongUse(LimbeckError):
+    """The command line cannot be understood; exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong use is an error of ours, so that every message has the same form; no abbreviations."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongUse(f"{message}; see `{self.prog} --help`.")
+
+    def check_unknown(self, unknown: Sequence[str]) -> None:
+        flags = [option for action in self._actions for option in action.option_strings]
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            raise WrongUse(f"There is no option {name!r} of `{self.prog}`; {nearest(name, flags)}")
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))

@@ -1,0 +1,30 @@
+"""``limbeck predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from limbeck.commands.parser import Parser, print_json
+
+
+def command(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog="limbeck predict",
+        description="Use an exported student on files: WAV files for an audio student, images for an image student.",
+        epilog="example:\n  limbeck predict runs/av_digits_bagged/student clip.wav",
+    )
+    parser.add_argument("student", help="the student folder of a run")
+    parser.add_argument("files", nargs="+", help="files to classify")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    values, unknown = parser.parse_known_args(arguments)
+    parser.check_unknown(unknown)
+    from limbeck.predict import predict_files
+
+    rows = predict_files(values.student, values.files)
+    if values.json:
+        print_json(rows)
+        return 0
+    for row in rows:
+        best = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:3]
+        print(f"{row['file']}  " + "  ".join(f"{name} {share:.1%}" for name, share in best))
+    return 0
