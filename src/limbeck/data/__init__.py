@@ -7,12 +7,12 @@ from limbeck.data.tasks import TASKS, make_task
 from limbeck.data.views import GridView, VectorView, audio_views, image_views, vector_views
 
 __all__ = [
+    "TASKS",
     "UNLABELLED",
     "Examples",
     "GridView",
     "Inputs",
     "Splits",
-    "TASKS",
     "Task",
     "VectorView",
     "View",

@@ -25,8 +25,8 @@ class LogMel:
         n_frames: columns after centring: a longer clip loses both ends, a shorter one gets its mean (0).
         pool: bands and frames are averaged in squares of this side; divides ``n_bands`` and ``n_frames``.
 
-    Call: wave ``[samples]`` float to ``[1, n_bands / pool, n_frames / pool]`` float32, mean 0 and deviation 1 over
-    the clip before it is padded.
+    Call: wave ``[samples]`` float to ``[1, n_bands / pool, n_frames / pool]`` float32, mean 0 and deviation 1
+    over the clip before it is padded.
     """
 
     rate: int = 8000
@@ -66,8 +66,8 @@ def read_wave(path: Path, rate: int, *, resample: bool = False) -> Tensor:
         rate: samples a second wanted.
         resample: convert a file of another rate (polyphase filter) instead of refusing it.
 
-    Raises: DataError, a sentence that names the file, when it is missing, unreadable, empty, not finite, or of
-        another rate and ``resample`` is off. ConfigError when soundfile is not installed.
+    Raises: DataError, a sentence that names the file, when it is missing, unreadable, empty, not finite, or
+        of another rate and ``resample`` is off. ConfigError when soundfile is not installed.
     """
     try:
         import soundfile
@@ -99,16 +99,24 @@ def read_wave(path: Path, rate: int, *, resample: bool = False) -> Tensor:
 
 
 def resampled(wave: np.ndarray, rate: int, to: int) -> np.ndarray:
-    """``wave`` at ``to`` samples a second."""
+    """``wave`` at ``to`` samples a second, by a polyphase filter."""
     from scipy.signal import resample_poly
 
     common = math.gcd(rate, to)
-    return resample_poly(wave, to // common, rate // common)
+    up, down = to // common, rate // common
+    return resample_poly(wave, up, down, window=_low_pass(max(up, down)))
+
+
+@functools.lru_cache(maxsize=8)  # scipy designs it anew in every call, which costs more than the filtering
+def _low_pass(factor: int) -> np.ndarray:
+    from scipy.signal import firwin
+
+    return firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
 
 
 @functools.lru_cache(maxsize=8)
 def mel_filters(n_bands: int, n_fft: int, rate: int, lowest: float, highest: float) -> Tensor:
-    """Triangular filters ``[n_bands, n_fft / 2 + 1]``, equally wide in mel (2595 log10(1 + f / 700)), peak 1."""
+    """Triangles ``[n_bands, n_fft / 2 + 1]`` of height 1, equally wide in mel (2595 log10(1 + f / 700))."""
 
     def mel(hertz: float) -> float:
         return 2595 * math.log10(1 + hertz / 700)

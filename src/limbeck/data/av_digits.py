@@ -30,10 +30,7 @@ from limbeck.signals.pairing import Key, Pairing
 
 DigitLink = Literal["paired", "bagged", "by_class", "unpaired"]
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
-TEST_TAKES, VALIDATION_TAKES = (
-    range(0, 10),
-    range(10, 15),
-)  # of every FSDD speaker and digit; the rest is the pool
+TEST_TAKES, VALIDATION_TAKES = range(10), range(10, 15)  # of every speaker and digit; the rest is the pool
 _MNIST_ROWS, _MNIST_TEST_ROWS = (
     20_000,
     5_000,
@@ -43,7 +40,7 @@ _CLIP_NAME = re.compile(r"(\d+)_([^_]+)_(\d+)\.wav", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Clips:
-    """All clips of a source, with the speaker of each and the split it belongs to by the source's own rule."""
+    """All clips of a source, with the speaker of each and the split that the source's own rule puts it in."""
 
     examples: Examples
     speakers: np.ndarray  # [N] str
@@ -80,9 +77,9 @@ def av_digits(
         n_bags: bags at most. No clip and no image is in two bags, so there are fewer when the clips run out;
             ``info["n_bags"]`` says how many.
         counts: ``same``: a bag's images have its clips' class counts. ``independent``: only the mix is
-        shared.
+            shared.
         unseen_speakers: their clips leave the pool, validation and test, and all of them form
-        ``test_unseen``.
+            ``test_unseen``.
         seed: of the labelled subset and of the link.
 
     Returns: a task with the clips in ``splits`` (``train`` = pool with labels -100 where unlabelled;
@@ -142,8 +139,8 @@ def _check(
         raise UnknownNameError(f"counts={counts!r} does not exist; {nearest(counts, get_args(Counts))}")
     if labels_per_class < 0 or (labels_per_class == 0 and link in ("by_class", "unpaired")):
         raise ConfigError(
-            f"labels_per_class={labels_per_class} with link={link!r} gives the student no classes to learn; pass at "
-            "least 1 (0 only with 'paired' or 'bagged')."
+            f"labels_per_class={labels_per_class} with link={link!r} gives the student no classes to learn; "
+            "pass at least 1 (0 only with 'paired' or 'bagged')."
         )
     if n_unlabelled is not None and n_unlabelled < 0:
         raise ConfigError(f"n_unlabelled={n_unlabelled} must be 0 or more, or None for all.")
@@ -151,7 +148,7 @@ def _check(
         raise ConfigError(f"bag_size={bag_size} and n_bags={n_bags} must both be at least 1.")
 
 
-# -- what the student's and the teacher's data are ------------------------------------------------------------
+# -- what the student's and the teacher's data are -----------------------------------------------------------
 
 
 def _clips(source: str) -> Clips:
@@ -217,7 +214,7 @@ def _images(source: str) -> dict[str, Examples]:
 
 @functools.lru_cache(maxsize=1)
 def _mnist_splits(folder: Path, changed: int) -> dict[str, Examples]:
-    """MNIST in its own order: 70% train, 5% validation, 25% link of the first 20,000; test = t10k's first 5,000."""
+    """In MNIST's order: 70% train, 5% validation, 25% link of the first 20,000; test = t10k's first 5,000."""
     pixels, labels = image_files.mnist_split(folder, "train")
     rows = _image_examples(pixels[:_MNIST_ROWS], labels[:_MNIST_ROWS], "image")
     n_train, n_validation = int(0.7 * len(rows)), int(0.05 * len(rows))
@@ -232,14 +229,13 @@ def _mnist_splits(folder: Path, changed: int) -> dict[str, Examples]:
 
 @functools.lru_cache(maxsize=1)
 def _sklearn_splits() -> dict[str, Examples]:
-    """1,000 digits for the link (clips outnumber images, so most images serve the link), the rest for the
-    teacher.
+    """1,000 digits for the link, since clips outnumber images, and the rest for the teacher.
 
     In the data's own order, which keeps a writer's digits together and so apart from the other splits.
     """
     rows = _image_examples(*image_files.sklearn_digits(), "image")
     return {
-        "train": rows.subset(range(0, 480)),
+        "train": rows.subset(range(480)),
         "validation": rows.subset(range(480, 560)),
         "link": rows.subset(range(560, 1560)),
         "test": rows.subset(range(1560, len(rows))),
@@ -251,7 +247,7 @@ def _image_examples(pixels: Tensor, labels: Tensor, prefix: str) -> Examples:
     return Examples({"x": pixels}, keys, labels, CLASS_NAMES)
 
 
-# -- which rows train, and what links them --------------------------------------------------------------------
+# -- which rows train, and what links them -------------------------------------------------------------------
 
 
 def _without(clips: Clips, unseen_speakers: Sequence[str]) -> tuple[Clips, Examples | None]:
@@ -291,16 +287,16 @@ def _train_rows(
         offered = pool[labels[pool] == c]
         if len(offered) < max(labels_per_class, 1):
             raise DataError(
-                f"{labels_per_class} labelled clips of class {name!r} were asked for, but the pool has {len(offered)}; "
-                "lower labels_per_class or give more clips."
+                f"{labels_per_class} labelled clips of class {name!r} were asked for, but the pool has "
+                f"{len(offered)}; lower labels_per_class or give more clips."
             )
         chosen += rng.permutation(offered)[:labels_per_class].tolist()
     rest = rng.permutation(np.setdiff1d(pool, chosen))
     if n_unlabelled is not None:
         if n_unlabelled > len(rest):
             raise DataError(
-                f"{n_unlabelled} unlabelled clips were asked for, but {len(rest)} remain beside the labelled ones; "
-                "lower n_unlabelled."
+                f"{n_unlabelled} unlabelled clips were asked for, but {len(rest)} remain beside the labelled "
+                "ones; lower n_unlabelled."
             )
         rest = rest[:n_unlabelled]
     rows = np.sort(np.concatenate([np.array(chosen, dtype=np.int64), rest]))

@@ -25,7 +25,8 @@ class Bags:
 
 
 def same_class_pairs(labels_s: np.ndarray, labels_t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each student row a teacher row of the same class, ``[n]``; a teacher row serves again only after all have.
+    """For each student row a teacher row of the same class, ``[n]``; a teacher row serves again only after
+    all have.
 
     Raises: DataError if the teacher has no row of a class.
     """
@@ -54,8 +55,8 @@ def mixed_bags(
 ) -> Bags:
     """Bags of ``bag_size`` rows a side; each bag has a class mix of its own, Dirichlet(``concentration``).
 
-    Both sides are drawn without replacement over all bags. A class that runs out leaves the mix of the bags that
-    follow, and when fewer than ``bag_size`` rows are left there are fewer bags than asked for.
+    Both sides are drawn without replacement over all bags. A class that runs out leaves the mix of the bags
+    that follow, and when fewer than ``bag_size`` rows are left there are fewer bags than asked for.
 
     Args:
         labels_s, labels_t: classes of the rows to draw from, ``[n]``, ``[m]``.
@@ -81,8 +82,8 @@ def mixed_bags(
         teacher.append(_take(decks_t, counts_t, rng))
     if not student:
         raise DataError(
-            f"Not one bag of {bag_size} can be filled from {len(labels_s)} student rows and {len(labels_t)} teacher "
-            "rows of common classes; make bag_size smaller or give more unlabelled data."
+            f"Not one bag of {bag_size} can be filled from {len(labels_s)} student rows and {len(labels_t)} "
+            "teacher rows of common classes; make bag_size smaller or give more unlabelled data."
         )
     return Bags(tuple(student), tuple(teacher))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Inputs = dict[str, Tensor]
 # A view takes the stacked inputs of n rows and one generator a row, and returns the augmented inputs.
 View = Callable[[Inputs, Sequence[torch.Generator]], Inputs]
+RowNumbers = Sequence[int] | Tensor | np.ndarray
 UNLABELLED = -100
 
 
@@ -40,12 +42,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def rows(self, index: Sequence[int] | Tensor) -> Inputs:
+    def rows(self, index: RowNumbers) -> Inputs:
         """Stacked inputs of the given rows."""
         index = torch.as_tensor(index, dtype=torch.long)
         return {name: value[index] for name, value in self.inputs.items()}
 
-    def subset(self, index: Sequence[int] | Tensor) -> Examples:
+    def subset(self, index: RowNumbers) -> Examples:
         """The given rows as examples of their own."""
         index = torch.as_tensor(index, dtype=torch.long)
         keys = tuple(self.keys[i] for i in index.tolist())

@@ -20,8 +20,8 @@ _IDX_UINT8 = 0x08
 def read_idx(path: Path) -> np.ndarray:
     """The uint8 array of an IDX file, plain or gzipped (by content, not by name).
 
-    Raises: DataError, naming the file, when it is missing, no IDX file of unsigned bytes, or shorter or longer
-        than its header says.
+    Raises: DataError, naming the file, when it is missing, no IDX file of unsigned bytes, or shorter or
+        longer than its header says.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; expected an IDX file.")
@@ -71,7 +71,7 @@ def mnist_split(folder: Path, name: str) -> tuple[Tensor, Tensor]:
 
 
 def sklearn_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's 1,797 bundled digits, scaled from 8x8 to ``[N, 1, 28, 28]`` and standardised, and labels."""
+    """scikit-learn's 1,797 digits, scaled from 8x8 to ``[N, 1, 28, 28]`` and standardised, and labels."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -86,7 +86,8 @@ def sklearn_digits() -> tuple[Tensor, Tensor]:
 
 
 def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
-    """One image file as ``[channels, *size]`` float32 in 0 to 1 (1 channel = grey, 3 = RGB), scaled to ``size``.
+    """One image file as ``[channels, *size]`` float32 in 0 to 1 (1 channel = grey, 3 = RGB), scaled to
+    ``size``.
 
     Raises: DataError, naming the file, when it is missing, empty or unreadable. ConfigError without Pillow.
     """
@@ -102,10 +103,10 @@ def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
         raise DataError(f"{path} is an empty file (0 bytes); remove it or replace it.")
     try:
         with Image.open(path) as image:
-            image = image.convert("L" if channels == 1 else "RGB").resize(
+            grey_or_rgb = image.convert("L" if channels == 1 else "RGB").resize(
                 (size[1], size[0]), Image.Resampling.BILINEAR
             )
-            pixels = np.asarray(image, dtype=np.float32) / 255
+            pixels = np.asarray(grey_or_rgb, dtype=np.float32) / 255
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image; remove it or replace it.") from error
     return torch.from_numpy(pixels.reshape(*size, channels)).permute(2, 0, 1).contiguous()

@@ -20,7 +20,8 @@ TASKS: dict[str, tuple[str, str]] = {
 def make_task(name: str, config: Mapping[str, Any] | None = None, *, seed: int = 0) -> Task:
     """The task ``name`` with the settings ``config``; ``seed`` is the run's, unless the config has its own.
 
-    Raises: UnknownNameError for a task, ConfigError for a setting, that does not exist; with the nearest ones.
+    Raises: UnknownNameError for a task, ConfigError for a setting, that does not exist; with the nearest
+    ones.
     """
     if name not in TASKS:
         raise UnknownNameError(f"There is no data set {name!r}; {nearest(name, TASKS)}")

@@ -1,4 +1,5 @@
-"""Weak and strong views of grids (spectrograms, images) and of vectors, drawn row by row from keyed generators.
+"""Weak and strong views of grids (spectrograms, images) and of vectors, drawn row by row from keyed
+generators.
 
 A row's view depends on its own generator alone, so a view is the same however the batch is cut over
 micro-batches and ranks. Only the draws run row by row; the arithmetic runs over the whole batch.
@@ -30,8 +31,8 @@ class GridView:
         noise: standard deviation of the Gaussian noise added last, in units of the input.
         mask_value: 0 is the mean of a standardised input.
 
-    Call: ``view(inputs, generators)``, every tensor ``[n, c, h, w]``, one generator a row; returns tensors of the
-    same shape and leaves the given ones as they are.
+    Call: ``view(inputs, generators)``, every tensor ``[n, c, h, w]``, one generator a row; returns tensors of
+    the same shape and leaves the given ones as they are.
 
     Raises: DataError if the number of generators is not n or an input is no grid.
     """
@@ -91,7 +92,7 @@ def audio_views() -> dict[str, View]:
 
 
 def image_views() -> dict[str, View]:
-    """Views of a standardised grey or colour image ``[n, c, h, w]``: no flips, since digits and signs have a side."""
+    """Views of standardised images ``[n, c, h, w]``: no flips, since digits and signs have a side."""
     return {
         "weak": GridView(shift=(2, 2), noise=0.1),
         "strong": GridView(shift=(3, 3), mask=(7, 7), noise=0.3),
@@ -115,7 +116,7 @@ def _check_rows(name: str, x: Tensor, generators: Sequence[torch.Generator], dim
 def _draws(
     x: Tensor, generators: Sequence[torch.Generator], has_noise: bool, n_uniform: int = _N_UNIFORM
 ) -> tuple[Tensor, Tensor | None]:
-    """Uniform draws ``[n, n_uniform]`` and normal ones shaped as ``x`` (None without noise), on x's device."""
+    """Uniform draws ``[n, n_uniform]``, and normal ones like ``x`` (None without noise)."""
     uniform = torch.empty(len(generators), n_uniform)
     for row, generator in zip(uniform.unbind(0), generators):
         row.uniform_(generator=generator)
