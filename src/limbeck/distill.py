@@ -46,7 +46,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
         result.folder / STUDENT_FOLDER,
         class_names=train.class_names,
         inputs_example=train.rows(range(min(2, len(train)))),
-        preprocessor=result.task.info.get("preprocessor", {}),
+        preprocessor=result.task.preprocessor,
         provenance=_provenance(recipe, result),
     )
     report_folder(result.folder)

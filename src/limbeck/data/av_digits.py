@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -114,6 +114,7 @@ def av_digits(
         pairing=pairing,
         views=audio_views(),
         teacher_views=image_views(),
+        preprocessor={"kind": "log_mel", **asdict(LogMel())},
         truth=truth,
         info={
             "images": "scikit-learn digits" if images == "sklearn" else "MNIST",

@@ -69,6 +69,8 @@ class Task:
         teacher_views: the same of the teacher's inputs, for a teacher that is trained here.
         truth: ``[len(splits["train"])]`` int64, the true classes of the training rows where they are known,
             -100 elsewhere. Only for upper-bound arms and diagnosis: no training code reads it.
+        preprocessor: how a raw file of the student's modality becomes its inputs: ``{"kind": "log_mel" | "image" |
+            "table", ...}``, JSON-able; it is shipped with the student.
         info: facts for the report (origins, counts, skipped files), JSON-able.
     """
 
@@ -79,6 +81,7 @@ class Task:
     views: Mapping[str, View] = field(default_factory=dict)
     teacher_views: Mapping[str, View] = field(default_factory=dict)
     truth: Tensor | None = None
+    preprocessor: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
