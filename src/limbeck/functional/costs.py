@@ -1,6 +1,6 @@
 """Ground costs between two clouds of features, and the way back from a gradient on the cost to the features.
 
-Axis legend: b - class block (absent when there is one problem), n - student rows, m - teacher rows, d - features.
+Axis legend: n - student rows, m - teacher rows, d - features; leading axes, if any, number separate problems.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
-from limbeck.functional.precision import check_finite as check_finite
-from limbeck.functional.precision import computing_dtype
+from limbeck.errors import ConfigError, DataError
+from limbeck.functional.precision import check_choice, computing_dtype
 
 CostName = Literal["cosine", "chordal", "sqeuclidean", "euclidean", "l1"]
 Cost = CostName | Callable[[Tensor, Tensor], Tensor] | Tensor
@@ -26,8 +25,8 @@ _ON_SPHERE = ("cosine", "chordal")
 class Clouds:
     """Two clouds made ready for one named cost: on the sphere, or moved to the teacher's mean.
 
-    ``inverse_s`` and ``inverse_t`` are the inverse lengths that normalised the rows (None off the sphere); a zero
-    vector has inverse 0, stays zero and takes no gradient.
+    ``inverse_s`` and ``inverse_t`` are the inverse lengths that normalised the rows (None off the sphere); a
+    zero vector has inverse 0, stays zero and takes no gradient.
     """
 
     cost: str
@@ -38,11 +37,6 @@ class Clouds:
 
     def swapped(self) -> Clouds:
         return Clouds(self.cost, self.t, self.s, self.inverse_t, self.inverse_s)
-
-
-def check_cost_name(cost: str) -> None:
-    if cost not in COST_NAMES:
-        raise UnknownNameError(f"unknown cost {cost!r}: {nearest(cost, COST_NAMES)}")
 
 
 def check_clouds(x_s: Tensor, x_t: Tensor) -> None:
@@ -108,7 +102,7 @@ def _squared_distance(c: Clouds) -> Tensor:
 
 
 def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Gradient to the student features of ``sum(W * cost)`` for ``W = diag(u) kernel diag(v)``, W never formed.
+    """Gradient to the student features of ``sum(W * cost)`` for ``W = diag(u) kernel diag(v)``, never formed.
 
     ``kernel`` is not changed. One GEMM (``l1`` calls torch's own backward instead).
     """
@@ -171,16 +165,16 @@ class _Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx, _: Tensor):  # type: ignore[override]
         raise ConfigError(
-            f"{ctx.name} has no second derivative: its gradient is computed in the forward pass and carries no "
-            "graph; take first-order steps (no create_graph through this term)"
+            f"{ctx.name} has no second derivative: its gradient is computed in the forward pass and carries "
+            "no graph; take first-order steps (no create_graph through this term)"
         )
 
 
 def once(gradient: Tensor, x: Tensor, name: str) -> Tensor:
     """``gradient`` with respect to ``x``, to be returned from a hand-written backward.
 
-    Under ``create_graph=True`` the result is tied to ``x`` by a node that raises when differentiated: silently
-    treating it as constant would give wrong second derivatives.
+    Under ``create_graph=True`` the result is tied to ``x`` by a node that raises when differentiated:
+    silently treating it as constant would give wrong second derivatives.
     """
     return _Once.apply(gradient, x, name) if torch.is_grad_enabled() else gradient
 
@@ -190,9 +184,9 @@ def cost_matrix(x_s: Tensor, x_t: Tensor, cost: Cost = "cosine") -> Tensor:
 
     Args:
         x_s: student features, ``(n, d)``.      x_t: teacher features, ``(m, d)``.
-        cost: ``cosine`` (1 - cosine similarity; 1 for a zero vector), ``chordal`` (Euclidean distance of rows on the
-            unit sphere), ``sqeuclidean``, ``euclidean``, ``l1``; a callable ``(x_s, x_t) -> (n, m)``; or the
-            matrix itself.
+        cost: ``cosine`` (1 - cosine similarity; 1 for a zero vector), ``chordal`` (Euclidean distance of rows
+            on the unit sphere), ``sqeuclidean``, ``euclidean``, ``l1``; a callable ``(x_s, x_t) -> (n, m)``; or
+            the matrix itself.
     Returns: ``(n, m)`` in float32, or float64 when an input is.
     Gradient: at distance zero, ``euclidean`` and ``chordal`` take the subgradient 0.
     Source: definitions.
@@ -203,7 +197,7 @@ def cost_matrix(x_s: Tensor, x_t: Tensor, cost: Cost = "cosine") -> Tensor:
     """
     dtype = computing_dtype(x_s, x_t)
     if isinstance(cost, str):
-        check_cost_name(cost)
+        check_choice("cost", cost, COST_NAMES)
         check_clouds(x_s, x_t)
         return _CostMatrix.apply(x_s.to(dtype), x_t.to(dtype), cost)
     matrix = cost if isinstance(cost, Tensor) else cost(x_s, x_t)

@@ -10,7 +10,7 @@ _OURS = __name__.rpartition(".")[0]
 
 
 def warn_once(message: str) -> None:
-    """Warn at the first frame outside this package; a second warning of the same kind from that line is dropped."""
+    """Warn at the first frame outside this package, once for each line there and kind of message."""
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and _inside(frame.f_globals.get("__name__", "")):
         frame, depth = frame.f_back, depth + 1

@@ -1,11 +1,12 @@
 r"""The solver of entropic transport: which ``u, v`` make ``diag(u) K diag(v)`` have the asked marginals.
 
 One algorithm serves all: Sinkhorn's scaling on a pre-shifted kernel, with over-relaxation, absorption of the
-scalings into the kernel when they outgrow the number format, an annealed start when the regularisation is tiny, and
-a start balanced class by class when labels are known. Everything here runs without autograd.
+scalings into the kernel when they outgrow the number format, an annealed start when the regularisation is tiny,
+and a start balanced class by class when labels are known. Everything here runs without autograd.
 
-Axis legend: b - class block (absent when there is one problem), n - student rows, m - teacher rows.
-Logits are ``-cost / reg`` up to a constant; F, G are potentials in units of reg, so ``K = exp(logits + F + G)``.
+Axis legend: n - student rows, m - teacher rows; leading axes, if any, number separate problems.
+Logits are ``-cost / reg`` up to a constant; shifts are potentials in units of reg that were taken into the
+kernel, ``K = exp(logits + shift_s + shift_t)``.
 Source: Cuturi, NeurIPS 2013; over-relaxation: Thibault et al., Algorithms 2021, arXiv 1711.01851; absorption:
 Schmitzer, SISC 2019, arXiv 1610.06519; the two-level start is our own.
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_FLOOR = 1e-20  # stands for a zero weight: powers of it stay inside float32
+FLOOR = 1e-20  # stands for a zero weight: powers of it stay inside float32
 _SAFE_SPAN = 40.0  # exp(40) leaves room for the scalings in float32
 _DRIFT = 1e12  # a scaling beyond this is absorbed into the kernel
 _ANNEALED_FROM = 150.0  # logit spans above this are approached from larger regularisation
@@ -25,7 +26,7 @@ _ANNEALED_FROM = 150.0  # logit spans above this are approached from larger regu
 
 @dataclass
 class Scaling:
-    """A solved problem: plan = ``diag(u) kernel diag(v)``; ``log_u + shift`` are the potentials in units of reg."""
+    """A solved problem: the plan is ``diag(u) kernel diag(v)``, the potentials (in reg) ``log u + shift_s``."""
 
     kernel: Tensor
     u: Tensor
@@ -55,24 +56,27 @@ def solve(
     span: float = float("inf"),
     softness: tuple[float, float] = (1.0, 1.0),
     groups: tuple[Tensor, Tensor] | None = None,
+    start: Tensor | None = None,
     keep_logits: bool = True,
 ) -> Scaling:
     """Scale ``exp(logits)`` to row sums ``a`` and column sums ``b``.
 
     Args:
         logits: ``(..., n, m)``; overwritten by the kernel unless ``keep_logits`` (and never needed again).
-        a, b: marginals, ``(..., n)`` and ``(..., m)``, >= 0.
+        a, b: marginals, ``(..., n)`` and ``(..., m)``, >= 0. (A zero is taken as 1e-20.)
         tol: stop when the L1 error of the column marginals, divided by the mass, is below (rows are exact).
         max_iter: most sweeps.
         span: a bound of max - min of the logits if one is known; small spans need no shift.
         softness: exponents of the row and column updates, 1 for a hard marginal, ``rho / (rho + reg)`` for a
             marginal held by ``rho * KL``.
         groups: class number of each row and of each column; starts with the mass balanced between classes.
+        start: logarithm of the column scaling to start from, ``(..., m)``, log b when None.
     """
-    a, b = a.clamp_min(_FLOOR), b.clamp_min(_FLOOR)
+    a, b = a.clamp_min(FLOOR), b.clamp_min(FLOOR)
+    shift_s: Tensor | None = None
+    shift_t: Tensor | None = None
     if span <= _SAFE_SPAN:
         kernel = logits.exp() if keep_logits else logits.exp_()
-        shift_s = shift_t = None
     else:
         shift_s, shift_t = _first_shifts(logits, a, b)
         kernel = _kernel(logits, shift_s, shift_t)
@@ -80,9 +84,13 @@ def solve(
     state = _Sweeps(kernel, a, b, softness, tol, max_iter)
     if shift_s is not None and shift_t is not None:
         state.set_lifts(shift_s, shift_t)
+    if start is not None:
+        state.v = (start if shift_t is None else start - shift_t).exp()
     if groups is not None and hard and kernel.dim() == 2:
         state.v = balanced_by_group(kernel, state.v, a, b, *groups)
     while not state.run():
+        if logits is kernel:  # overwritten, but at so small a span nothing underflowed
+            logits = kernel.log()
         shift_s, shift_t = _absorb(logits, state, shift_s, shift_t)
     return Scaling(
         state.kernel, state.u, state.v,
@@ -105,7 +113,7 @@ class _Sweeps:
         self.lift_t: Tensor | None = None
         self.v, self.u = b / b.sum(-1, keepdim=True), a
         self.mass = float(a.sum())
-        self.iterations, self.error, self.omega = 0, float("inf"), 1.5
+        self.iterations, self.error, self.omega = 0, float("inf"), 1.4
         self._errors: list[float] = []
         self._fresh = True  # no row update yet that over-relaxation could build on
 
@@ -118,49 +126,52 @@ class _Sweeps:
     def rows(self, v: Tensor) -> Tensor:
         return _update(self.a, times(self.kernel, v), self.softness[0], self.lift_s)
 
-    def columns(self, u: Tensor) -> tuple[Tensor, float]:
-        """The ratio by which ``v`` should change and the mass that would move, relative to all."""
+    def columns(self, u: Tensor) -> Tensor:
+        """The column scaling that suits ``u``; notes in ``error`` which part of the mass it would move."""
         got = times(self.kernel.mT, u)
-        ratio = _update(self.b, got, self.softness[1], self.lift_t).div_(self.v)
-        moved = got.mul_(self.v)
-        return ratio, float(torch.addcmul(moved, moved, ratio, value=-1).abs_().sum()) / self.mass
+        exact = _update(self.b, got, self.softness[1], self.lift_t)
+        self.error = float(((self.v - exact).abs_() * got).sum()) / self.mass
+        return exact
 
     def run(self) -> bool:
         while self.iterations < self.max_iter:
             self.iterations += 1
-            exact = self.rows(self.v)
+            exact_s = self.rows(self.v)
             relaxed = not self._fresh
-            self.u = self.u * _power(exact / self.u, self.omega) if relaxed else exact
+            self.u = _over(exact_s, self.u, self.omega) if relaxed else exact_s
             self._fresh = False
-            ratio, self.error = self.columns(self.u)
+            exact_t = self.columns(self.u)
             if relaxed and self.error <= self.tol:  # give back exact rows and look again
-                self.u = exact
-                ratio, self.error = self.columns(exact)
+                self.u = exact_s
+                exact_t = self.columns(exact_s)
             if self.error <= self.tol:
                 return True
             if not self.error < float("inf"):
                 return self._broken()
             self._tune()
-            self.v = self.v * _power(ratio, self.omega)
+            self.v = _over(exact_t, self.v, self.omega)
             if self.iterations % 5 == 0 and self._drifted():
                 return False
         self.u = self.rows(self.v)
-        self.error = self.columns(self.u)[1]
+        self.columns(self.u)
         return True
 
     def _tune(self) -> None:
-        """Every ten sweeps set the over-relaxation to the optimum for the rate that was seen."""
+        """Every six sweeps set the over-relaxation to the optimum for the rate that was seen.
+
+        SOR theory: an error that shrinks by ``rate`` under ``omega`` belongs to a plain rate with
+        ``(rate + omega - 1)^2 = rate * omega^2 * plain``, whose best omega is ``2 / (1 + sqrt(1 - plain))``.
+        """
         self._errors.append(self.error)
-        if len(self._errors) < 10:
+        if len(self._errors) < 6:
             return
-        rate = (self._errors[-1] / self._errors[-6]) ** 0.2
+        rate = (self._errors[-1] / self._errors[-4]) ** (1 / 3)
         self._errors.clear()
         if rate >= 1.0:
             self.omega = 1.0 if self.omega < 1.05 or rate > 1.05 else 0.5 * (1.0 + self.omega)
-            return
-        # SOR theory: (rate + omega - 1)^2 = rate * omega^2 * plain_rate
-        plain = min((rate + self.omega - 1.0) ** 2 / (rate * self.omega**2), 0.9999)
-        self.omega = min(2.0 / (1.0 + (1.0 - plain) ** 0.5), 1.9)
+        elif rate > self.omega - 1.0:
+            plain = min((rate + self.omega - 1.0) ** 2 / (rate * self.omega**2), 0.9999)
+            self.omega = min(2.0 / (1.0 + (1.0 - plain) ** 0.5), 1.8 if self.iterations < 60 else 1.96)
 
     def _drifted(self) -> bool:
         high = max(float(self.u.max()), float(self.v.max()))
@@ -172,17 +183,18 @@ class _Sweeps:
 
 
 def _update(marginal: Tensor, got: Tensor, softness: float, lift: Tensor | None) -> Tensor:
-    ratio = marginal / got
+    """``marginal / got`` for a hard marginal; ``marginal * got^-softness`` for a soft one."""
     if softness == 1.0:
-        return ratio
-    ratio = ratio.pow_(softness)
-    return ratio if lift is None else ratio.mul_(lift)
+        return marginal / got
+    soft = got.pow(-softness).mul_(marginal)
+    return soft if lift is None else soft.mul_(lift)
 
 
-def _power(ratio: Tensor, omega: float) -> Tensor:
+def _over(exact: Tensor, old: Tensor, omega: float) -> Tensor:
+    """``old * (exact / old) ** omega``: past the exact update when omega > 1."""
     if omega == 1.5:
-        return ratio * ratio.sqrt()
-    return ratio if omega == 1.0 else ratio.pow(omega)
+        return (exact / old).sqrt_().mul_(exact)
+    return exact if omega == 1.0 else (exact / old).pow_(omega - 1.0).mul_(exact)
 
 
 def _kernel(logits: Tensor, shift_s: Tensor, shift_t: Tensor) -> Tensor:
@@ -190,7 +202,7 @@ def _kernel(logits: Tensor, shift_s: Tensor, shift_t: Tensor) -> Tensor:
 
 
 def _first_shifts(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Shifts after which each row and column has its largest kernel entry at 1; annealed for tiny regularisation."""
+    """Shifts after which each row and column has its largest kernel entry at 1; annealed for a tiny reg."""
     shift_s = -logits.amax(-1)
     shift_t = -(logits + shift_s.unsqueeze(-1)).amax(-2)
     low, high = logits.aminmax()
@@ -221,8 +233,8 @@ def _absorb(
     log_a, log_b = state.a.log(), state.b.log()
     soft_s, soft_t = state.softness
     for _ in range(2):
-        new_s = soft_s * (log_a - torch.logsumexp(logits + total.unsqueeze(-2), -1))
-        total = soft_t * (log_b - torch.logsumexp(logits + new_s.unsqueeze(-1), -2))
+        new_s = log_a - soft_s * torch.logsumexp(logits + total.unsqueeze(-2), -1)
+        total = log_b - soft_t * torch.logsumexp(logits + new_s.unsqueeze(-1), -2)
     state.kernel = _kernel(logits, new_s, total)
     state.u, state.v = torch.ones_like(state.u), torch.ones_like(state.v)
     state.set_lifts(new_s, total)
@@ -235,8 +247,8 @@ def balanced_by_group(
 ) -> Tensor:
     """Scale ``v`` so that the mass between classes is right after the first sweep.
 
-    Sinkhorn's slow modes are mass that sits in the wrong class; the C x C plan between classes shows it, and is
-    balanced at next to no cost.
+    Sinkhorn's slow modes are mass that sits in the wrong class; the C x C plan between classes shows it, and
+    is balanced at next to no cost.
     """
     _, group_s = groups_s.unique(return_inverse=True)
     _, group_t = groups_t.unique(return_inverse=True)
