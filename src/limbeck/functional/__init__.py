@@ -13,6 +13,11 @@ from limbeck.functional.kernels import distance_correlation as distance_correlat
 from limbeck.functional.kernels import median_bandwidth as median_bandwidth
 from limbeck.functional.kernels import mmd as mmd
 from limbeck.functional.kernels import mmd_teacher_term as mmd_teacher_term
+from limbeck.functional.sliced import max_sliced_wasserstein as max_sliced_wasserstein
+from limbeck.functional.sliced import projection_directions as projection_directions
+from limbeck.functional.sliced import sliced_wasserstein as sliced_wasserstein
+from limbeck.functional.sliced import sorted_projections as sorted_projections
+from limbeck.functional.sliced import wasserstein_1d as wasserstein_1d
 from limbeck.functional.transport import TransportInfo as TransportInfo
 from limbeck.functional.transport import transport_cost as transport_cost
 from limbeck.functional.transport import transport_plan as transport_plan

@@ -5,7 +5,7 @@ Axis legend: n - student rows, m - teacher rows, d - features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -23,11 +23,12 @@ from limbeck.functional.precision import (
     widened,
     without_autocast,
 )
+from limbeck.functional.row_blocks import Blocks
 from limbeck.functional.transport import marginal
 
 Kernel = Literal["rbf", "energy", "laplacian", "imq"]
 Bandwidth = Literal["median"] | float | Sequence[float]
-Blocks = Callable[[], Iterable[Tensor]]
+
 BLOCK_ROWS = 16384  # rows of a teacher tensor that are widened to float32 at a time
 MEDIAN_ROWS = 128
 
@@ -268,8 +269,8 @@ def distance_correlation(x_s: Tensor, x_t: Tensor, *, validate: bool = False) ->
     Args:
         x_s: student features, ``(n, d)``.      x_t: teacher features, ``(n, e)``; the widths may differ.
         validate: refuse non-finite input, naming the row.
-    Returns: scalar in [0, 1], a similarity (use ``1 - value`` as a loss); float32 or wider. 0 where either side
-        does not vary (n < 2, equal rows).
+    Returns: scalar in [0, 1], a similarity (use ``1 - value`` as a loss); float32 or wider. 0 where either
+        side does not vary (n < 2, equal rows).
     Needs: pairing by row; teacher vectors; memory O(n^2).     Gradient: to ``x_s`` only.
     Source: Szekely, Rizzo, Bakirov, Annals of Statistics 35, 2007, definition 5 (the V-statistic), squared.
     Raises: DataError if the numbers of rows differ.
