@@ -188,7 +188,9 @@ class Bank:
 
         Raises: MissingKeysError (a KeyError) naming the keys that the bank lacks.
         """
-        return self.take(self._index.rows_of(keys, view), signals)
+        asked = keys.tolist() if isinstance(keys, (np.ndarray, Tensor)) else list(keys)
+        rows = self._index.rows_of(keys if isinstance(keys, (np.ndarray, Tensor)) else asked, view)
+        return self._output(self._store.take(self._names(signals), rows), rows, asked)
 
     def take(self, rows: np.ndarray, signals: Sequence[str] | None = None) -> TeacherOutput:
         """Outputs of row numbers ``[n]``."""
@@ -259,9 +261,12 @@ class Bank:
             if c in asked or (c.startswith(HIDDEN) and "hidden_states" in asked)
         ]
 
-    def _output(self, columns: dict[str, Any], rows: np.ndarray) -> TeacherOutput:
+    def _output(
+        self, columns: dict[str, Any], rows: np.ndarray, keys: list[Key] | None = None
+    ) -> TeacherOutput:
         labels = None if self._labels is None else torch.from_numpy(self._labels[rows])
-        return _to_output(columns, labels=labels, keys=self._index.keys_at(rows), head=self.head)
+        keys = self._index.keys_at(rows) if keys is None else keys
+        return _to_output(columns, labels=labels, keys=keys, head=self.head)
 
     def _class_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows sorted by class, and where each class starts and how many rows it has."""
@@ -364,7 +369,7 @@ class Bank:
 
         Raises: CorruptShardError naming the first file that differs.
         """
-        from limbeck.signals.progress import progress
+        from limbeck.progress import progress
 
         if self.path is None:
             return self._origin[1][0].verify()

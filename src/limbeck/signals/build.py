@@ -31,7 +31,7 @@ from limbeck.signals.files import (
 from limbeck.signals.fingerprint import check_fingerprint, stale
 from limbeck.signals.keys import kind_of
 from limbeck.signals.manifest import DTYPES, Manifest, dtype_name
-from limbeck.signals.progress import progress
+from limbeck.progress import progress
 from limbeck.signals.rows import Columns, RowBatch, RowReader, is_one_shot
 from limbeck.signals.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.signals.stores import TEXT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,11 +59,9 @@ class ShardStore:
         # numpy gathers rows of a map four times faster than torch indexing does
         shard, local = np.divmod(rows, self.shard_rows)
         order = np.argsort(shard, kind="stable")
-        numbers, starts = np.unique(shard[order], return_index=True)
-        pieces = [
-            (number, order[start:stop])
-            for number, start, stop in zip(numbers.tolist(), starts, [*starts[1:], len(rows)])
-        ]
+        ordered = shard[order]
+        cuts = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(rows)]
+        pieces = [(int(ordered[a]), order[a:b]) for a, b in pairwise(cuts) if b > a]
         taken: dict[str, Column] = {}
         for name in names:
             taken[name] = self._take_text(pieces, local) if name == TEXT else self._take(name, pieces, local)
