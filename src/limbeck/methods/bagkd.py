@@ -42,22 +42,32 @@ class BagKDConfig:
 
 @torch.no_grad()
 def balanced_assignment(
-    log_probs: Tensor, proportions: Tensor, *, temperature: float = 1.0, iterations: int = 20
+    log_probs: Tensor,
+    proportions: Tensor,
+    *,
+    present: Tensor | None = None,
+    temperature: float = 1.0,
+    iterations: int = 20,
 ) -> Tensor:
-    """Soft labels ``[n, C]`` of one bag whose column means are the bag's class proportions.
+    """Soft labels ``[..., n, C]`` of bags whose column means are the bags' class proportions.
 
     Sinkhorn in the log domain on ``log_probs / temperature``: columns are scaled to ``proportions``, then rows to
     one, so that every row ends as a distribution.
 
     Args:
-        log_probs: ``[n, C]`` predictions.      proportions: ``[C]``, sums to 1.
+        log_probs: ``[..., n, C]`` finite predictions; leading axes are bags.
+        proportions: ``[..., C]``, sum to 1.
+        present: ``[..., n]`` bool, False for rows that only fill up a smaller bag; their soft labels are 0.
     """
     scores = log_probs.float() / temperature
-    log_target = (proportions.float() * len(scores)).clamp(min=1e-12).log()
+    if present is None:
+        present = torch.ones(scores.shape[:-1], dtype=torch.bool, device=scores.device)
+    log_target = (proportions.float() * present.sum(-1, keepdim=True)).clamp(min=1e-12).log()
+    row = torch.zeros_like(scores[..., 0]).masked_fill(~present, -torch.inf)
     for _ in range(iterations):
-        scores = scores - scores.logsumexp(0) + log_target
-        scores = scores - scores.logsumexp(1, keepdim=True)
-    return scores.exp()
+        column = log_target - (scores + row.unsqueeze(-1)).logsumexp(-2)
+        row = (-(scores + column.unsqueeze(-2)).logsumexp(-1)).masked_fill(~present, -torch.inf)
+    return (scores + row.unsqueeze(-1) + column.unsqueeze(-2)).exp()
 
 
 def bag_proportions(b: StepBatch) -> tuple[Tensor, Tensor]:
@@ -95,21 +105,35 @@ class BagKD(Method):
         assert b.ema_index is not None
         bags, proportions = bag_proportions(b)
         in_bag = b.group_s >= 0
-        sizes = (b.group_s[None, :] == bags[:, None]).sum(1)
         group = torch.searchsorted(bags, b.group_s[in_bag])
+        sizes = torch.bincount(group, minlength=len(bags))
         logits = b.student.logits[in_bag]
         proportion = bag_proportion_kl(logits, group, proportions, reduction="none") * sizes
-        weak = b.ema.logits[b.ema_index[in_bag]].float().log_softmax(1)
-        targets = torch.zeros_like(weak)
-        for i in range(len(bags)):
-            targets[group == i] = balanced_assignment(
-                weak[group == i],
-                proportions[i],
-                temperature=self.config.assignment_temperature,
-                iterations=self.config.assignment_iterations,
-            )
+        targets = self._targets(b.ema.logits[b.ema_index[in_bag]], group, sizes, proportions)
         rows = soft_cross_entropy(logits, targets, reduction="none") / sizes[group]
         return {"supervised": supervised_term(b), "proportion": proportion.sum(), "assignment": rows.sum()}
+
+    def _targets(self, logits: Tensor, group: Tensor, sizes: Tensor, proportions: Tensor) -> Tensor:
+        """Soft labels ``[n, C]`` of the bag rows, all bags at once, the smaller ones filled up."""
+        if not len(group):
+            return torch.zeros_like(logits, dtype=torch.float32)
+        order = torch.argsort(group, stable=True)
+        start = sizes.cumsum(0) - sizes
+        place = torch.empty_like(group)
+        place[order] = torch.arange(len(group), device=group.device) - start[group[order]]
+        shape = (len(sizes), int(sizes.max()))
+        weak = torch.zeros(*shape, logits.shape[1], device=logits.device)
+        weak[group, place] = logits.float().log_softmax(1)
+        present = torch.zeros(shape, dtype=torch.bool, device=logits.device)
+        present[group, place] = True
+        c = self.config
+        return balanced_assignment(
+            weak,
+            proportions,
+            present=present,
+            temperature=c.assignment_temperature,
+            iterations=c.assignment_iterations,
+        )[group, place]
 
     @property
     def ramp_end(self) -> float:

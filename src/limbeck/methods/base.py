@@ -119,7 +119,7 @@ class Method(nn.Module):
         return ()
 
     def inner_losses(self, b: StepBatch, phase: str) -> Tensor:
-        """Bilevel only: the scalar that ``phase`` descends on the fast weights, a mean over the micro-batch."""
+        """Bilevel only: what ``phase`` descends on the fast weights, unweighted, a mean over the micro-batch."""
         raise NotImplementedError  # abstract
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:

@@ -55,20 +55,20 @@ def feature_transport(
     linked student rows and all teacher rows. Zero, with a gradient path, when there is nothing to align."""
     assert b.teacher is not None
     assert b.teacher.features is not None
-    x_s, x_t = project(b.student.features).float(), b.teacher.features.float()
+    x_s, x_t = project(b.student.features), b.teacher.features
+    nothing = x_s.sum() * 0
     if bool((b.group_s >= 0).any()):
         bags = b.group_s[b.group_s >= 0].unique()
         costs = [
             transport_cost(x_s[b.group_s == bag], x_t[b.group_t == bag], cost=cost, reg=reg) for bag in bags
         ]
         return torch.stack(costs).mean()
-    if bool((b.pair_index >= 0).any()):
-        x_s = x_s[b.pair_index >= 0]
+    linked = b.pair_index >= 0
+    if bool(linked.any()) or not len(x_t):  # teacher rows without pairs: nothing but the batch links the two
+        x_s = x_s[linked]
     if gather:
         x_s, x_t = gather_with_grad(x_s), gather_with_grad(x_t)
-    if not len(x_s) or not len(x_t):
-        return b.student.features.sum() * 0
-    return transport_cost(x_s, x_t, cost=cost, reg=reg)
+    return transport_cost(x_s, x_t, cost=cost, reg=reg) if len(x_s) and len(x_t) else nothing
 
 
 class FeatureOT(Method):

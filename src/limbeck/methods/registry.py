@@ -77,7 +77,9 @@ def method_card(name: str) -> MethodCard:
         and node.targets[0].id in {"needs", "links", "units"}
     }
     text = ast.get_docstring(body) or ""
-    config = next((ast.get_docstring(node) or "" for key, node in classes.items() if key.endswith("Config")), "")
+    config = next(
+        (ast.get_docstring(node) or "" for key, node in classes.items() if key.endswith("Config")), ""
+    )
     return MethodCard(
         name=name,
         summary=text.partition("\n")[0],

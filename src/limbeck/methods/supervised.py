@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.functional.precision import widened
 from limbeck.methods.base import Method, StepBatch, check_range
 
 
@@ -26,8 +27,9 @@ class SupervisedConfig:
 
 def supervised_term(b: StepBatch, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy summed over the labelled rows; zero, with a gradient path, when there is none."""
+    (logits,) = widened(b.student.logits)
     return F.cross_entropy(
-        b.student.logits.float(), b.labels, ignore_index=-100, label_smoothing=label_smoothing, reduction="sum"
+        logits, b.labels, ignore_index=-100, label_smoothing=label_smoothing, reduction="sum"
     )
 
 

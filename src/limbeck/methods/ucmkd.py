@@ -102,7 +102,9 @@ class UCMKD(Method):
         assert b.teacher is not None
         assert b.teacher.head is not None
         c, rows = self.config, b.labelled
-        variant = "paper" if c.variant == "paper" else f"official_{'sumall' if c.scheme == 'joint' else 'bilevel'}"
+        variant = (
+            "paper" if c.variant == "paper" else f"official_{'sumall' if c.scheme == 'joint' else 'bilevel'}"
+        )
         return label_alignment(
             b.student.logits[rows],
             self.project(b.student.features[rows]),
@@ -116,13 +118,16 @@ class UCMKD(Method):
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         terms = {"supervised": supervised_term(b, self.config.smoothing)}
         if self.config.scheme == "joint":
-            terms |= {"feature_alignment": self.feature_alignment(b), "label_alignment": self.label_alignment(b)}
+            terms |= {
+                "feature_alignment": self.feature_alignment(b),
+                "label_alignment": self.label_alignment(b),
+            }
         return terms
 
     def inner_losses(self, b: StepBatch, phase: str) -> Tensor:
         if phase == "feature_alignment":
-            return self.config.weight_feature * self.feature_alignment(b)
-        return self.config.weight_label * self.label_alignment(b) / b.labelled.sum().clamp(min=1)
+            return self.feature_alignment(b)
+        return self.label_alignment(b) / b.labelled.sum().clamp(min=1)
 
     def weights(self, progress: float) -> dict[str, float]:
         c = self.config

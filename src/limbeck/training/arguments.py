@@ -19,24 +19,47 @@ class DistillationArguments(TrainingArguments):
     used. Length is ``max_steps``.
     """
 
-    n_labelled: int = field(default=32, metadata={"help": "Labelled rows a step, drawn with replacement, >= 0."})
-    n_unlabelled: int = field(default=64, metadata={"help": "Unlabelled rows a step for methods that use them, >= 0."})
+    n_labelled: int = field(
+        default=32, metadata={"help": "Labelled rows a step, drawn with replacement, >= 0."}
+    )
+    n_unlabelled: int = field(
+        default=64, metadata={"help": "Unlabelled rows a step for methods that use them, >= 0."}
+    )
     n_bags: int = field(default=4, metadata={"help": "Whole bags a step when the link is bagged, >= 1."})
-    ema: bool = field(default=False, metadata={"help": "Keep an EMA student; it is then the one that is scored."})
-    ema_decay: float = field(default=0.99, metadata={"help": "Decay min(ema_decay, (t+1)/(t+10)), in [0, 1)."})
+    ema: bool = field(
+        default=False, metadata={"help": "Keep an EMA student; it is then the one that is scored."}
+    )
+    ema_decay: float = field(
+        default=0.99, metadata={"help": "Decay min(ema_decay, (t+1)/(t+10)), in [0, 1)."}
+    )
     weight_decay_on: Literal["all", "weights"] = field(
-        default="weights", metadata={"help": "'weights' spares biases and norms; 'all' decays every parameter."}
+        default="weights",
+        metadata={"help": "'weights' spares biases and norms; 'all' decays every parameter."},
     )
     max_steps: int = field(default=240, metadata={"help": "Optimiser steps, >= 1."})
-    logging_steps: float = field(default=20, metadata={"help": "Log terms and their gradient shares every so often."})
+    logging_steps: float = field(
+        default=20, metadata={"help": "Log terms and their gradient shares every so often."}
+    )
     save_strategy: str = field(default="no", metadata={"help": "'no', 'steps' or 'epoch'."})
-    report_to: None | str | list[str] = field(default="none", metadata={"help": "Trackers, as in transformers."})
-    disable_tqdm: bool | None = field(default=True, metadata={"help": "Our own progress bar is shown instead."})
-    remove_unused_columns: bool | None = field(default=False, metadata={"help": "Our batches are not columns."})
+    report_to: str | list[str] | None = field(
+        default="none", metadata={"help": "Trackers, as in transformers."}
+    )
+    disable_tqdm: bool | None = field(
+        default=True, metadata={"help": "Our own progress bar is shown instead."}
+    )
+    remove_unused_columns: bool | None = field(
+        default=False, metadata={"help": "Our batches are not columns."}
+    )
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "Worth it only beside a GPU."})
-    ignore_data_skip: bool = field(default=True, metadata={"help": "Draws are keyed by step: nothing to skip."})
-    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "A non-finite loss is an error here."})
-    label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Of the evaluation."})
+    ignore_data_skip: bool = field(
+        default=True, metadata={"help": "Draws are keyed by step: nothing to skip."}
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "A non-finite loss is an error here."}
+    )
+    label_names: list[str] | None = field(
+        default_factory=lambda: ["labels"], metadata={"help": "Of the evaluation."}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,10 @@ class TermLog:
         self.warnings: list[str] = []
         self._sums: dict[str, torch.Tensor] = {}
         self._steps: set[int] = set()
-        self._shares: dict[str, float] = {}
+        self._squares: dict[
+            str, float
+        ] = {}  # of the gradients at the student's outputs, over the reported step
+        self._squares_step = -1
         self._bad: list[int] = []
 
     def record(self, step: int, outputs: dict[str, Any], keys: Sequence[Any], *, fp16: bool) -> None:
@@ -61,10 +64,12 @@ class TermLog:
             self._bad = []
         self._steps.add(step)
         for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=term.device)) + term
+            self._sums[name] = self._sums[name] + term if name in self._sums else term
         if "gradients" in outputs:
-            total = sum(outputs["gradients"].values()) or 1.0
-            self._shares = {name: norm / total for name, norm in outputs["gradients"].items()}
+            if step != self._squares_step:
+                self._squares, self._squares_step = dict.fromkeys(outputs["gradients"], 0.0), step
+            for name, square in outputs["gradients"].items():
+                self._squares[name] += square
 
     def _non_finite(self, step: int, names: list[str], keys: Sequence[Any], fp16: bool) -> None:
         if not self._bad or step > self._bad[-1]:
@@ -75,30 +80,38 @@ class TermLog:
         )
         if not fp16 or len(self._bad) >= 3:
             raise NonFiniteError(
-                message + "; look at these rows and at the teacher's values for them, or lower the learning rate."
+                message
+                + "; look at these rows and at the teacher's values for them, or lower the learning rate."
             )
         self.warn(message + "; the step is skipped.")
 
-    def summary(self, progress: float) -> dict[str, float]:
+    def summary(
+        self, progress: float, mean_over_ranks: Callable[[list[float]], list[float]] = list
+    ) -> dict[str, float]:
         """Means since the last summary, weights and gradient shares, as flat log entries; then starts afresh."""
         weights = self.method.weights(progress)
-        steps = max(1, len(self._steps))
-        logs = {f"term/{name}": float(total) / steps for name, total in self._sums.items()}
+        steps, n = max(1, len(self._steps)), len(self._sums)
+        means = mean_over_ranks([float(t) / steps for t in self._sums.values()] + [*self._squares.values()])
+        norms = {name: square**0.5 for name, square in zip(self._squares, means[n:])}
+        total = sum(norms.values()) or 1.0
+        logs = {f"term/{name}": mean for name, mean in zip(self._sums, means[:n])}
         logs |= {f"weight/{name}": weights[name] for name in self._sums}
-        logs |= {f"gradient_share/{name}": share for name, share in self._shares.items()}
+        logs |= {f"gradient_share/{name}": norm / total for name, norm in norms.items()}
         if progress > self.method.ramp_end:
-            self._check_shares(weights)
-        self._sums, self._steps = {}, set()
+            self._check_shares(norms, weights)
+        self._sums, self._steps, self._squares, self._squares_step = {}, set(), {}, -1
         return logs
 
-    def _check_shares(self, weights: dict[str, float]) -> None:
-        largest = max(self._shares.values(), default=0.0)
-        for name, share in self._shares.items():
-            if name in self.method.detached or weights[name] == 0 or largest == 0:
+    def _check_shares(self, norms: dict[str, float], weights: dict[str, float]) -> None:
+        largest = max(norms.values(), default=0.0)
+        for name, norm in norms.items():
+            if name in self.method.detached or weights[name] == 0 or not 0 < largest < float("inf"):
                 continue
-            if share == 0:
-                self.warn(f"Term {name!r} of method {self.method_name!r} has no gradient: it teaches nothing.")
-            elif share < WEAK_TERM * largest:
+            if norm == 0:
+                self.warn(
+                    f"Term {name!r} of method {self.method_name!r} has no gradient: it teaches nothing."
+                )
+            elif norm < WEAK_TERM * largest:
                 self.warn(
                     f"Term {name!r} of method {self.method_name!r} has a gradient more than 100 times below the "
                     f"largest; raise weight_{name} or check the teacher's scale."
@@ -113,11 +126,28 @@ class TermLog:
 
 
 class RunLog(TrainerCallback):
-    """Appends every log of the Trainer to ``log.jsonl``, one JSON object a line."""
+    """Writes every log of the Trainer to ``log.jsonl``, one JSON object a line.
+
+    A new run starts the file afresh; a resumed one keeps the lines up to its checkpoint.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "log.jsonl"
         self.entries: dict[str, list[tuple[int, float]]] = defaultdict(list)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        kept = []
+        if state.global_step and self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [entry for entry in map(_entry, lines) if entry and entry["step"] <= state.global_step]
+        self.path.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        self.entries.clear()
+        for entry in kept:
+            self._remember(entry)
 
     def on_log(
         self,
@@ -129,10 +159,23 @@ class RunLog(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or not logs:
             return
+        entry = {"step": state.global_step, **logs}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
-        for name, value in logs.items():
-            self.entries[name].append((state.global_step, value))
+            file.write(json.dumps(entry) + "\n")
+        self._remember(entry)
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        for name, value in entry.items():
+            if name != "step":
+                self.entries[name].append((entry["step"], value))
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """A line of the log; None for one that a kill has cut."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
 
 
 class ProgressBar(TrainerCallback):

@@ -77,7 +77,9 @@ class DistillationCollator:
 
     # ---- views ----------------------------------------------------------------------------------------------
 
-    def _student_views(self, raw: Inputs, draws: Sequence[Draw], keys: Sequence[Key], labelled: Tensor) -> Inputs:
+    def _student_views(
+        self, raw: Inputs, draws: Sequence[Draw], keys: Sequence[Key], labelled: Tensor
+    ) -> Inputs:
         weak_rows, strong_rows = torch.nonzero(labelled).squeeze(1), torch.nonzero(~labelled).squeeze(1)
         weak = self._view("weak", _take(raw, weak_rows), weak_rows, draws, keys, "student")
         strong = self._view("strong", _take(raw, strong_rows), strong_rows, draws, keys, "student")
@@ -92,7 +94,8 @@ class DistillationCollator:
             return inputs
         # The slot is in the key because a labelled row may be drawn twice in one step.
         generators = [
-            keyed_generator(self.seed, draws[i].step, draws[i].slot, keys[i], name, use) for i in rows.tolist()
+            keyed_generator(self.seed, draws[i].step, draws[i].slot, keys[i], name, use)
+            for i in rows.tolist()
         ]
         return view(inputs, generators)
 
@@ -105,14 +108,21 @@ class DistillationCollator:
             return rows
         link = self.pairing.link
         if link in ("paired", "partly_paired"):
-            linked = torch.tensor([i for i, key in enumerate(keys) if key in self._teacher_of], dtype=torch.long)
-            teacher = self.bank.lookup([self._teacher_of[keys[i]] for i in linked.tolist()], signals=self.signals)
+            linked = torch.tensor(
+                [i for i, key in enumerate(keys) if key in self._teacher_of], dtype=torch.long
+            )
+            teacher = self.bank.lookup(
+                [self._teacher_of[keys[i]] for i in linked.tolist()], signals=self.signals
+            )
             rows["pair_index"] = _scatter(len(draws), linked)
         elif link == "bagged":
             group_s = [
-                self._group_s.get(key, -1) if draw.stream == "unlabelled" else -1 for key, draw in zip(keys, draws)
+                self._group_s.get(key, -1) if draw.stream == "unlabelled" else -1
+                for key, draw in zip(keys, draws)
             ]
-            members = [(key, g) for g in dict.fromkeys(g for g in group_s if g >= 0) for key in self._members[g]]
+            members = [
+                (key, g) for g in dict.fromkeys(g for g in group_s if g >= 0) for key in self._members[g]
+            ]
             teacher = self.bank.lookup([key for key, _ in members], signals=self.signals)
             rows["group_s"] = torch.tensor(group_s, dtype=torch.long)
             rows["group_t"] = torch.tensor([g for _, g in members], dtype=torch.long)
@@ -125,7 +135,9 @@ class DistillationCollator:
             picks = [keyed_seed(self.seed, d.step, d.slot, "teacher") % len(self.bank) for d in draws]
             teacher = self.bank.take(torch.tensor(picks, dtype=torch.long).numpy(), self.signals)
         else:
-            raise LinkError(f"The link {link!r} is not one of paired, partly_paired, bagged, by_class, unpaired.")
+            raise LinkError(
+                f"The link {link!r} is not one of paired, partly_paired, bagged, by_class, unpaired."
+            )
         rows["teacher"] = _tensors(teacher)
         return rows
 
@@ -134,7 +146,9 @@ class DistillationCollator:
         rows = self._rows_of_class.get(label)
         if rows is None:
             name = self.examples.class_names[label]
-            raise AbsentClassError(f"The bank has no row of class {name!r}; ask the teacher about samples of it.")
+            raise AbsentClassError(
+                f"The bank has no row of class {name!r}; ask the teacher about samples of it."
+            )
         return rows[keyed_seed(self.seed, draw.step, draw.slot, "teacher") % len(rows)]
 
 

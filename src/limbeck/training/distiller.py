@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,16 +20,6 @@ from limbeck.training.ema import EMA
 from limbeck.training.schemes import fast_weights
 
 
-@dataclass
-class TermReport:
-    """One step's terms for the log: value over the global count, weight, share of the gradient at the student's
-    outputs (norms, summing to 1)."""
-
-    values: dict[str, float] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
-    gradient_shares: dict[str, float] = field(default_factory=dict)
-
-
 class Distiller(nn.Module):
     """Student + method (+ EMA student) behind one forward, so that DDP, checkpointing and mixed precision apply.
 
@@ -39,8 +28,9 @@ class Distiller(nn.Module):
         method: owns its trainable parts; computes the terms.
         ema_decay: keep an EMA student with this decay; None = keep none (then ``method.needs_ema`` must be False).
 
-    In training mode the forward takes a collated batch and returns ``{"loss", "terms"}``; in eval mode it takes
-    ``inputs`` (and ``labels``) and returns ``{"loss", "logits"}`` of the student that is scored.
+    In training mode the forward takes a collated batch and returns ``{"loss", "terms"}`` (and ``"gradients"``, each
+    term's squared gradient norm at the student's outputs, if asked for a report); in eval mode it takes ``inputs``
+    (and ``labels``) and returns ``{"loss", "logits"}`` of the student that is scored.
     """
 
     accepts_loss_kwargs = True  # tells the Trainer that the loss is already divided by global counts
@@ -57,7 +47,9 @@ class Distiller(nn.Module):
         """The student that is evaluated and exported: the EMA student if there is one."""
         return self.student if self.ema is None else self.ema.student
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
         """Forwarded to the student's model."""
         self.student.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
 
@@ -82,13 +74,14 @@ class Distiller(nn.Module):
             return self._evaluate(inputs, labels)
         assert labels is not None
         b = self._step_batch(labels, batch, progress, seed)
+        scales, inner = scales or {}, {}
         if self.method.scheme == "bilevel":
-            out = self._bilevel(inputs, b)
+            b.student, inner = self._bilevel(inputs, b)
         else:
-            out = self.student(inputs)
-        b.student = out
-        terms = self.method.losses(b)
-        return self._combine(terms, out, scales or {}, progress, report)
+            b.student = self.student(inputs)
+        result = self._combine(self.method.losses(b), b.student, scales, progress, report)
+        result["terms"] |= {name: value * scales.get("batch", 1.0) for name, value in inner.items()}
+        return result
 
     def _evaluate(self, inputs: dict[str, Tensor], labels: Tensor | None) -> dict[str, Any]:
         logits = self.scored(inputs).logits
@@ -115,13 +108,18 @@ class Distiller(nn.Module):
             generator=keyed_generator(seed, batch.get("step", 0), batch.get("slot", 0), "method"),
         )
 
-    def _bilevel(self, inputs: dict[str, Tensor], b: StepBatch) -> StudentOutput:
+    def _bilevel(self, inputs: dict[str, Tensor], b: StepBatch) -> tuple[StudentOutput, dict[str, Tensor]]:
+        """Outputs at the fast weights, and what each inner phase descended."""
+        weights, inner = self.method.weights(b.progress), {}
+
         def run(module: nn.Module, values: Mapping[str, Tensor]) -> StudentOutput:
             return functional_call(module, dict(values), (inputs,))
 
         def loss(out: StudentOutput, phase: str) -> Tensor:
             b.student = out
-            return self.method.inner_losses(b, phase)
+            value = self.method.inner_losses(b, phase)
+            inner[phase] = value.detach()
+            return weights[phase] * value
 
         values = fast_weights(
             self.student,
@@ -130,10 +128,15 @@ class Distiller(nn.Module):
             self.method.inner_phases,
             learning_rate=self.method.config.inner_learning_rate,
         )
-        return run(self.student, values)
+        return run(self.student, values), inner
 
     def _combine(
-        self, terms: dict[str, Tensor], out: StudentOutput, scales: Mapping[str, float], progress: float, report: bool
+        self,
+        terms: dict[str, Tensor],
+        out: StudentOutput,
+        scales: Mapping[str, float],
+        progress: float,
+        report: bool,
     ) -> dict[str, Any]:
         weights = self.method.weights(progress)
         scaled = {name: term * scales.get(self.method.units[name], 1.0) for name, term in terms.items()}
@@ -143,21 +146,24 @@ class Distiller(nn.Module):
         }
         if report:
             result["gradients"] = {
-                name: _gradient_norm(weights[name] * term, out) for name, term in scaled.items()
+                name: _squared_gradient(weights[name] * term, out) for name, term in scaled.items()
             }
         return result
 
 
-def _gradient_norm(term: Tensor, out: StudentOutput) -> float:
-    """Norm of a term's gradient at the student's outputs; logits count through the features where they depend."""
+def _squared_gradient(term: Tensor, out: StudentOutput) -> float:
+    """Squared norm of a term's gradient at the student's outputs; logits count through the features where they
+    depend."""
     outputs = [v for v in (out.features, out.logits, *out.hidden_states.values()) if v.requires_grad]
     if not term.requires_grad or not outputs:
         return 0.0
     grads = torch.autograd.grad(term, outputs, retain_graph=True, allow_unused=True)
-    return float(sum(g.float().square().sum() for g in grads if g is not None) ** 0.5)
+    return float(sum(g.double().square().sum() for g in grads if g is not None))
 
 
-def check_signals(method_name: str, method: type[Method], signals: frozenset[str], access: str | None) -> None:
+def check_signals(
+    method_name: str, method: type[Method], signals: frozenset[str], access: str | None
+) -> None:
     """Refuse a method whose signals the teacher does not give, before step 1."""
     offered = set(signals)
     if "log_probs" in offered:

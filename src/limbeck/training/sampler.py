@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from limbeck.errors import ConfigError
 from limbeck.seeding import keyed_generator
-
 
 Item = TypeVar("Item")
 
@@ -69,7 +69,22 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         self.n_units = min(n_units, len(self.unlabelled))
         self.max_steps, self.seed = max_steps, seed
         self.accumulation, self.rank, self.world_size = accumulation, rank, world_size
+        self._check_sizes()
         self.first_step = first_step
+
+    def _check_sizes(self) -> None:
+        if not self.n_labelled and not self.n_units:
+            raise ConfigError(
+                "There is nothing to train on: this data has no labelled rows (or n_labelled is 0), and no unlabelled "
+                "rows that the method can use (or n_unlabelled is 0)."
+            )
+        parts = self.world_size * self.accumulation
+        if max(self.n_labelled, self.n_units) < parts:
+            raise ConfigError(
+                f"A batch of {self.n_labelled} labelled rows and {self.n_units} unlabelled rows or bags cannot be cut "
+                f"into {parts} parts ({self.world_size} ranks, {self.accumulation} accumulation steps) without an "
+                "empty one; raise n_labelled, n_unlabelled or n_bags, or lower gradient_accumulation_steps."
+            )
 
     def __len__(self) -> int:
         return self.max_steps * self.accumulation

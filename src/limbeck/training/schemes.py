@@ -13,7 +13,6 @@ from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 
 
-
 def fast_weights(
     student: Student,
     forward: Callable[[nn.Module, Mapping[str, Tensor]], StudentOutput],
@@ -65,5 +64,3 @@ def check_bilevel(*, fsdp: bool, deepspeed: bool, fp16: bool) -> None:
             f"A bilevel method cannot train under {' and '.join(wrong)}: its fast weights need the whole, unscaled "
             "parameters; use plain data parallel in float32 or bfloat16, or scheme='joint'."
         )
-
-

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model, save_model
+from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import get_parameter_names
+from transformers.trainer_utils import IntervalStrategy, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from limbeck.data.base import Examples
-from limbeck.errors import CheckpointError, ConfigError, LinkError, some
+from limbeck.errors import ConfigError, LinkError
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import EMACallback, TermLog
+from limbeck.training.checkpoints import METHOD_FILE, UNFINISHED, check_checkpoint, load_weights, publish
 from limbeck.training.collator import DistillationCollator
 from limbeck.training.distiller import Distiller
 from limbeck.training.sampler import Draws, TwoStreamSampler
 from limbeck.training.schemes import check_bilevel
-
-METHOD_FILE = "method.json"
 
 
 class EvaluationRows(torch.utils.data.Dataset):
@@ -67,6 +69,7 @@ class DistillationTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.method_name, self.collate = method_name, data_collator
+        self._writes_unfinished = False
         self.terms = TermLog(model.method, method_name)
         super().__init__(
             model=model,
@@ -78,7 +81,9 @@ class DistillationTrainer(Trainer):
             **kwargs,
         )
         if args.n_gpu > 1:
-            raise ConfigError("Several GPUs in one process (DataParallel) are not supported; launch with torchrun.")
+            raise ConfigError(
+                "Several GPUs in one process (DataParallel) are not supported; launch with torchrun."
+            )
         if model.method.scheme == "bilevel":
             check_bilevel(fsdp=self.is_fsdp_enabled, deepspeed=self.is_deepspeed_enabled, fp16=args.fp16)
         self.remove_callback(PrinterCallback)
@@ -118,8 +123,10 @@ class DistillationTrainer(Trainer):
         """The micro-batches of a step, and each unit's count over all micro-batches and ranks."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
         names = list(batches[0]["counts"]) if batches else ["batch"]
-        totals = torch.tensor([[batch["counts"][n] for n in names] for batch in batches] or [[0]], device=device)
-        total = self.accelerator.reduce(totals.sum(0).double(), reduction="sum")
+        total = torch.tensor([sum(batch["counts"][n] for batch in batches) for n in names])
+        if self.args.world_size > 1:
+            # accelerate scales what it reduces by a float, so the counts go as one
+            total = self.accelerator.reduce(total.double().to(device), reduction="sum").cpu()
         scales = {n: self.args.world_size / max(1.0, float(c)) for n, c in zip(names, total)}
         for batch in batches:
             batch["scales"] = scales
@@ -140,16 +147,32 @@ class DistillationTrainer(Trainer):
             return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
         step = self.state.global_step
         keys, batch = inputs["keys"], {k: v for k, v in inputs.items() if k not in ("keys", "counts")}
-        report = step % max(1, int(self.args.logging_steps)) == 0
-        outputs = model(**batch, progress=step / self.args.max_steps, seed=self.args.seed, report=report)
+        outputs = model(
+            **batch, progress=step / self.args.max_steps, seed=self.args.seed, report=self._logs_after(step)
+        )
         self.terms.record(step, outputs, keys, fp16=self.args.fp16)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
+    def _logs_after(self, step: int) -> bool:
+        """Whether the Trainer will log at the end of this step."""
+        if self.args.logging_strategy != IntervalStrategy.STEPS:
+            return False
+        done, every = step + 1, max(1, int(self.state.logging_steps))
+        return done % every == 0 or (done == 1 and self.args.logging_first_step)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds terms, weights and gradient shares to the Trainer's logs."""
+        """Adds terms, weights and gradient shares, over all ranks, to the Trainer's logs."""
         if "loss" in logs:
-            logs = logs | self.terms.summary(self.state.global_step / self.args.max_steps)
+            logs = logs | self.terms.summary(
+                self.state.global_step / self.args.max_steps, self._mean_over_ranks
+            )
         super().log(logs, start_time)
+
+    def _mean_over_ranks(self, values: list[float]) -> list[float]:
+        if self.args.world_size == 1:
+            return values
+        mine = torch.tensor(values, dtype=torch.float64, device=self.args.device)
+        return self.accelerator.reduce(mine, reduction="mean").tolist()
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         if self.args.weight_decay_on == "all":
@@ -158,46 +181,55 @@ class DistillationTrainer(Trainer):
 
     # ---- checkpoints ----------------------------------------------------------------------------------------
 
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As the Trainer's, but the checkpoint gets its name only when all of it is on disk."""
+        folder, limit = Path(super()._get_output_dir(trial)), self.args.save_total_limit
+        name = f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        try:
+            self._writes_unfinished, self.args.save_total_limit = True, None
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._writes_unfinished, self.args.save_total_limit = False, limit
+        self.accelerator.wait_for_everyone()
+        best = folder / f"checkpoint-{self.state.best_global_step}"
+        if self.state.best_global_step and (best.name == name or best.is_dir()):
+            self.state.best_model_checkpoint = str(best)
+        if self.args.should_save:
+            self.state.save_to_json(str(folder / UNFINISHED / name / TRAINER_STATE_NAME))
+            publish(folder / UNFINISHED / name, folder / name)
+            (folder / UNFINISHED).rmdir()
+            rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint)
+        self.accelerator.wait_for_everyone()
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return str(Path(folder) / UNFINISHED) if self._writes_unfinished else folder
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Distiller weights (tied ones once) and the method's name and config; no pickled arguments."""
+        """Distiller weights (tied ones once), the method's name and config, and what was warned of; no pickles."""
         if not self.args.should_save:
             return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.model, str(folder / SAFE_WEIGHTS_NAME), metadata={"format": "pt"})
-        (folder / METHOD_FILE).write_text(json.dumps(self._identity(), indent=1))
+        facts = self._identity() | {"warnings": self.terms.warnings}
+        (folder / METHOD_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
-        check_checkpoint(folder, self._identity())
-        load_model(model or self.model, str(folder / SAFE_WEIGHTS_NAME), strict=True)
+        self.terms.warnings[:] = check_checkpoint(folder, self._identity()).get("warnings", [])
+        load_weights(folder, model or self.model)
 
     def _identity(self) -> dict[str, Any]:
         return {"name": self.method_name, "config": asdict(self.model.method.config)}
 
 
-def check_checkpoint(folder: Path, expected: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another method or config; the message names what differs."""
-    for name in (SAFE_WEIGHTS_NAME, METHOD_FILE):
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} is no checkpoint of a distillation run: it holds no {name}.")
-    found = json.loads((folder / METHOD_FILE).read_text())
-    if found["name"] != expected["name"]:
-        raise CheckpointError(
-            f"The checkpoint {folder} is of method {found['name']!r}, this run uses {expected['name']!r}; resume with "
-            "the same method or start afresh in another output_dir."
-        )
-    config = json.loads(json.dumps(expected["config"]))
-    different = [key for key in config if found["config"].get(key) != config[key]]
-    if different:
-        key = different[0]
-        raise CheckpointError(
-            f"The checkpoint {folder} was made with {key}={found['config'].get(key)!r}, this run has "
-            f"{key}={config[key]!r}; resume with the same config or start afresh in another output_dir."
-        )
-
-
-def streams(collate: DistillationCollator, links: frozenset[str] | set[str]) -> tuple[list[int], list[list[int]]]:
+def streams(
+    collate: DistillationCollator, links: frozenset[str] | set[str]
+) -> tuple[list[int], list[list[int]]]:
     """Row numbers of the labelled stream, and the units of the unlabelled one (rows with a pair, or whole bags).
 
     A method without links has no second stream; ``by_class`` and ``unpaired`` have none either.
@@ -219,23 +251,18 @@ def streams(collate: DistillationCollator, links: frozenset[str] | set[str]) -> 
 
 
 def check_link(method_name: str, links: frozenset[str] | set[str], collate: DistillationCollator) -> None:
-    """Refuse a method whose link the data does not have, and links that name rows the data or the bank lack."""
+    """Refuse a method whose link the data does not have, and links that name rows the data or the bank lack.
+
+    Raises: LinkError; DataError naming student keys; MissingKeysError naming teacher keys.
+    """
     pairing = collate.pairing
     if links and pairing.link not in links:
         raise LinkError(
             f"Method {method_name!r} works with data linked as {', '.join(sorted(links))}; this data is linked as "
             f"{pairing.link!r}."
         )
-    if collate.bank is None:
-        return
-    wanted = set(pairing.teacher_of.values()) | set(pairing.group_t)
-    missing = wanted.difference(collate.bank.keys)
-    if missing:
-        raise LinkError(
-            f"The bank lacks {len(missing)} of the {len(wanted)} teacher keys that the data is linked to "
-            f"({some(sorted(missing, key=str))}); ask the teacher about them (`limbeck bank build` goes on where it "
-            "stopped)."
-        )
+    if collate.bank is not None:
+        pairing.check(collate.examples.keys, collate.bank)
 
 
 def accuracy_of_prediction(prediction: Any) -> dict[str, float]:
@@ -243,4 +270,3 @@ def accuracy_of_prediction(prediction: Any) -> dict[str, float]:
     known = prediction.label_ids >= 0
     hits = prediction.predictions.argmax(-1)[known] == prediction.label_ids[known]
     return {"accuracy": float(hits.mean()) if known.any() else float("nan")}
-

@@ -1,0 +1,34 @@
+"""The toy task, as a module: tests take it as a fixture, and the script of the ranks imports it from beside it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from limbeck.signals.bank import Bank
+
+
+def _load() -> ModuleType:
+    name = "limbeck_tests_toy"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("toy.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    return _load()
+
+
+@pytest.fixture(scope="session")
+def bank(toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    return toy.bank(tmp_path_factory.mktemp("bank") / "bank")
