@@ -85,6 +85,10 @@ class CheckpointError(LimbeckError, ValueError):
     """A checkpoint of another method, config or student."""
 
 
+class ExportError(LimbeckError, RuntimeError):
+    """A student that cannot be exported, or an export that does not give its logits."""
+
+
 def nearest(name: str, options: Iterable[str], n: int = 3) -> str:
     """`did you mean` for a wrong name: the ``n`` nearest of ``options``, or all of them when none is near."""
     options = sorted(options)

@@ -109,23 +109,39 @@ class Student(nn.Module):
         return head.weight, head.bias
 
     def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
-        """Trade time for memory in the model, if it can; not reentrant unless asked for."""
-        enable = getattr(self.model, "gradient_checkpointing_enable", None)
-        if not callable(enable):
+        """Trade time for memory in the model, if it can; not reentrant unless asked for.
+
+        Args:
+            options: ``every_n_layers`` and ``offload``, for transformers models of a version that knows them.
+        """
+        kwargs = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        newer = getattr(self.model, "activation_checkpointing_enable", None)
+        older = getattr(self.model, "gradient_checkpointing_enable", None)
+        if callable(newer):
+            newer(activation_checkpointing_kwargs=kwargs, **options)
+        elif callable(older):
+            older(gradient_checkpointing_kwargs=kwargs, **options)
+        else:
             raise ConfigError(
                 f"{type(self.model).__name__} does not support gradient checkpointing; set "
                 "gradient_checkpointing to false."
             )
-        kwargs = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        enable(gradient_checkpointing_kwargs=kwargs)
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        """:meth:`gradient_checkpointing_enable` under the name that newer transformers call."""
+        self.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
 
     def gradient_checkpointing_disable(self) -> None:
         """Undo :meth:`gradient_checkpointing_enable`."""
-        disable = getattr(self.model, "gradient_checkpointing_disable", None)
-        if callable(disable):
-            disable()
+        for name in ("activation_checkpointing_disable", "gradient_checkpointing_disable"):
+            disable = getattr(self.model, name, None)
+            if callable(disable):
+                disable()
+                return
 
     def _watched_linears(self) -> dict[str, nn.Module]:
         if self._head is not None:
