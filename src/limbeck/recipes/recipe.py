@@ -133,7 +133,7 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
 
     from limbeck.training.arguments import DistillationArguments
 
-    parser = ArgumentParser(prog=program, exit_on_error=False, default_env=False, description=Recipe.__doc__)
+    parser = ArgumentParser(prog=program, exit_on_error=False, default_env=False, allow_abbrev=False, description=Recipe.__doc__)
     parser.add_argument("--config", action="config", help="A YAML recipe; later options override it.")
     for name, spec in (
         ("data", DataSpec), ("teacher", TeacherSpec), ("student", StudentSpec), ("method", MethodSpec)

@@ -1,0 +1,79 @@
+"""One schema for Python, YAML and command line; wrong keys come with the nearest valid ones."""
+
+from dataclasses import asdict
+
+import pytest
+
+from limbeck.errors import ConfigError, DataError, UnknownNameError
+from limbeck.recipes import MethodSpec, Recipe, parse_recipe
+from limbeck.recipes.recipe import check_recipe, shipped_recipes
+
+
+def test_a_saved_recipe_is_the_recipe(tmp_path):
+    recipe = Recipe(method=MethodSpec("kd", {"temperature": 2.0}), training={"max_steps": 7}, seed=3)
+    recipe.save(tmp_path / "recipe.yaml")
+    assert asdict(Recipe.load(tmp_path / "recipe.yaml")) == asdict(recipe)
+
+
+def test_explicit_nulls_survive(tmp_path):
+    recipe = Recipe.from_dict({"training": {"lr_scheduler_kwargs": None, "warmup_steps": 0.5}, "teacher": {"bank": None}})
+    recipe.save(tmp_path / "recipe.yaml")
+    text = (tmp_path / "recipe.yaml").read_text()
+    assert "bank: null" in text
+    assert Recipe.load(tmp_path / "recipe.yaml").teacher.bank is None
+
+
+def test_the_command_line_wins(tmp_path):
+    Recipe(seed=1, training={"learning_rate": 1e-3}).save(tmp_path / "recipe.yaml")
+    recipe = Recipe.load(tmp_path / "recipe.yaml", ["--training.learning_rate", "1e-4", "--method.name", "kd"])
+    assert recipe.training["learning_rate"] == 1e-4
+    assert recipe.method.name == "kd"
+    assert recipe.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("metod: {name: kd}", "method.name"),
+        ("training: {learning_rte: 1}", "training.learning_rate"),
+        ("training: {learning_rate: fast}", "training.learning_rate"),
+        ("training: {output_dir: x}", "output_dir"),
+        ("method: {name: kd, config: {temprature: 2}}", "'temperature'"),
+        ("method: {name: kd, config: {temperature: -1}}", "temperature"),
+        ("method: {name: kd, config: {temperature: [1]}}", "wrong type"),
+        ("control: shufled", "shuffled"),
+        ("seed: many", "seed"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_sentence(tmp_path, text, words):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=words) as error:
+        Recipe.load(tmp_path / "recipe.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(UnknownNameError, match="'bagkd'"):
+        parse_recipe(["--method.name", "bagdk"])
+
+
+def test_keys_of_the_recipe_exist_once():
+    with pytest.raises(ConfigError, match="recipe's own"):
+        check_recipe(Recipe(training={"seed": 1}))
+    with pytest.raises(ConfigError, match="'max_steps'"):
+        check_recipe(Recipe(training={"max_step": 1}))
+
+
+def test_abbreviations_are_refused():
+    with pytest.raises(ConfigError):
+        parse_recipe(["--see", "1"])
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_is_valid(name):
+    assert parse_recipe(["--config", name]).training["ema"] is True
+
+
+def test_a_recipe_that_is_not_there_names_those_that_ship():
+    with pytest.raises(DataError, match="av_digits_paired"):
+        parse_recipe(["--config", "av_digits_pair"])
