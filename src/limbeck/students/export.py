@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import os
 import platform
@@ -20,7 +19,15 @@ from torch import Tensor, nn
 from limbeck import __version__
 from limbeck.errors import ClassNamesError, ConfigError, ExportError
 from limbeck.students.card import TRACED, model_card
-from limbeck.students.exported import FORMAT, INFO, PREPROCESSOR, WEIGHT_SUFFIXES, load_exported, predict
+from limbeck.students.exported import (
+    FORMAT,
+    INFO,
+    PREPROCESSOR,
+    WEIGHT_SUFFIXES,
+    load_exported,
+    predict,
+    sha256_of,
+)
 from limbeck.students.specs import auto_class
 from limbeck.students.student import Student, call_by_name, logits_of
 from limbeck.students.tracing import save_program
@@ -139,9 +146,7 @@ def _write(
         "has_processor": processor is not None,
         "versions": {"limbeck": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "sha256": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.iterdir())
-            if path.suffix in WEIGHT_SUFFIXES
+            path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.suffix in WEIGHT_SUFFIXES
         },
     }
     _write_json(folder / PREPROCESSOR, preprocessor, "preprocessor")
@@ -165,7 +170,7 @@ def _check_target(folder: Path) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Put ``new`` in the place of ``folder``; both names hold a whole folder at any moment."""
+    """Put ``new`` in the place of ``folder``; killed in between, the older export is kept under a hidden name."""
     old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
     if folder.exists():
         os.rename(folder, old)
