@@ -2,14 +2,17 @@
 
 from limbeck.data.av_digits import av_digits
 from limbeck.data.base import UNLABELLED, Examples, Inputs, Task, View
+from limbeck.data.folders import FolderData, folder
 from limbeck.data.splits import Splits
 from limbeck.data.tasks import TASKS, make_task
+from limbeck.data.two_folders import two_folders
 from limbeck.data.views import GridView, VectorView, audio_views, image_views, vector_views
 
 __all__ = [
     "TASKS",
     "UNLABELLED",
     "Examples",
+    "FolderData",
     "GridView",
     "Inputs",
     "Splits",
@@ -18,7 +21,9 @@ __all__ = [
     "View",
     "audio_views",
     "av_digits",
+    "folder",
     "image_views",
     "make_task",
+    "two_folders",
     "vector_views",
 ]
