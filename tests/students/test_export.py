@@ -238,7 +238,16 @@ def test_transformers_models_load_by_their_auto_class(tmp_path):
     assert json.loads((folder / "config.json").read_text())["id2label"]["0"] == "nought"
     assert not (folder / "student.pt2").exists()
     assert verify_export(model, folder, {k: v[:1, :4] for k, v in inputs.items()}) < 1e-5
-    (line,) = run_card(folder)
+
+
+@pytest.mark.slow
+def test_card_of_a_transformers_model_works_as_printed_without_limbeck(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.ViTConfig(image_size=8, patch_size=4, num_channels=1, num_labels=3, **sizes)
+    model = transformers.ViTForImageClassification(config)
+    inputs = {"pixel_values": torch.randn(2, 1, 8, 8)}
+    (line,) = run_card(export(Student(model), tmp_path / "s", inputs_example=inputs))
     assert line.startswith("{'nought': 0.")
 
 

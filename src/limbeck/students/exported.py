@@ -64,10 +64,7 @@ def load_exported(folder: str | Path) -> ExportedStudent:
             f"{folder} is of format {info.get('format')}, this limbeck reads {FORMAT}; update limbeck."
         )
     for name, digest in info["sha256"].items():
-        if (
-            not (folder / name).is_file()
-            or hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest
-        ):
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
             raise DataError(f"{folder / name} is missing or not what was exported; copy or export it again.")
     run = _traced(folder) if info["loads_with"] == TRACED else _transformers(folder, info["loads_with"])
     return ExportedStudent(run, tuple(info["class_names"]), _read(folder / PREPROCESSOR), info)
@@ -81,6 +78,12 @@ def predict(folder: str | Path, inputs: Mapping[str, Tensor]) -> list[dict[str, 
     student = load_exported(folder)
     rows = student.logits(inputs).float().softmax(-1).tolist()
     return [dict(zip(student.class_names, row, strict=True)) for row in rows]
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:
