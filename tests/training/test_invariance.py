@@ -83,7 +83,7 @@ def test_logged_terms_do_not_depend_on_the_cut(toy: ModuleType, bank: Bank, tmp_
 class TokenLevel(Method):
     """One term a token: the mean of the squared logits over the tokens of the batch."""
 
-    units = {"squares": "token"}  # noqa: RUF012
+    units = {"squares": "token"}
 
     def losses(self, b: Any) -> dict[str, Tensor]:
         return {"squares": b.student.logits.square().sum()}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from limbeck.functional import label_alignment
+from limbeck.functional.divergences import LabelAlignment
 from limbeck.methods.base import InnerPhase, Method, StepBatch, Widths, check_range
 from limbeck.methods.feature_ot import Cost, feature_projector, feature_transport
 from limbeck.methods.supervised import supervised_term
@@ -102,15 +103,13 @@ class UCMKD(Method):
         assert b.teacher is not None
         assert b.teacher.head is not None
         c, rows = self.config, b.labelled
-        variant = (
-            "paper" if c.variant == "paper" else f"official_{'sumall' if c.scheme == 'joint' else 'bilevel'}"
-        )
+        official: LabelAlignment = "official_sumall" if c.scheme == "joint" else "official_bilevel"
         return label_alignment(
             b.student.logits[rows],
             self.project(b.student.features[rows]),
             b.teacher.head,
             b.labels[rows],
-            variant=variant,
+            variant="paper" if c.variant == "paper" else official,
             label_smoothing=c.smoothing,
             reduction="sum",
         )

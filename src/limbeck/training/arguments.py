@@ -47,9 +47,7 @@ class DistillationArguments(TrainingArguments):
     disable_tqdm: bool | None = field(
         default=True, metadata={"help": "Our own progress bar is shown instead."}
     )
-    remove_unused_columns: bool | None = field(
-        default=False, metadata={"help": "Our batches are not columns."}
-    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Our batches are not columns."})
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "Worth it only beside a GPU."})
     ignore_data_skip: bool = field(
         default=True, metadata={"help": "Draws are keyed by step: nothing to skip."}

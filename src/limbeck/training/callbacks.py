@@ -21,8 +21,11 @@ logger = logging.getLogger("limbeck")
 WEAK_TERM = 0.01  # a term whose share of the gradient is 100 times below the largest is reported
 
 
-class EMACallback(TrainerCallback):
-    """Moves the EMA student after each optimiser step."""
+class StepCallback(TrainerCallback):
+    """Moves the EMA student after each optimiser step, and keeps ``epoch`` the share of the training done.
+
+    (The Trainer counts epochs from where a run resumed, since our draws leave nothing to skip.)
+    """
 
     def __init__(self, distiller: Any) -> None:
         self.distiller = distiller
@@ -32,6 +35,11 @@ class EMACallback(TrainerCallback):
     ) -> None:
         if self.distiller.ema is not None:
             self.distiller.ema.update(self.distiller.student, state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        state.epoch = state.global_step / state.max_steps
 
 
 class TermLog:

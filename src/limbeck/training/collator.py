@@ -54,7 +54,7 @@ class DistillationCollator:
     def __call__(self, draws: Sequence[Any]) -> dict[str, Any]:
         if draws and not isinstance(draws[0], Draw):
             return _stack(draws)
-        index = [draw.index for draw in draws]
+        index = [draw.row for draw in draws]
         labelled = torch.tensor([draw.stream == "labelled" for draw in draws], dtype=torch.bool)
         labels = self.examples.labels[index].clone()
         labels[~labelled] = UNLABELLED

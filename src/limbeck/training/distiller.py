@@ -74,7 +74,8 @@ class Distiller(nn.Module):
             return self._evaluate(inputs, labels)
         assert labels is not None
         b = self._step_batch(labels, batch, progress, seed)
-        scales, inner = scales or {}, {}
+        scales = scales or {}
+        inner: dict[str, Tensor] = {}
         if self.method.scheme == "bilevel":
             b.student, inner = self._bilevel(inputs, b)
         else:

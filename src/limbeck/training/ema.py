@@ -30,7 +30,9 @@ class EMA(nn.Module):
     def update(self, student: Student, t: int) -> None:
         """Move towards ``student`` after optimiser step ``t``."""
         share = 1 - min(self.decay, (t + 1) / (t + 10))
-        pairs = [*zip(self.student.parameters(), student.parameters())]
+        pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
+            *zip(self.student.parameters(), student.parameters())
+        ]
         pairs += [*zip(self.student.buffers(), student.buffers())]
         floats = [(mine, new) for mine, new in pairs if mine.is_floating_point()]
         torch._foreach_lerp_([mine for mine, _ in floats], [new.detach() for _, new in floats], share)

@@ -18,7 +18,7 @@ class Draw(NamedTuple):
     """One row of a step's global batch: ``slot`` is its place there, whatever rank or micro-batch it goes to."""
 
     stream: str  # "labelled" or "unlabelled"
-    index: int
+    row: int
     step: int
     slot: int
 

@@ -23,7 +23,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, LinkError
 from limbeck.training.arguments import DistillationArguments
-from limbeck.training.callbacks import EMACallback, TermLog
+from limbeck.training.callbacks import StepCallback, TermLog
 from limbeck.training.checkpoints import METHOD_FILE, UNFINISHED, check_checkpoint, load_weights, publish
 from limbeck.training.collator import DistillationCollator
 from limbeck.training.distiller import Distiller
@@ -87,7 +87,7 @@ class DistillationTrainer(Trainer):
         if model.method.scheme == "bilevel":
             check_bilevel(fsdp=self.is_fsdp_enabled, deepspeed=self.is_deepspeed_enabled, fp16=args.fp16)
         self.remove_callback(PrinterCallback)
-        self.add_callback(EMACallback(model))
+        self.add_callback(StepCallback(model))
 
     # ---- data -----------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class DistillationTrainer(Trainer):
             first_step=lambda: self.state.global_step,
         )
         return DataLoader(
-            self.train_dataset,
+            Draws(len(self.collate.examples)),
             batch_sampler=sampler,
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
