@@ -23,7 +23,7 @@ def blobs(n: int, width: int, prefix: str, seed: int, spread: float) -> Examples
 
 def tiny_task(link: str = "paired", *, labelled: int = 6, seed: int = 0) -> Task:
     """A task whose student sees 6 noisy numbers and whose teacher sees 4 clean ones."""
-    train, teacher = blobs(20, 6, "s", 1 + seed, 1.5), blobs(20, 4, "t", 2, 0.3)
+    train, teacher = blobs(20, 6, "s", 1 + seed, 0.8), blobs(20, 4, "t", 2, 0.3)
     truth = train.labels.clone()
     labels = train.labels.clone()
     labels[labelled:] = -100
@@ -42,7 +42,7 @@ def tiny_task(link: str = "paired", *, labelled: int = 6, seed: int = 0) -> Task
         pairing = Pairing(link)  # type: ignore[arg-type]
     return Task(
         name="blobs",
-        splits=Splits(train=train, validation=blobs(10, 6, "s", 51, 1.5), test=blobs(40, 6, "s", 52, 1.5)),
+        splits=Splits(train=train, validation=blobs(10, 6, "s", 51, 0.8), test=blobs(40, 6, "s", 52, 0.8)),
         teacher_splits=Splits(
             train=blobs(30, 4, "t", 53, 0.3),
             validation=blobs(10, 4, "t", 54, 0.3),

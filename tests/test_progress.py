@@ -2,7 +2,7 @@
 
 import pytest
 
-from limbeck.signals import progress as module
+import limbeck.progress as module
 
 
 def test_short_work_is_silent(capfd):

@@ -24,7 +24,7 @@ BERT = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Tiny random checkpoints: ``vit`` and ``bert`` encode, ``digits`` is a ViT classifier with class names."""
+    """Tiny random checkpoints: ``vit`` and ``bert`` encode, ``digits`` a ViT classifier with names."""
     from transformers import BertConfig, BertModel, ViTConfig, ViTForImageClassification, ViTModel
 
     torch.manual_seed(0)
