@@ -58,7 +58,7 @@ def av_digits(
     bag_size: int = 16,
     n_bags: int = 80,
     counts: Counts = "same",
-    unseen_speakers: Sequence[str] = (),
+    unseen_speakers: Sequence[str] | str = (),
     seed: int = 0,
 ) -> Task:
     """The task of teaching spoken digits by a teacher of written ones.
@@ -78,7 +78,7 @@ def av_digits(
             ``info["n_bags"]`` says how many.
         counts: ``same``: a bag's images have its clips' class counts. ``independent``: only the mix is
             shared.
-        unseen_speakers: their clips leave the pool, validation and test, and all of them form
+        unseen_speakers: names, or one text "a,b"; their clips leave the pool, validation and test, and all of them form
             ``test_unseen``.
         seed: of the labelled subset and of the link.
 
@@ -95,6 +95,8 @@ def av_digits(
         the link.
     """
     _check(link, counts, labels_per_class, n_unlabelled, bag_size, n_bags)
+    if isinstance(unseen_speakers, str):
+        unseen_speakers = [name.strip() for name in unseen_speakers.split(",") if name.strip()]
     clips, unseen = _without(_clips(audio), unseen_speakers)
     teacher = _images(images)
     truth_s = clips.examples.labels

@@ -187,7 +187,8 @@ def _csv_rows(table: Path, columns: dict[str, str], read: Callable[[Path], Tenso
         values = {role: (record.get(column) or "").strip() for role, column in columns.items()}
         load: Callable[[], Tensor]
         if read:
-            source, load = values["file"], functools.partial(_file_of, table, line, values["file"], read)
+            source = values["file"] or f"line {line}"
+            load = functools.partial(_file_of, table, line, values["file"], read)
         else:
             source = f"line {line}"
             load = functools.partial(_numbers, table, line, {name: record.get(name) for name in numbers})
