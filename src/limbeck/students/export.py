@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ from limbeck.students.exported import (
     sha256_of,
 )
 from limbeck.students.specs import auto_class
-from limbeck.students.student import Student, call_by_name, logits_of
+from limbeck.students.student import Student, bare_copy, call_by_name, logits_of
 from limbeck.students.tracing import save_program
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def export_student(
     """
     folder = Path(folder).absolute()
     _check_target(folder)
-    bare, inputs = _bare(model), {name: value.detach().cpu() for name, value in inputs_example.items()}
+    bare, inputs = bare_copy(model), {name: value.detach().cpu() for name, value in inputs_example.items()}
     with torch.no_grad():
         n_logits = logits_of(call_by_name(bare, inputs), bare).shape[-1]
     if len(class_names) != n_logits:
@@ -96,7 +95,7 @@ def verify_export(
         tolerance: allowed difference, relative to the largest logit (at least 1).
     Raises: ExportError beyond the tolerance.
     """
-    bare = _bare(model)
+    bare = bare_copy(model)
     with torch.no_grad():
         wanted = logits_of(call_by_name(bare, {k: v.cpu() for k, v in inputs.items()}), bare).float()
     found = load_exported(folder).logits(inputs).float()
@@ -107,12 +106,6 @@ def verify_export(
             f"{type(bare).__name__}; export it again, from the weights you trained."
         )
     return difference
-
-
-def _bare(model: Student | nn.Module) -> nn.Module:
-    """A copy of the model alone, on the CPU, in evaluation mode."""
-    bare = model.model if isinstance(model, Student) else model
-    return copy.deepcopy(bare).cpu().eval().requires_grad_(False)
 
 
 def _write(

@@ -6,6 +6,7 @@ Axis legend: n rows of the batch, L positions (tokens, patches), d feature width
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +168,12 @@ class Student(nn.Module):
         if not isinstance(modules[head], nn.Linear):
             kind = type(modules[head]).__name__
             raise ConfigError(f"The head '{head}' is a {kind}, not an nn.Linear; {candidates(self.model)}.")
+
+
+def bare_copy(model: Student | nn.Module) -> nn.Module:
+    """A copy of the model alone, on the CPU, in evaluation mode, without gradient; what is shipped."""
+    bare = model.model if isinstance(model, Student) else model
+    return copy.deepcopy(bare).cpu().eval().requires_grad_(False)
 
 
 def call_by_name(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:

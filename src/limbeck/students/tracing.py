@@ -7,7 +7,6 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +42,7 @@ def save_program(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> 
     Any number of rows, and other sizes where the model allows them (image sides, frames, tokens).
     Raises: ExportError when the model's forward cannot be traced.
     """
-    program = _traced(model, {name: _two_rows(value) for name, value in inputs.items()})
+    program = traced(model, inputs)
     program.example_inputs = None  # they would be pickled, and they are the user's data
     torch.export.save(program, path)
     refuse_pickles(path)
@@ -71,7 +70,12 @@ def _two_rows(value: Tensor) -> Tensor:
     return value if len(value) > 1 else torch.cat([value, value])
 
 
-def _traced(model: nn.Module, inputs: dict[str, Tensor]) -> Any:
+def traced(model: nn.Module, inputs: Mapping[str, Tensor]) -> torch.export.ExportedProgram:
+    """The program of ``model`` (on the CPU, in evaluation mode), from a mapping of inputs to logits.
+
+    Raises: ExportError when the model's forward cannot be traced for any number of rows.
+    """
+    inputs = {name: _two_rows(value) for name, value in inputs.items()}
     rows = torch.export.Dim("rows", min=1)
     sizes = {
         name: {0: rows, **{i: torch.export.Dim.AUTO for i in range(1, value.ndim) if value.shape[i] > 1}}
