@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from limbeck.errors import BankError, ClassNamesError, DataError, StaleFingerprintError, some
+from limbeck.progress import progress
 from limbeck.signals import manifest as names
 from limbeck.signals.bank import Bank
 from limbeck.signals.classes import join_class_names
@@ -31,7 +32,6 @@ from limbeck.signals.files import (
 from limbeck.signals.fingerprint import check_fingerprint, stale
 from limbeck.signals.keys import kind_of
 from limbeck.signals.manifest import DTYPES, Manifest, dtype_name
-from limbeck.progress import progress
 from limbeck.signals.rows import Columns, RowBatch, RowReader, is_one_shot
 from limbeck.signals.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.signals.stores import TEXT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -133,14 +134,14 @@ class KeyIndex:
         return view
 
     def _check_kind(self, asked: Any) -> None:
-        if isinstance(asked, np.ndarray):
-            fits = asked.dtype.kind in "iu"
-        else:
-            fits = isinstance(asked[0], str) == (self.kind == "str") and kind_of(asked) == self.kind
-        if not fits:
+        types = {asked.dtype.type} if isinstance(asked, np.ndarray) else set(map(type, asked))
+        wanted = str if self.kind == "str" else (int, np.integer)
+        wrong = [t for t in types if not issubclass(t, wanted) or t is bool]
+        if wrong:
+            first = next(key for key in asked if type(key) in wrong)
             raise MissingKeysError(
-                f"The keys of this bank are {'integers' if self.kind == 'int' else 'strings'}, but "
-                f"{asked[0]!r} ({type(asked[0]).__name__}) was asked for; use the bank's own keys."
+                f"The keys of this bank are {'integers' if self.kind == 'int' else 'strings'}, but {first!r} "
+                f"({type(first).__name__}) was asked for; use the bank's own keys."
             )
 
     def keys_at(self, rows: np.ndarray) -> list[Key]:
@@ -170,12 +171,14 @@ def _codes(keys: Sequence[Any], kind: KeyKind, view_of: Sequence[str] | None) ->
     """int64 a row: an integer key itself, else a 64-bit hash (10^6 keys collide once in 10^7 banks)."""
     if kind == "int" and view_of is None:
         return np.asarray(keys, dtype=np.int64)
-    texts = [str(k) for k in keys] if view_of is None else [f"{v}\x1f{k}" for v, k in zip(view_of, keys)]
-    step = max(1, 2**22 // max(1, *map(len, texts)))  # characters at once: 16 MB
+    texts = keys if view_of is None else [f"{v}\x1f{k}" for v, k in zip(view_of, keys)]
+    step = max(1, 2**22 // max(1, max(map(len, texts))))  # characters at once: 16 MB
+    if len(texts) <= step:
+        return _hashes(texts)
     return np.concatenate([_hashes(texts[i : i + step]) for i in range(0, len(texts), step)])
 
 
-def _hashes(texts: list[str]) -> np.ndarray:
+def _hashes(texts: Sequence[str]) -> np.ndarray:
     """A 64-bit hash of each text, over all texts at once: ten times faster than hashlib one by one.
 
     Multilinear: the sum of each character times the weight of its place, modulo 2^64, then mixed. The padding of
@@ -183,8 +186,12 @@ def _hashes(texts: list[str]) -> np.ndarray:
     """
     padded = np.array(texts)
     characters = padded.view(np.uint32).reshape(len(texts), -1).astype(np.uint64)
-    weights = _mix(np.arange(1, characters.shape[1] + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    return _mix(characters @ weights).view(np.int64)
+    return _mix(characters @ _weights(characters.shape[1])).view(np.int64)
+
+
+@lru_cache
+def _weights(length: int) -> np.ndarray:
+    return _mix(np.arange(1, length + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _mix(state: np.ndarray) -> np.ndarray:
