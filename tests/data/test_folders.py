@@ -99,7 +99,7 @@ def test_csv_with_keys_files_labels_and_groups(sounds):
         ("file,label\n", {}, DataError, "no rows below its header"),
         ("", {}, DataError, "no rows below its header"),
         ("key,file,label\na,cat/0.wav,cat\na,dog/0.wav,dog\n", {}, DataError, "more than once: 'a'"),
-        ("file,label\ncat/0.wav,cat\ncat/1.wav,cat\n", {}, DataError, "holds 1 classes"),
+        ("file,label\ncat/0.wav,cat\ncat/1.wav,cat\n", {}, DataError, "holds only one class"),
         ("file,label\ncat/0.wav,cat\nlost.wav,dog\n", {}, DataError, "lost.wav does not exist"),
         ("file,label\ncat/0.wav,cat\n,dog\n", {}, DataError, "line 3 .* names no file"),
         (

@@ -78,8 +78,8 @@ def av_digits(
             ``info["n_bags"]`` says how many.
         counts: ``same``: a bag's images have its clips' class counts. ``independent``: only the mix is
             shared.
-        unseen_speakers: names, or one text "a,b"; their clips leave the pool, validation and test, and all of them form
-            ``test_unseen``.
+        unseen_speakers: names, or one text "a,b"; their clips leave the pool, validation and test, and all
+            of them form ``test_unseen``.
         seed: of the labelled subset and of the link.
 
     Returns: a task with the clips in ``splits`` (``train`` = pool with labels -100 where unlabelled;

@@ -224,7 +224,9 @@ def _class_names(rows: list[_Row], given: Sequence[str] | None, path: Path) -> t
     found = {row.label: row.source for row in reversed(rows) if row.label is not None}
     if given is None:
         if len(found) < 2:
-            raise DataError(f"{path} holds {len(found)} classes; at least two are needed.")
+            raise DataError(
+                f"{path} holds {'only one class' if found else 'no labels'}; at least two classes are needed."
+            )
         return tuple(sorted(found))
     if len(set(given)) != len(given) or len(given) < 2:
         raise ConfigError(f"class_names={list(given)} must be at least two different names.")
