@@ -48,9 +48,9 @@ class Student(nn.Module):
             mapping with ``"logits"``, or a tuple whose first entry is the logits.
         head: path of the head in ``model``; ``None`` finds it.
 
-    Limits: hooks do not reach into a model that ``torch.compile`` has already compiled; compile the
-    student instead (graph breaks at the hooks). With gradient checkpointing use ``use_reentrant=False`` (the default here), as the
-    reentrant kind hides hidden states from the gradient.
+    Limits: hooks do not reach into a model that ``torch.compile`` has already compiled; compile the student
+    instead (graph breaks at the hooks). With gradient checkpointing use ``use_reentrant=False`` (the default
+    here), as the reentrant kind hides hidden states from the gradient.
     """
 
     def __init__(self, model: nn.Module, head: str | None = None) -> None:
