@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model, save_model
 from torch import nn
 
 from limbeck.data import make_task
 from limbeck.data.base import Examples, Task
 from limbeck.errors import ConfigError
+from limbeck.files import write_whole
 from limbeck.methods.base import Widths
 from limbeck.methods.registry import method_class, method_config
-from limbeck.recipes.recipe import MethodSpec, Recipe, TeacherSpec, check_recipe
+from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, check_recipe
 from limbeck.seeding import keyed_seed
 from limbeck.signals.bank import Bank
+from limbeck.signals.fingerprint import input_digests, settings_fingerprint
 from limbeck.signals.pairing import Pairing, random_like, shuffled, uniform_like
 from limbeck.students import Student, model_from_spec
 from limbeck.teachers import ModuleTeacher
@@ -83,6 +87,8 @@ def run(
             f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control."
         )
     trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder)
+    log = RunLog(folder)
+    trainer.add_callback(log)
     if show_progress:
         trainer.add_callback(ProgressBar(f"{recipe.method.name} (seed {recipe.seed})"))
     recipe.save(folder / "recipe.yaml")
@@ -93,7 +99,7 @@ def run(
         scores=final_scores(trainer, task),
         steps=trainer.state.global_step,
         seconds=seconds,
-        curve=trainer.run_log.entries["eval_accuracy"],
+        curve=log.entries["eval_accuracy"],
         student=trainer.model.scored.eval(),
         task=task,
         recipe=recipe,
@@ -137,8 +143,6 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     trainer = DistillationTrainer(
         distiller, arguments, collate, method_name=name, validation=roles.get("validation")
     )
-    trainer.run_log = RunLog(folder)
-    trainer.add_callback(trainer.run_log)
     return trainer
 
 
@@ -173,29 +177,12 @@ def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, float]:
 
 
 def _accuracy(trainer: DistillationTrainer, examples: Examples) -> float:
-    return float(
-        trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics["final_accuracy"]
-    )
+    metrics = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics
+    assert metrics is not None
+    return float(metrics["final_accuracy"])
 
 
 # ---- the teacher --------------------------------------------------------------------------------------------
-
-
-def train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
-    """Train a teacher on its own modality by the same loop, choosing by its own validation split; the model and
-    its accuracy by split."""
-    own = replace(
-        task,
-        name=f"{task.name} teacher",
-        splits=task.teacher_splits.without("link"),
-        views=task.teacher_views,
-        truth=None,
-    )
-    recipe = Recipe(method=MethodSpec("supervised"), output_dir=str(folder), seed=spec.seed)
-    recipe.student.model, recipe.student.config = spec.model, spec.config
-    recipe.training = {**TEACHER_TRAINING, **spec.training}
-    result = run(recipe, task=own)
-    return result.student.model, result.scores
 
 
 TEACHER_TRAINING: dict[str, Any] = {
@@ -209,17 +196,60 @@ TEACHER_TRAINING: dict[str, Any] = {
 
 
 def teacher_bank(spec: TeacherSpec, task: Task, folder: Path) -> Bank:
-    """The bank that the recipe names, or one made by asking the recipe's teacher about the linked rows."""
+    """The bank that the recipe names, or one made by asking the recipe's teacher about the linked rows.
+
+    The teacher is trained, and asked, once: started again in the same folder with the same spec and data, its
+    weights are loaded from ``teacher/`` and the bank is opened. Its accuracy by split goes to
+    ``task.info["teacher_accuracy"]``.
+    """
     if spec.bank is not None:
         return Bank.open(spec.bank)
     if spec.train:
-        model, scores = train_teacher(spec, task, folder / "teacher")
-        task.info["teacher_accuracy"] = scores
+        model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder / "teacher")
     else:
         model = model_from_spec(spec.model, n_classes=len(task.class_names), **spec.config)
     link = task.teacher_splits["link"]
     teacher = ModuleTeacher(model, class_names=link.class_names)
     return Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
+
+
+def trained_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
+    """A teacher trained on its own modality by the same loop, and its accuracy by split; loaded if it was trained
+    before."""
+    rows = task.teacher_splits["train"]
+    digests = input_digests({**rows.inputs, "labels": rows.labels}, len(rows))
+    identity = settings_fingerprint([asdict(spec), rows.class_names, digests.tobytes().hex()])
+    record, weights = folder / "teacher.json", folder / "model.safetensors"
+    if record.is_file() and weights.is_file():
+        known = json.loads(record.read_text(encoding="utf-8"))
+        if known["identity"] == identity:
+            model = model_from_spec(spec.model, n_classes=len(rows.class_names), **spec.config)
+            load_model(model, str(weights))
+            return model, known["accuracy"]
+    model, accuracy = _train_teacher(spec, task, folder)
+    save_model(model, str(weights))
+    write_whole(record, json.dumps({"identity": identity, "accuracy": accuracy}, indent=1))
+    return model, accuracy
+
+
+def _train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
+    own = replace(
+        task,
+        name=f"{task.name} teacher",
+        splits=task.teacher_splits.without("link"),
+        views=task.teacher_views,
+        truth=None,
+    )
+    recipe = Recipe(
+        student=StudentSpec(spec.model, spec.config),
+        method=MethodSpec("supervised"),
+        training={**TEACHER_TRAINING, **spec.training},
+        output_dir=str(folder),
+        seed=spec.seed,
+    )
+    (folder / "teacher.json").unlink(missing_ok=True)  # the old record does not speak for the new weights
+    result = run(recipe, task=own)
+    return result.student.model, result.scores
 
 
 def _last_checkpoint(folder: Path) -> str | None:

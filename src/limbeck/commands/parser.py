@@ -17,9 +17,9 @@ class WrongUse(LimbeckError):
 class Parser(argparse.ArgumentParser):
     """Wrong use is an error of ours, so that every message has the same form; no abbreviations."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs |= {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
         raise WrongUse(f"{message}; see `{self.prog} --help`.")

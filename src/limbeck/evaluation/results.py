@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from limbeck.errors import DataError, nearest
+from limbeck.files import write_whole
 
 METRICS_FILE = "metrics.json"
 NO_CONTROL = "none"
@@ -135,20 +134,3 @@ def read_metrics(folder_or_file: str | Path) -> Metrics:
         raise DataError(f"'info' in {path} must be an object, not {info!r}.")
     rows = [row_from_dict(values, f"{path}, row {i}") for i, values in enumerate(content["rows"])]
     return Metrics(rows, info)
-
-
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private, a report is to be read by others
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

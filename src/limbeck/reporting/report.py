@@ -10,8 +10,9 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import DataError
-from limbeck.evaluation.results import Row, write_whole
+from limbeck.evaluation.results import Row
 from limbeck.evaluation.statistics import arms_of, cautions
+from limbeck.files import write_whole
 from limbeck.reporting.figures import bars_figure, curves_figure, map_figure
 from limbeck.reporting.headline import headline
 from limbeck.reporting.sections import (

@@ -20,8 +20,10 @@ class Teacher(Protocol):
         head: its classifier, ``(weight [C, D], bias [C] or None)``, or ``None``.
     """
 
-    class_names: Sequence[str] | None
     access: AccessLevel
+
+    @property
+    def class_names(self) -> Sequence[str] | None: ...
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None] | None: ...
