@@ -13,6 +13,14 @@ from limbeck.functional.kernels import distance_correlation as distance_correlat
 from limbeck.functional.kernels import median_bandwidth as median_bandwidth
 from limbeck.functional.kernels import mmd as mmd
 from limbeck.functional.kernels import mmd_teacher_term as mmd_teacher_term
+from limbeck.functional.moments import bures_wasserstein as bures_wasserstein
+from limbeck.functional.moments import central_moment_discrepancy as central_moment_discrepancy
+from limbeck.functional.moments import coral as coral
+from limbeck.functional.moments import mean_cov_bures as mean_cov_bures
+from limbeck.functional.moments import moment_matching as moment_matching
+from limbeck.functional.similarity import cka as cka
+from limbeck.functional.similarity import mutual_knn as mutual_knn
+from limbeck.functional.similarity import procrustes as procrustes
 from limbeck.functional.sliced import max_sliced_wasserstein as max_sliced_wasserstein
 from limbeck.functional.sliced import projection_directions as projection_directions
 from limbeck.functional.sliced import sliced_wasserstein as sliced_wasserstein
@@ -21,3 +29,4 @@ from limbeck.functional.sliced import wasserstein_1d as wasserstein_1d
 from limbeck.functional.transport import TransportInfo as TransportInfo
 from limbeck.functional.transport import transport_cost as transport_cost
 from limbeck.functional.transport import transport_plan as transport_plan
+from limbeck.functional.vocabulary import fused_linear_divergence as fused_linear_divergence
