@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from limbeck.errors import NonFiniteError, some
 from limbeck.methods.base import Method
 from limbeck.progress import progress
+from limbeck.training.bag_check import bag_warning
+from limbeck.training.collator import DistillationCollator
+from limbeck.training.distiller import Distiller
 
 logger = logging.getLogger("limbeck")
 WEAK_TERM = 0.01  # a term whose share of the gradient is 100 times below the largest is reported
@@ -27,7 +30,7 @@ class StepCallback(TrainerCallback):
     (The Trainer counts epochs from where a run resumed, since our draws leave nothing to skip.)
     """
 
-    def __init__(self, distiller: Any) -> None:
+    def __init__(self, distiller: Distiller) -> None:
         self.distiller = distiller
 
     def on_optimizer_step(
@@ -59,16 +62,19 @@ class TermLog:
         self._squares_step = -1
         self._bad: list[int] = []
 
-    def record(self, step: int, outputs: dict[str, Any], keys: Sequence[Any], *, fp16: bool) -> None:
-        """Take in one micro-batch. Under fp16 the loss scaler skips a bad step, and the third in a row stops the
-        run; elsewhere the first one does.
+    def record(self, step: int, outputs: dict[str, Any], batch: Mapping[str, Any], *, fp16: bool) -> None:
+        """Take in what the distiller made of one collated micro-batch. Under fp16 the loss scaler skips a bad step,
+        and the third in a row stops the run; elsewhere the first one does.
 
         Raises: NonFiniteError naming term, step and keys.
         """
         terms: dict[str, torch.Tensor] = outputs["terms"]
         if not bool(torch.isfinite(torch.stack([t.float() for t in terms.values()])).all()):
-            self._non_finite(step, [n for n, t in terms.items() if not torch.isfinite(t)], keys, fp16)
-        elif self._bad and step > self._bad[-1]:
+            self._non_finite(
+                step, [n for n, t in terms.items() if not torch.isfinite(t)], suspects(batch), fp16
+            )
+            return
+        if self._bad and step > self._bad[-1]:
             self._bad = []
         self._steps.add(step)
         for name, term in terms.items():
@@ -131,6 +137,43 @@ class TermLog:
         if not any(kept.startswith(about) for kept in self.warnings):
             self.warnings.append(message)
             logger.warning(message)
+
+
+def suspects(batch: Mapping[str, Any]) -> list[Any]:
+    """Keys of the rows of a collated batch whose inputs, or whose teacher's values, are not finite; all keys when
+    there is no such row."""
+    keys = list(batch["keys"])
+    bad = torch.zeros(len(keys), dtype=torch.bool)
+    for value in batch.get("inputs", {}).values():
+        bad |= _non_finite_rows(value)
+    for name in ("features", "logits", "log_probs"):
+        if name in batch.get("teacher", {}):
+            wrong = _non_finite_rows(batch["teacher"][name])
+            pair, group = batch["pair_index"].cpu(), batch["group_s"].cpu()
+            if len(wrong):
+                bad |= (pair >= 0) & wrong[pair.clamp(min=0)]
+            bad |= (group >= 0) & torch.isin(group, batch["group_t"].cpu()[wrong[: len(batch["group_t"])]])
+    return [key for key, wrong in zip(keys, bad.tolist()) if wrong] or keys
+
+
+def _non_finite_rows(value: torch.Tensor) -> torch.Tensor:
+    """``[n]`` bool, on the CPU."""
+    return ~torch.isfinite(value).reshape(len(value), -1).all(1).cpu()
+
+
+class BagCheck(TrainerCallback):
+    """Warns, before the first step, when the bags do not fit the labels (see ``bag_check.py``)."""
+
+    def __init__(self, distiller: Distiller, collate: DistillationCollator, terms: TermLog) -> None:
+        self.distiller, self.collate, self.terms = distiller, collate, terms
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero and state.global_step == 0 and self.distiller.method.links:
+            sentence = bag_warning(self.distiller.student, self.collate, args.seed)
+            if sentence is not None:
+                self.terms.warn(sentence)
 
 
 class RunLog(TrainerCallback):

@@ -23,7 +23,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, LinkError
 from limbeck.training.arguments import DistillationArguments
-from limbeck.training.callbacks import StepCallback, TermLog
+from limbeck.training.callbacks import BagCheck, StepCallback, TermLog
 from limbeck.training.checkpoints import METHOD_FILE, UNFINISHED, check_checkpoint, load_weights, publish
 from limbeck.training.collator import DistillationCollator
 from limbeck.training.distiller import Distiller
@@ -88,6 +88,7 @@ class DistillationTrainer(Trainer):
             check_bilevel(fsdp=self.is_fsdp_enabled, deepspeed=self.is_deepspeed_enabled, fp16=args.fp16)
         self.remove_callback(PrinterCallback)
         self.add_callback(StepCallback(model))
+        self.add_callback(BagCheck(model, data_collator, self.terms))
 
     # ---- data -----------------------------------------------------------------------------------------------
 
@@ -146,11 +147,11 @@ class DistillationTrainer(Trainer):
             outputs = model(**inputs)
             return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
         step = self.state.global_step
-        keys, batch = inputs["keys"], {k: v for k, v in inputs.items() if k not in ("keys", "counts")}
+        batch = {k: v for k, v in inputs.items() if k not in ("keys", "counts")}
         outputs = model(
             **batch, progress=step / self.args.max_steps, seed=self.args.seed, report=self._logs_after(step)
         )
-        self.terms.record(step, outputs, keys, fp16=self.args.fp16)
+        self.terms.record(step, outputs, inputs, fp16=self.args.fp16)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def _logs_after(self, step: int) -> bool:

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from limbeck.data.base import UNLABELLED, Examples
+from limbeck.seeding import keyed_generator
+from limbeck.signals.bank import Bank
+from limbeck.signals.pairing import Pairing, shuffled, uniform_like
+from limbeck.students.student import Student
+from limbeck.training.bag_check import bag_agreement, bag_warning, label_predictions
+from limbeck.training.collator import DistillationCollator
+
+N_BAGS, SIZE = 20, 8
+
+
+def mixed(seed: int, confidence: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Predictions of rows in bags of uneven mix, their bags, and the bags' true proportions."""
+    generator = keyed_generator("mixed", seed)
+    proportions = torch.rand(N_BAGS, 3, generator=generator).pow(4)
+    proportions /= proportions.sum(1, keepdim=True)
+    group = torch.arange(N_BAGS).repeat_interleave(SIZE)
+    truth = torch.multinomial(proportions, SIZE, replacement=True, generator=generator).flatten()
+    logits = confidence * torch.nn.functional.one_hot(truth, 3) + torch.randn(
+        len(truth), 3, generator=generator
+    )
+    return logits.softmax(1), group, proportions
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_true_bags_fit_and_shuffled_ones_do_not(seed: int) -> None:
+    q, group, proportions = mixed(seed, confidence=2.0)
+    right = bag_agreement(q, group, proportions, generator=keyed_generator(seed))
+    wrong = bag_agreement(q, group, proportions.roll(1, 0), generator=keyed_generator(seed))
+    assert right.p_value <= 0.002
+    assert right.z > 4
+    assert wrong.p_value > 0.01
+
+
+def test_p_values_are_uniform_when_nothing_links() -> None:
+    values = []
+    for seed in range(100):
+        q, group, _ = mixed(seed, confidence=2.0)
+        _, _, other = mixed(seed + 1000, confidence=2.0)
+        values.append(bag_agreement(q, group, other, generator=keyed_generator(seed), n_shuffles=99).p_value)
+    assert sum(p <= 0.1 for p in values) <= 20  # 10 expected, standard deviation 3
+    assert 0.4 < sum(values) / 100 < 0.6
+
+
+def test_bags_of_one_mix_tell_nothing() -> None:
+    q, group, proportions = mixed(0, confidence=2.0)
+    flat = proportions.mean(0).expand_as(proportions)
+    assert bag_agreement(q, group, flat, generator=keyed_generator(0)).p_value == 1.0
+
+
+def test_label_predictions_find_separated_classes() -> None:
+    generator = keyed_generator("separated")
+    truth = torch.arange(90) % 3
+    x = 3 * torch.eye(3, 10)[truth] + 0.3 * torch.randn(90, 10, generator=generator)
+    q = label_predictions(x[:6], truth[:6], x, 3)
+    assert torch.allclose(q.sum(1), torch.ones(90))
+    assert bool((q.argmax(1) == truth).all())
+
+
+# ---- the sentence -------------------------------------------------------------------------------------------
+
+
+def task(toy: ModuleType, folder: Path, n_labelled: int = 9) -> tuple[Student, Examples, Bank, Pairing]:
+    """Rows around class means in bags of uneven mix; the labelled ones first and in no bag."""
+    _, group, proportions = mixed(0, confidence=9.0)
+    truth = mixed(0, confidence=9.0)[0].argmax(1)
+    truth = torch.cat([torch.arange(n_labelled) % 3, truth])
+    generator = keyed_generator("task")
+    x = 3 * torch.eye(3, toy.WIDTH)[truth] + torch.randn(len(truth), toy.WIDTH, generator=generator)
+    labels = torch.where(torch.arange(len(truth)) < n_labelled, truth, UNLABELLED)
+    keys = tuple(f"s{i}" for i in range(len(truth)))
+    rows = Examples({"x": x}, keys, labels, toy.CLASSES)
+    in_bag = {i + n_labelled: int(g) for i, g in enumerate(group)}
+    bank = Bank.from_arrays(
+        folder, keys=[f"t{i}" for i in in_bag], logits=6 * torch.eye(3)[truth[n_labelled:]], class_names=toy.CLASSES
+    )  # fmt: skip
+    pairing = Pairing.bagged({f"s{i}": g for i, g in in_bag.items()}, {f"t{i}": g for i, g in in_bag.items()})
+    torch.manual_seed(0)
+    student = Student(toy.noisy_net())
+    student.probe(rows.rows([0, 1]))
+    return student, rows, bank, pairing
+
+
+def warning(student: Student, rows: Examples, bank: Bank | None, pairing: Pairing) -> str | None:
+    collate = DistillationCollator(rows, pairing, bank, views={}, needs_ema=True, seed=0)
+    return bag_warning(student, collate, seed=0)
+
+
+def test_right_bags_pass_and_wrong_ones_are_named(toy: ModuleType, tmp_path: Path) -> None:
+    student, rows, bank, pairing = task(toy, tmp_path / "bank")
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    student.train()
+    assert warning(student, rows, bank, pairing) is None
+    sentence = warning(student, rows, shuffled(bank, pairing, seed=0), pairing)
+    assert sentence is not None
+    assert sentence.startswith("The bags look wrong: what 9 labelled rows say of the rows in 20 bags")
+    assert student.training
+    assert all(torch.equal(before[name], value) for name, value in student.state_dict().items())
+
+
+def test_it_is_silent_where_it_cannot_tell(toy: ModuleType, tmp_path: Path) -> None:
+    student, rows, bank, pairing = task(toy, tmp_path / "bank")
+    unlabelled = Examples(rows.inputs, rows.keys, torch.full_like(rows.labels, UNLABELLED), rows.class_names)
+    assert warning(student, unlabelled, shuffled(bank, pairing, 0), pairing) is None
+    assert warning(student, rows, uniform_like(bank), pairing) is None
+    assert warning(student, rows, None, Pairing("unpaired")) is None
+    few = Pairing.bagged(
+        *({k: g for k, g in side.items() if g < 4} for side in (pairing.group_s, pairing.group_t))
+    )
+    assert warning(student, rows, shuffled(bank, few, 0), few) is None
+
+
+def test_labelled_rows_inside_the_bags_count_with_their_labels(toy: ModuleType, tmp_path: Path) -> None:
+    student, rows, bank, pairing = task(toy, tmp_path / "bank", n_labelled=0)
+    truth = mixed(0, confidence=9.0)[0].argmax(1)
+    noise = {"x": torch.randn(len(truth), toy.WIDTH, generator=keyed_generator("no information"))}
+    labels = torch.where(torch.arange(len(truth)) % 2 == 0, truth, UNLABELLED)
+    known = Examples(noise, rows.keys, labels, rows.class_names)
+    assert warning(student, known, bank, pairing) is None
+    assert warning(student, known, shuffled(bank, pairing, 0), pairing) is not None
+
+
+def test_a_run_keeps_the_warning_for_its_report(toy: ModuleType, tmp_path: Path) -> None:
+    from limbeck.training.trainer import DistillationTrainer
+
+    _, rows, bank, pairing = task(toy, tmp_path / "bank")
+    for teacher, expected in ((bank, 0), (shuffled(bank, pairing, 0), 1)):
+        collate = DistillationCollator(rows, pairing, teacher, views={}, needs_ema=True, seed=0)
+        run = DistillationTrainer(
+            toy.distiller("bagkd", None), toy.settings(tmp_path, max_steps=1), collate, method_name="bagkd"
+        )  # fmt: skip
+        run.train()
+        assert len([w for w in run.terms.warnings if w.startswith("The bags look wrong")]) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_rates_on_av_digits(real_data: Path, tmp_path: Path) -> None:
+    """Two labels a class, five seeds: no warning of right bags, always of shuffled ones; the images' true classes
+    stand for a perfect teacher."""
+    from limbeck.data.av_digits import av_digits
+    from limbeck.students.encoders import small_conv_net
+
+    for seed in range(5):
+        found = av_digits(
+            images=f"mnist:{real_data}/mnist", audio=f"fsdd:{real_data}/fsdd/recordings", link="bagged",
+            labels_per_class=2, seed=seed,
+        )  # fmt: skip
+        truth = dict(zip(found.splits["train"].keys, found.truth.tolist()))
+        # same counts on both sides: a bag's images have its clips' classes, in another order
+        clips: dict[int, list[int]] = {}
+        for key, bag in found.pairing.group_s.items():
+            clips.setdefault(bag, []).append(truth[key])
+        classes = [clips[bag].pop() for bag in found.pairing.group_t.values()]
+        bank = Bank.from_arrays(
+            tmp_path / str(seed), keys=list(found.pairing.group_t), logits=6 * torch.eye(10)[classes],
+            class_names=found.class_names,
+        )  # fmt: skip
+        torch.manual_seed(seed)
+        student = Student(small_conv_net(10))
+        rows = found.splits["train"]
+        student.probe(rows.rows([0, 1]))
+        assert warning(student, rows, bank, found.pairing) is None
+        assert warning(student, rows, shuffled(bank, found.pairing, seed), found.pairing) is not None

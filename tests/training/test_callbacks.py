@@ -1,0 +1,204 @@
+"""The log of terms: what it shows, what it warns of, what it stops."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from limbeck.errors import NonFiniteError
+from limbeck.methods.base import Method
+from limbeck.signals.bank import Bank
+from limbeck.training.callbacks import TermLog, suspects
+
+N_STEPS = 20
+
+
+@pytest.mark.parametrize("method", ["supervised", "kd", "feature_ot", "bagkd"])
+def test_each_log_shows_terms_weights_and_shares(
+    method: str, toy: ModuleType, bank: Bank, tmp_path: Path
+) -> None:
+    run = toy.trainer(method, tmp_path, bank)
+    run.train()
+    logs = [entry for entry in run.state.log_history if "loss" in entry]
+    assert [entry["step"] for entry in logs] == [5, 10, 15, 20]
+    for entry in logs:
+        for kind in ("term", "weight", "gradient_share"):
+            names = {key.partition("/")[2] for key in entry if key.startswith(f"{kind}/")}
+            assert names == set(run.model.method.units), kind
+        assert sum(v for k, v in entry.items() if k.startswith("gradient_share/")) == pytest.approx(1.0)
+
+
+def test_the_logged_terms_make_up_the_loss(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    run = toy.trainer("kd", tmp_path, bank, config={"weight_distillation": 0.3})
+    run.train()
+    for entry in run.state.log_history[:-1]:
+        total = sum(entry[f"weight/{n}"] * entry[f"term/{n}"] for n in ("supervised", "distillation"))
+        assert entry["loss"] == pytest.approx(total, rel=1e-3)
+
+
+def test_inner_terms_are_logged_too(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    run = toy.trainer("ucmkd", tmp_path, bank, config={"scheme": "bilevel"}, max_steps=5)
+    run.train()
+    assert {"term/feature_alignment", "term/label_alignment", "term/supervised"} <= run.state.log_history[
+        0
+    ].keys()
+
+
+# ---- terms that do nothing ----------------------------------------------------------------------------------
+
+
+class TwoTerms(Method):
+    units = {"main": "labelled", "other": "labelled"}
+    factor, ramp = 1.0, 0.0
+
+    def losses(self, b: Any) -> dict[str, Tensor]:
+        square = b.student.logits.square().sum()
+        return {"main": square, "other": square * self.factor if self.factor else square.detach()}
+
+    def weights(self, progress: float) -> dict[str, float]:
+        return {"main": 1.0, "other": 1.0}
+
+    @property
+    def ramp_end(self) -> float:
+        return self.ramp
+
+
+def run_two_terms(toy: ModuleType, folder: Path, **changed: Any) -> list[str]:
+    run = toy.trainer("supervised", folder, None)
+    run.model.method = TwoTerms(None, run.model.method.widths)
+    for name, value in changed.items():
+        setattr(run.model.method, name, value)
+    run.terms.method = run.model.method
+    run.train()
+    return run.terms.warnings
+
+
+def test_a_term_without_gradient_is_named_once(toy: ModuleType, tmp_path: Path, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING, logger="limbeck"):
+        warnings = run_two_terms(toy, tmp_path, factor=0.0)
+    assert warnings == ["Term 'other' of method 'supervised' has no gradient: it teaches nothing."]
+    assert len([r for r in caplog.records if r.message == warnings[0]]) == 1
+
+
+def test_a_declared_detached_term_is_not_named(toy: ModuleType, tmp_path: Path) -> None:
+    assert run_two_terms(toy, tmp_path, factor=0.0, detached={"other"}) == []
+
+
+def test_a_term_100_times_weaker_is_named_once(toy: ModuleType, tmp_path: Path) -> None:
+    (warning,) = run_two_terms(toy, tmp_path, factor=0.005)
+    assert "'other'" in warning
+    assert "more than 100 times below the largest; raise weight_other" in warning
+    assert run_two_terms(toy, tmp_path, factor=0.02) == []
+
+
+def test_nothing_is_said_before_the_ramp_ends(toy: ModuleType, tmp_path: Path) -> None:
+    assert run_two_terms(toy, tmp_path, factor=0.0, ramp=1.0) == []
+    assert len(run_two_terms(toy, tmp_path, factor=0.0, ramp=0.5)) == 1
+
+
+def test_no_false_alarm_when_a_micro_batch_lacks_a_term(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    """Two labelled rows in eight parts: most micro-batches have no supervised term."""
+    run = toy.trainer("kd", tmp_path, bank, n_labelled=2, gradient_accumulation_steps=8)
+    run.train()
+    assert run.terms.warnings == []
+
+
+# ---- terms that are not finite ------------------------------------------------------------------------------
+
+
+def poisoned(toy: ModuleType, bank: Bank, folder: Path, method: str, **settings: Any) -> Any:
+    """A run whose teacher gives NaN for t20 and t30."""
+    run = toy.trainer(method, folder, bank, n_unlabelled=36, **settings)
+    lookup = bank.lookup
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bank, name)
+
+        def lookup(self, keys: Any, **options: Any) -> Any:
+            found = lookup(keys, **options)
+            bad = torch.tensor([key in ("t20", "t30") for key in keys])
+            return found.map_tensors(
+                lambda v: v.float().masked_fill(bad[:, None], float("nan")) if v.ndim == 2 else v
+            )
+
+    run.collate.bank = Broken()
+    return run
+
+
+def test_nan_from_the_teacher_stops_the_run_and_is_named(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    run = poisoned(toy, bank, tmp_path, "kd")
+    with pytest.raises(NonFiniteError) as caught:
+        run.train()
+    message = str(caught.value)
+    assert message.startswith("Term 'distillation' of method 'kd' is not finite at step 0 (rows with keys 's")
+    named = {key for key in ("s20", "s30") if f"'{key}'" in message}
+    assert named
+    assert message.count("'s") == len(named)  # these rows and no others
+    assert "look at these rows and at the teacher's values for them" in message
+
+
+def test_suspects() -> None:
+    nan = float("nan")
+    batch: dict[str, Any] = {
+        "keys": ["a", "b", "c"],
+        "inputs": {"x": torch.zeros(3, 2), "ids": torch.zeros(3, dtype=torch.long)},
+        "pair_index": torch.tensor([-1, 1, 0]),
+        "group_s": torch.full((3,), -1),
+        "group_t": torch.empty(0, dtype=torch.long),
+        "teacher": {"logits": torch.tensor([[1.0], [nan]])},
+    }
+    assert suspects(batch) == ["b"]
+    bagged = {
+        "pair_index": torch.full((3,), -1),
+        "group_s": torch.tensor([4, 7, 4]),
+        "group_t": torch.tensor([7, 4]),
+    }
+    assert suspects(batch | bagged) == ["a", "c"]
+    batch["inputs"]["x"][2, 0] = float("inf")
+    assert suspects(batch) == ["b", "c"]
+    assert suspects({"keys": ["a", "b"]}) == ["a", "b"]
+
+
+def test_nan_in_an_inner_term_names_that_term(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    run = toy.trainer("ucmkd", tmp_path, bank, link="paired", config={"scheme": "bilevel"})
+    broken = poisoned(toy, bank, tmp_path, "kd").collate.bank
+    run.collate.bank = broken
+    with pytest.raises(NonFiniteError, match=r"'feature_alignment'.* of method 'ucmkd' .*at step"):
+        run.train()
+
+
+def outputs(**terms: float) -> dict[str, Any]:
+    return {"terms": {name: torch.tensor(value) for name, value in terms.items()}}
+
+
+def test_under_fp16_a_bad_step_passes_and_the_third_in_a_row_stops(toy: ModuleType) -> None:
+    log = TermLog(toy.distiller("supervised", None).method, "kd")
+    nan = float("nan")
+    log.record(0, outputs(a=1.0, b=2.0), {"keys": ["k0"]}, fp16=True)
+    log.record(1, outputs(a=nan, b=2.0), {"keys": ["k1"]}, fp16=True)
+    log.record(1, outputs(a=nan, b=2.0), {"keys": ["k2"]}, fp16=True)  # another micro-batch of the same step
+    log.record(2, outputs(a=nan, b=2.0), {"keys": ["k3"]}, fp16=True)
+    log.record(3, outputs(a=1.0, b=2.0), {"keys": ["k4"]}, fp16=True)  # a good step: the count starts again
+    assert log.warnings == [
+        "Term 'a' of method 'kd' is not finite at step 1 (rows with keys 'k1'); the step is skipped."
+    ]
+    for step in (4, 5):
+        log.record(step, outputs(a=1.0, b=nan), {"keys": [f"k{step}"]}, fp16=True)
+    with pytest.raises(
+        NonFiniteError, match=r"Term 'b' of method 'kd' is not finite at step 6 \(rows with keys 'k6'"
+    ):
+        log.record(6, outputs(a=1.0, b=nan), {"keys": ["k6"]}, fp16=True)
+
+
+def test_a_skipped_step_does_not_spoil_the_log(toy: ModuleType) -> None:
+    log = TermLog(toy.distiller("supervised", None).method, "supervised")
+    log.record(0, outputs(supervised=2.0), {"keys": ["k"]}, fp16=True)
+    log.record(1, outputs(supervised=float("inf")), {"keys": ["k"]}, fp16=True)
+    assert log.summary(1.0)["term/supervised"] == 2.0
