@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck.errors import BankError, ConfigError, DataError, MissingKeysError, nearest, some
 from limbeck.signals.pairing import Key
+from limbeck.signals.search import SortedSearch
 
 KeyKind = Literal["int", "str"]
 DEFAULT_VIEW = "default"
@@ -71,9 +72,7 @@ class KeyIndex:
     def __init__(self, kind: KeyKind, views: Sequence[str], tensors: dict[str, Tensor]) -> None:
         self.kind, self.views, self.tensors = kind, tuple(views), tensors
         self._codes, self._rows = tensors["codes"].numpy(), tensors["rows"].numpy()
-        # unique integers that span as many numbers as there are rows leave no gap: their place needs no search
-        self._first = int(self._codes[0])
-        self._has_no_gap = int(self._codes[-1]) - self._first == len(self._codes) - 1
+        self._search = SortedSearch(self._codes)
 
     @classmethod
     def build(cls, keys: Sequence[Key], view_of: Sequence[str] | None = None) -> KeyIndex:
@@ -109,11 +108,7 @@ class KeyIndex:
             return np.zeros(0, dtype=np.int64)
         self._check_kind(asked)
         codes = _codes(asked, self.kind, None if view is None else [view] * len(asked))
-        last = len(self._codes) - 1
-        if self._has_no_gap:
-            position = np.clip(codes, self._first, self._first + last) - self._first
-        else:
-            position = np.minimum(np.searchsorted(self._codes, codes), last)
+        position = self._search(codes)
         lost = self._codes[position] != codes
         if lost.any():
             missing = [asked[i] for i in np.flatnonzero(lost)]
