@@ -1,0 +1,195 @@
+"""One table from the folders of golden vectors to the functions of the library.
+
+An adapter takes the parameters of a case and its inputs by name, and returns the scalar that the case stores. It
+only renames and composes; where it does more, a comment says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limbeck import functional as L
+
+Adapter = Callable[[dict[str, Any], dict[str, Tensor]], Tensor]
+
+# Families of which every folder must have an adapter.
+COVERED_FAMILIES = {"ot", "kernel", "moments", "similarity"}
+
+# (folder, case name) -> why no correct implementation can meet it.
+EXEMPT: dict[tuple[str, str], str] = {}
+
+# folder -> (stored value, prefix of the stored gradients), where it is not ("out", "grad.").
+EXPECTED: dict[str, tuple[str, str]] = {}
+
+# folder -> tolerances in float64 that replace those of the cases; the reason stands beside it.
+TOLERANCE: dict[str, dict[str, float]] = {}
+
+# ---------------------------------------------------------------- divergences
+
+
+def kd_kl(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.distillation_kl(x["student_logits"], x["teacher_logits"], temperature=p["T"])
+
+
+def kd_ce_mix(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    alpha, temperature = p["alpha"], p["T"]
+    kl = L.distillation_kl(x["student_logits"], x["teacher_logits"], temperature=temperature)
+    if alpha == 0:  # there the reference returns the bare KL: its value jumps by the factor beta T^2
+        return kl / temperature**2
+    beta = 1 - alpha if p["beta"] is None else p["beta"]
+    return alpha * F.cross_entropy(x["student_logits"], x["labels"]) + beta * kl
+
+
+def kd_soft_ce(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    temperature = x["temperature"][:, None] if "temperature" in x else p["T"]
+    probs = F.softmax(x["teacher_logits"] / temperature, -1)
+    return L.soft_cross_entropy(x["student_logits"] / temperature, probs)
+
+
+def fitnet_hint(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s = x["student"]
+    if p["regressor"] == "linear":
+        s = F.linear(s, x["weight"], x["bias"])
+    elif p["regressor"] == "convreg":
+        s = _convolved(s, x["teacher"].shape[-1], x["weight"], x["bias"])
+        s = F.relu(F.batch_norm(s, None, None, x["bn_weight"], x["bn_bias"], training=True, eps=1e-5))
+    return L.hint_mse(s, x["teacher"])
+
+
+def _convolved(s: Tensor, size_t: int, weight: Tensor, bias: Tensor) -> Tensor:
+    if s.shape[-1] == 2 * size_t:
+        return F.conv2d(s, weight, bias, stride=2, padding=1)
+    if 2 * s.shape[-1] == size_t:
+        return F.conv_transpose2d(s, weight, bias, stride=2, padding=1)
+    return F.conv2d(s, weight, bias)
+
+
+def ucmkd_la(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    head = x["teacher_head_weight"], x["teacher_head_bias"]
+    return L.label_alignment(
+        x["student_logits"],
+        x["student"],
+        head,
+        x["labels"],
+        variant=f"official_{p['kind']}",
+        label_smoothing=p["smoothing"],
+    )
+
+
+def _by_token(kind: str, p: dict[str, Any], x: dict[str, Tensor], reduction: str = "mean") -> Tensor:
+    """The fused divergence of given logits: they are hidden states under an identity head."""
+    s, t = x["student_logits"], x["teacher_logits"]
+    one = torch.eye(s.shape[-1], dtype=s.dtype)
+    return L.fused_linear_divergence(
+        s, one, t, one, kind=kind, beta=p.get("beta", 0.5), temperature=p.get("T", 1.0), labels=x.get("labels"),
+        reduction=reduction, chunk=4,
+    )  # fmt: skip
+
+
+def gkd_jsd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    total = _by_token("jsd", p, x, "sum")
+    logits, labels = x["student_logits"], x.get("labels")
+    if "num_items" in p:
+        return total / p["num_items"]
+    if p["reduction"] == "sum":
+        return total
+    count = len(logits) if labels is None else max(int((labels != -100).sum()), 1)
+    if p["reduction"] == "mean":  # the reference also divides by the vocabulary
+        count = (logits[..., 0].numel() if labels is None else count) * logits.shape[-1]
+    return total / count
+
+
+def reverse_kl_tokens(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return _by_token("reverse_kl", p, x)
+
+
+def forward_kl_tokens(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    kept = x["labels"] != -100  # a cross entropy, for all its name
+    return L.soft_cross_entropy(x["student_logits"][kept], x["teacher_logits"][kept].softmax(-1))
+
+
+def fused_linear_jsd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    weight_s, bias_s = x["student_weight"], x.get("student_bias")
+    missing = len(x["teacher_weight"]) - len(weight_s)
+    if missing:  # the reference gives words that the student lacks the logit 0
+        weight_s = F.pad(weight_s, (0, 0, 0, missing))
+    soft = L.fused_linear_divergence(
+        x["student_input"], weight_s, x["teacher_input"], x["teacher_weight"], kind="jsd", beta=p["beta"],
+        temperature=p["T"], labels=x["labels"], bias_s=bias_s, bias_t=x.get("teacher_bias"),
+        chunk=min(p["chunk"], 5),
+    )  # fmt: skip
+    if p["hard"] == 0:
+        return p["soft"] * soft
+    logits = F.linear(x["student_input"], weight_s, bias_s)
+    return p["hard"] * F.cross_entropy(logits, x["labels"]) + p["soft"] * soft
+
+
+# ---------------------------------------------------------------- kernels, lines, moments, similarity
+
+
+def mmd_rbf(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.mmd(
+        x["student"],
+        x["teacher"],
+        bandwidth=p["sigmas"],
+        unbiased=p["unbiased"],
+        weights_s=x.get("a"),
+        weights_t=x.get("b"),
+    )
+
+
+def wasserstein_1d(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.wasserstein_1d(x["student"], x["teacher"], p=p["p"], weights_s=x.get("a"), weights_t=x.get("b"))
+
+
+def bures_wasserstein(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    if p["input"] == "samples":
+        return L.mean_cov_bures(x["student"], x["teacher"], squared=p["squared"])
+    return L.bures_wasserstein(x["mean_s"], x["cov_s"], x["mean_t"], x["cov_t"], squared=p["squared"])
+
+
+def coral(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.coral(x["student"], x["teacher"])
+
+
+def cka_linear(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.cka(x["student"], x["teacher"], kernel=p["kernel"], unbiased=p["unbiased"])
+
+
+def distance_correlation(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.distance_correlation(x["student"], x["teacher"])
+
+
+def procrustes(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    kind = p["kind"].removesuffix("_raw")
+    return L.procrustes(x["student"], x["teacher"], kind=kind, centre=kind == p["kind"])
+
+
+# ---------------------------------------------------------------- transport
+
+
+# ---------------------------------------------------------------- the table
+
+ADAPTERS: dict[str, Adapter] = {
+    "kd_kl": kd_kl,
+    "kd_ce_mix": kd_ce_mix,
+    "kd_soft_ce": kd_soft_ce,
+    "fitnet_hint": fitnet_hint,
+    "ucmkd_la": ucmkd_la,
+    "gkd_jsd": gkd_jsd,
+    "reverse_kl_tokens": reverse_kl_tokens,
+    "forward_kl_tokens": forward_kl_tokens,
+    "fused_linear_jsd": fused_linear_jsd,
+    "mmd_rbf": mmd_rbf,
+    "wasserstein_1d": wasserstein_1d,
+    "bures_wasserstein": bures_wasserstein,
+    "coral": coral,
+    "cka_linear": cka_linear,
+    "distance_correlation": distance_correlation,
+    "procrustes": procrustes,
+}
