@@ -98,7 +98,7 @@ def _squared_distance(c: Clouds) -> Tensor:
     if not square.numel():
         return square
     noise = 8 * torch.finfo(square.dtype).eps * float(length_s.max() + length_t.max())
-    return torch.nn.functional.threshold_(square, noise, 0.0)
+    return torch.threshold_(square, noise, 0.0)
 
 
 def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """
     if c.cost == "l1":
         return _pull_back_l1(c, kernel * u.unsqueeze(-1) * v.unsqueeze(-2))
-    if c.cost == "cosine":
+    if c.cost == "cosine" and c.inverse_s is not None:
         return _from_sphere(u.unsqueeze(-1).neg() * (kernel @ (v.unsqueeze(-1) * c.t)), c.s, c.inverse_s)
     factor = 2.0
     if c.cost != "sqeuclidean":
@@ -121,7 +121,7 @@ def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return gradient if c.inverse_s is None else _from_sphere(gradient, c.s, c.inverse_s)
 
 
-def _from_sphere(gradient: Tensor, on_sphere: Tensor, inverse: Tensor | None) -> Tensor:
+def _from_sphere(gradient: Tensor, on_sphere: Tensor, inverse: Tensor) -> Tensor:
     """Back through ``x / |x|``: the radial part goes, the rest shrinks with the length."""
     radial = (gradient * on_sphere).sum(-1, keepdim=True)
     return torch.addcmul(gradient, radial, on_sphere, value=-1).mul_(inverse)
@@ -136,13 +136,13 @@ def _pull_back_l1(c: Clouds, weight: Tensor) -> Tensor:
 
 class _CostMatrix(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x_s: Tensor, x_t: Tensor, cost: str) -> Tensor:  # type: ignore[override]
+    def forward(ctx, x_s: Tensor, x_t: Tensor, cost: str) -> Tensor:
         ctx.save_for_backward(x_s, x_t)
         ctx.clouds = prepare(x_s, x_t, cost)
         return negative_cost(ctx.clouds, -1.0).add_(offset(cost))
 
     @staticmethod
-    def backward(ctx, weight: Tensor):  # type: ignore[override]
+    def backward(ctx, weight: Tensor):
         c, inputs = ctx.clouds, ctx.saved_tensors
         n, m = weight.shape[-2:]
         one_s, one_t = weight.new_ones(n), weight.new_ones(m)
@@ -158,12 +158,12 @@ class _Once(torch.autograd.Function):
     """Identity on a hand-computed gradient that refuses, by name, to be differentiated again."""
 
     @staticmethod
-    def forward(ctx, gradient: Tensor, x: Tensor, name: str) -> Tensor:  # type: ignore[override]
+    def forward(ctx, gradient: Tensor, x: Tensor, name: str) -> Tensor:
         ctx.name = name
         return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx, _: Tensor):  # type: ignore[override]
+    def backward(ctx, _: Tensor):
         raise ConfigError(
             f"{ctx.name} has no second derivative: its gradient is computed in the forward pass and carries "
             "no graph; take first-order steps (no create_graph through this term)"

@@ -12,7 +12,7 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.adjoint import sharp_value
 from limbeck.functional.notices import warn_once
-from limbeck.functional.sinkhorn import FLOOR, Scaling, solve
+from limbeck.functional.sinkhorn import FLOOR, Scaling, solve, times
 
 Value = Literal["sharp", "dual"]
 RegScale = Literal["absolute", "median"]
@@ -72,16 +72,27 @@ def answer(
     if s.wants_plan:
         info.plan = solved.plan()
     if not sharp:
-        return Answer(dual_value(solved, a, b) * reg, solved.kernel, solved.u, solved.v, info)
+        return Answer(dual_value(solved, a, b, s.softness) * reg, solved.kernel, solved.u, solved.v, info)
     value, weight = sharp_value(logits, solved, a, b, tol=0.1 * min(s.tol, 1e-2), softness=s.softness)
     return Answer(value * reg, weight, solved.u, solved.v, info)
 
 
-def dual_value(solved: Scaling, a: Tensor, b: Tensor) -> Tensor:
-    """``<P, M> / reg + KL(P | a b)`` from the potentials: second order in the marginal error, from below."""
+def dual_value(solved: Scaling, a: Tensor, b: Tensor, softness: tuple[float, float]) -> Tensor:
+    """The regularised objective / reg from the potentials: second order in the marginal error, from below."""
     potential_s = (solved.u / a.clamp_min(FLOOR)).log_() + solved.shift_s
     potential_t = (solved.v / b.clamp_min(FLOOR)).log_() + solved.shift_t
-    return (a * potential_s).sum() + (b * potential_t).sum()
+    value = _worth(a, potential_s, softness[0]) + _worth(b, potential_t, softness[1])
+    if softness == (1.0, 1.0):
+        return value  # rows are exact, so the plan's mass is that of the product
+    return value - torch.dot(solved.u, times(solved.kernel, solved.v)) + a.sum() * b.sum()
+
+
+def _worth(a: Tensor, potential: Tensor, softness: float) -> Tensor:
+    """``<a, f>`` for a hard marginal, ``-rho <a, exp(-f / rho) - 1>`` for one held by ``rho * KL``."""
+    if softness == 1.0:
+        return (a * potential).sum()
+    rho = softness / (1.0 - softness)
+    return (a * torch.expm1(potential / -rho)).sum() * -rho
 
 
 def named_problem(

@@ -115,6 +115,7 @@ class _Sweeps:
         self.mass = float(a.sum())
         self.iterations, self.error, self.omega = 0, float("inf"), 1.4
         self._errors: list[float] = []
+        self._window = 6
         self._fresh = True  # no row update yet that over-relaxation could build on
 
     def set_lifts(self, shift_s: Tensor, shift_t: Tensor) -> None:
@@ -157,21 +158,23 @@ class _Sweeps:
         return True
 
     def _tune(self) -> None:
-        """Every six sweeps set the over-relaxation to the optimum for the rate that was seen.
+        """Now and then (after 6 sweeps, then less and less often) set the over-relaxation from the rate seen.
 
         SOR theory: an error that shrinks by ``rate`` under ``omega`` belongs to a plain rate with
         ``(rate + omega - 1)^2 = rate * omega^2 * plain``, whose best omega is ``2 / (1 + sqrt(1 - plain))``.
         """
         self._errors.append(self.error)
-        if len(self._errors) < 6:
+        if len(self._errors) < self._window:
             return
-        rate = (self._errors[-1] / self._errors[-4]) ** (1 / 3)
+        half = self._window // 2
+        rate = (self._errors[-1] / self._errors[-1 - half]) ** (1 / half)
         self._errors.clear()
+        self._window = min(self._window * 3 // 2, 48)
         if rate >= 1.0:
             self.omega = 1.0 if self.omega < 1.05 or rate > 1.05 else 0.5 * (1.0 + self.omega)
         elif rate > self.omega - 1.0:
-            plain = min((rate + self.omega - 1.0) ** 2 / (rate * self.omega**2), 0.9999)
-            self.omega = min(2.0 / (1.0 + (1.0 - plain) ** 0.5), 1.8 if self.iterations < 60 else 1.96)
+            plain = min((rate + self.omega - 1.0) ** 2 / (rate * self.omega**2), 0.99999)
+            self.omega = min(2.0 / (1.0 + (1.0 - plain) ** 0.5), 1.8 if self.iterations < 60 else 1.98)
 
     def _drifted(self) -> bool:
         high = max(float(self.u.max()), float(self.v.max()))

@@ -87,8 +87,10 @@ def bank_problem(
             return nothing_to_compare(x_s, dtype), TransportInfo(reg=s.reg)
         a = marginal(weights_s, len(x_s), bank.x_s, dtype, "weights_s")
         b = marginal(weights_t, m, bank.x_s, dtype, "weights_t")
-        solve = _dense if logits is not None else _in_passes
-        value, gradient, info = solve(bank, logits, a, b, s, wants)
+        if logits is not None:
+            value, gradient, info = _dense(bank, logits, a, b, s, wants)
+        else:
+            value, gradient, info = _in_passes(bank, a, b, s, wants)
     return attached(value + costs.offset(cost), x_s, gradient, "transport_cost"), info
 
 
@@ -121,7 +123,7 @@ def _dense(
 
 
 def _in_passes(
-    bank: _Bank, _: None, a: Tensor, b: Tensor, s: Settings, wants: bool
+    bank: _Bank, a: Tensor, b: Tensor, s: Settings, wants: bool
 ) -> tuple[Tensor, Tensor | None, TransportInfo]:
     if s.wants_plan:
         raise ConfigError(
