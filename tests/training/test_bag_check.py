@@ -70,9 +70,8 @@ def test_label_predictions_find_separated_classes() -> None:
 
 def task(toy: ModuleType, folder: Path, n_labelled: int = 9) -> tuple[Student, Examples, Bank, Pairing]:
     """Rows around class means in bags of uneven mix; the labelled ones first and in no bag."""
-    _, group, proportions = mixed(0, confidence=9.0)
-    truth = mixed(0, confidence=9.0)[0].argmax(1)
-    truth = torch.cat([torch.arange(n_labelled) % 3, truth])
+    q, group, _ = mixed(0, confidence=9.0)
+    truth = torch.cat([torch.arange(n_labelled) % 3, q.argmax(1)])
     generator = keyed_generator("task")
     x = 3 * torch.eye(3, toy.WIDTH)[truth] + torch.randn(len(truth), toy.WIDTH, generator=generator)
     labels = torch.where(torch.arange(len(truth)) < n_labelled, truth, UNLABELLED)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_pt_utils import get_parameter_names
 from transformers.trainer_utils import IntervalStrategy, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME
 
@@ -176,9 +175,9 @@ class DistillationTrainer(Trainer):
         return self.accelerator.reduce(mine, reduction="mean").tolist()
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        if self.args.weight_decay_on == "all":
-            return get_parameter_names(model, [])
-        return super().get_decay_parameter_names(model)
+        # by shape, since transformers knows LayerNorm but not BatchNorm
+        smallest = 0 if self.args.weight_decay_on == "all" else 2
+        return [name for name, value in model.named_parameters() if value.ndim >= smallest]
 
     # ---- checkpoints ----------------------------------------------------------------------------------------
 

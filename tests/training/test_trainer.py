@@ -1,0 +1,152 @@
+"""What the trainer refuses before the first step, what it scores, and that what it trains learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from limbeck.data.base import UNLABELLED, Examples
+from limbeck.errors import ConfigError, DataError, LinkError, MissingKeysError, MissingSignalError
+from limbeck.methods.registry import method_class
+from limbeck.signals.bank import Bank
+from limbeck.signals.pairing import Pairing
+from limbeck.training.arguments import DistillationArguments
+from limbeck.training.collator import DistillationCollator
+from limbeck.training.distiller import check_signals
+from limbeck.training.trainer import check_link
+
+
+def test_a_run_learns(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    everything = toy.examples(n_labelled=toy.N)
+    run = toy.trainer("kd", tmp_path, bank, validation=everything, max_steps=100)
+    before = run.evaluate()
+    run.train()
+    after = run.evaluate()
+    assert after["eval_accuracy"] > 0.9 > before["eval_accuracy"]
+    assert after["eval_loss"] < before["eval_loss"]
+
+
+def test_the_ema_student_is_the_one_that_is_scored(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    run = toy.trainer("kd", tmp_path, bank, ema=True, net=toy.noisy_net)
+    run.train()
+    made, rows = run.model, toy.examples()
+    made.eval()
+    assert made.scored is made.ema.student
+    logits = made(inputs=rows.inputs)["logits"]
+    assert torch.equal(logits, made.ema.student(rows.inputs).logits)
+    assert not torch.equal(logits, made.student(rows.inputs).logits)
+
+
+def test_unlabelled_rows_do_not_count_in_accuracy(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    known, both = toy.examples(12, 12), toy.examples(40, 12)
+    run = toy.trainer("kd", tmp_path, bank, validation=known)
+    assert (
+        run.evaluate()["eval_accuracy"]
+        == toy.trainer("kd", tmp_path, bank, validation=both).evaluate()["eval_accuracy"]
+    )
+
+
+@pytest.mark.parametrize("method", ["kd", "fitnets", "feature_ot", "bagkd"])
+def test_no_labels_at_all(method: str, toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    """Supervision transfer: everything comes from the teacher."""
+    link = "bagged" if method == "bagkd" else "paired"
+    run = toy.trainer(method, tmp_path, bank, link=link, rows=toy.examples(n_labelled=0), max_steps=5)
+    start = toy.weights(run)
+    run.train()
+    end = toy.weights(run)
+    assert all(torch.isfinite(value).all() for value in end.values())
+    assert any(not torch.equal(start[name], end[name]) for name in end)
+
+
+def test_nothing_to_train_on(toy: ModuleType, tmp_path: Path) -> None:
+    run = toy.trainer("supervised", tmp_path, None, rows=toy.examples(n_labelled=0))
+    with pytest.raises(ConfigError, match="There is nothing to train on: this data has no labelled rows"):
+        run.train()
+
+
+@pytest.mark.parametrize(("on", "spared"), [("weights", True), ("all", False)])
+def test_weight_decay(on: str, spared: bool, toy: ModuleType, tmp_path: Path) -> None:
+    run = toy.trainer("supervised", tmp_path, None, net=toy.noisy_net, weight_decay_on=on)
+    decayed = set(run.get_decay_parameter_names(run.model))
+    assert "student.model.0.weight" in decayed
+    assert ("student.model.0.bias" in decayed) is not spared
+    assert ("student.model.1.weight" in decayed) is not spared  # BatchNorm
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"max_steps": 0}, "training.max_steps must be at least 1"),
+        ({"n_labelled": -1}, "n_labelled and n_unlabelled must be at least 0"),
+        ({"n_bags": 0}, "n_bags at least 1"),
+        ({"ema_decay": 1.0}, r"training.ema_decay must lie in \[0, 1\); it is 1.0"),
+    ],
+)
+def test_arguments_out_of_range(values: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        DistillationArguments(output_dir=str(tmp_path), **values)
+
+
+# ---- capability and link ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "signals", "access", "words"),
+    [
+        (
+            "kd",
+            {"features"},
+            "features",
+            "'kd' needs the teacher's 'logits', .* holds only features .*'features'",
+        ),
+        ("fitnets", {"logits"}, "logits", "'fitnets' needs the teacher's 'features'"),
+        ("ucmkd", {"features", "logits"}, "logits", "'head', .* access level 'weights' gives it"),
+        ("bagkd", set(), None, "holds only nothing .*'unknown'"),
+    ],
+)
+def test_a_missing_signal(method: str, signals: set[str], access: str | None, words: str) -> None:
+    with pytest.raises(MissingSignalError, match=words):
+        check_signals(method, method_class(method), frozenset(signals), access)
+
+
+def test_log_probs_do_for_logits() -> None:
+    check_signals("kd", method_class("kd"), frozenset({"log_probs"}), "logits")
+
+
+def test_a_link_that_the_method_cannot_use(toy: ModuleType, bank: Bank) -> None:
+    collate = toy.collator("bagged", bank)
+    with pytest.raises(
+        LinkError, match="'kd' works with data linked as by_class, paired, partly_paired; .* 'bagged'"
+    ):
+        check_link("kd", method_class("kd").links, collate)
+    check_link("bagkd", method_class("bagkd").links, collate)
+    check_link("supervised", method_class("supervised").links, collate)
+
+
+def linked(toy: ModuleType, bank: Bank, teacher_of: dict[str, str]) -> DistillationCollator:
+    return DistillationCollator(
+        toy.examples(), Pairing.paired(teacher_of), bank, views={}, needs_ema=False, seed=0
+    )
+
+
+def test_keys_that_the_bank_or_the_data_lack(toy: ModuleType, bank: Bank) -> None:
+    links = method_class("kd").links
+    with pytest.raises(MissingKeysError, match="t99"):
+        check_link("kd", links, linked(toy, bank, {"s20": "t20", "s21": "t99"}))
+    with pytest.raises(DataError, match="student keys that the data does not have: 'x1'"):
+        check_link("kd", links, linked(toy, bank, {"s20": "t20", "x1": "t21"}))
+
+
+def test_data_of_one_class_only(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    """A class absent from the labelled rows is no error: the teacher may know it."""
+    rows = toy.examples()
+    labels = torch.where(rows.labels == 1, rows.labels, UNLABELLED)
+    run = toy.trainer(
+        "kd", tmp_path, bank, rows=Examples(rows.inputs, rows.keys, labels, rows.class_names), max_steps=2
+    )
+    run.train()
+    assert run.state.global_step == 2
