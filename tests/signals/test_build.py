@@ -223,6 +223,18 @@ def test_a_shard_that_changed_before_the_resume_is_found(tmp_path):
     assert Bank.build(tmp_path / "b", LinearTeacher(), examples()).verify() > 0
 
 
+def test_a_damaged_bank_can_be_overwritten_or_deleted(tmp_path):
+    Bank.build(tmp_path / "b", LinearTeacher(), examples())
+    path = tmp_path / "b" / "bank.json"
+    path.write_text(path.read_text()[:60])
+    with pytest.raises(CorruptShardError, match="overwrite=True"):
+        Bank.build(tmp_path / "b", LinearTeacher(), examples())
+    assert Bank.build(tmp_path / "b", LinearTeacher(), examples(), overwrite=True).verify() > 0
+    path.write_text(path.read_text()[:60])
+    delete_bank(tmp_path / "b")
+    assert not path.parent.exists()
+
+
 # ---- stale banks ---------------------------------------------------------------------------------------
 
 

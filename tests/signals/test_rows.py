@@ -51,6 +51,14 @@ def test_a_datasets_dataset():
     assert batch.inputs["x"].shape == (5, 2)
 
 
+@pytest.mark.parametrize("form", ["torch", "numpy", None])
+def test_a_datasets_dataset_in_any_format(form):
+    data = datasets.Dataset.from_dict({"id": [3, 4], "label": [1, 0], "x": [[1.0, 2.0], [3.0, 4.0]]})
+    batch = RowReader(data if form is None else data.with_format(form), Columns()).take(5)
+    assert (batch.keys, batch.labels) == ([3, 4], [1, 0])
+    assert batch.inputs["x"].tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
 def test_examples():
     data = Examples({"x": torch.arange(6.0).reshape(3, 2)}, (7, 8, 9), torch.tensor([0, -100, 1]), ("a", "b"))
     batch = RowReader(data, Columns()).take(10)

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck.errors import BankError, ClassNamesError, DataError, StaleFingerprintError, some
+from limbeck.errors import (
+    BankError,
+    ClassNamesError,
+    CorruptShardError,
+    DataError,
+    StaleFingerprintError,
+    some,
+)
 from limbeck.progress import progress
 from limbeck.signals import manifest as names
 from limbeck.signals.bank import Bank
@@ -75,7 +82,7 @@ def build_bank(
         class_names: names behind the labels of ``data``, when it does not carry them.
         class_map: data name to teacher name, where they differ.
         licence: what the teacher's owner allows, kept with the bank; default the teacher's own ``licence``.
-        overwrite: where the bank at ``path`` is stale, delete it and ask again.
+        overwrite: where the bank at ``path`` is stale or damaged, delete it and ask again.
         wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at
             all.
 
@@ -104,7 +111,7 @@ def build_bank(
             clear(folder)
         try:
             run()
-        except StaleFingerprintError:
+        except (StaleFingerprintError, CorruptShardError):
             if not overwrite:
                 raise
             clear(folder)

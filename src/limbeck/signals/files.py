@@ -194,10 +194,14 @@ def check_folder(folder: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove the files of a bank; ``bank.json`` last, so that an interrupted removal can be repeated."""
+    for path in _own_files(folder):
+        path.unlink()
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """The files of a bank that are there, ``bank.json`` last."""
     patterns = ("shard-*.safetensors", "text-*.parquet", ".*.partial", names.INDEX_FILE, names.HEAD_FILE)
-    for pattern in (*patterns, names.LOG_FILE, names.FILE):
-        for path in folder.glob(pattern):
-            path.unlink()
+    return [path for pattern in (*patterns, names.LOG_FILE, names.FILE) for path in folder.glob(pattern)]
 
 
 def bank_info(path: str | Path) -> dict[str, Any]:
@@ -220,9 +224,10 @@ def delete_bank(path: str | Path) -> int:
     Raises: BankError if ``path`` is no bank.    BankBusyError if it is being built.
     """
     folder = Path(path)
-    if not (folder / names.FILE).is_file():
+    path = folder / names.FILE
+    if not path.is_file() or names.FORMAT not in path.read_text(errors="replace"):
         raise BankError(f"The folder {folder} is no bank (it has no {names.FILE}), so nothing was deleted.")
-    size = bank_info(folder)["bytes"]
+    size = sum(file.stat().st_size for file in _own_files(folder))
     with builder_lock(folder, wait=0):
         clear(folder)
     (folder / names.LOCK_FILE).unlink(missing_ok=True)

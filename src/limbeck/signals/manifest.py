@@ -78,7 +78,9 @@ class Manifest:
             content = json.loads(path.read_text(encoding="utf-8"))
             found, version = content.pop("format"), content.pop("version")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise CorruptShardError(f"The file {path} is damaged ({error}); build the bank again.") from error
+            raise CorruptShardError(
+                f"The file {path} is damaged ({error}); build the bank with overwrite=True."
+            ) from error
         if found != FORMAT or version != VERSION:
             raise BankError(
                 f"The bank {folder} has format {found} {version}, this limbeck reads {FORMAT} {VERSION}; "
@@ -87,7 +89,7 @@ class Manifest:
         known = {f.name for f in fields(cls)}
         if set(content) != known:
             raise CorruptShardError(
-                f"The file {path} is damaged (its fields are not those of a bank); build again."
+                f"The file {path} is damaged (wrong fields); build the bank with overwrite=True."
             )
         return cls(**content)
 

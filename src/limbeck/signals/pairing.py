@@ -155,11 +155,17 @@ def _deranged(groups: np.ndarray, rng: np.random.Generator, *, ordered: bool) ->
         raise LinkError(
             f"A shuffled control needs at least two groups, keys or classes to exchange; got {len(names)}."
         )
-    members = np.split(order, starts[1:])
     cycle = rng.permutation(len(names))
-    for here, there in zip(cycle, np.roll(cycle, -1)):
-        source = members[there] if ordered else rng.permutation(members[there])
-        moved[members[here]] = np.resize(source, len(members[here]))
+    sizes = np.diff([*starts, len(order)])
+    if (sizes == sizes[0]).all():  # all at once: a bank of pairs has as many groups as rows
+        members = order.reshape(len(names), -1)
+        source = members if ordered else rng.permuted(members, axis=1)
+        moved[members[cycle]] = source[np.roll(cycle, -1)]
+    else:
+        lists = np.split(order, starts[1:])
+        for here, there in zip(cycle, np.roll(cycle, -1)):
+            taken = lists[there] if ordered else rng.permutation(lists[there])
+            moved[lists[here]] = np.resize(taken, len(lists[here]))
     outside = rng.permutation(np.flatnonzero(groups < 0))
     moved[outside] = np.roll(outside, -1)
     return moved

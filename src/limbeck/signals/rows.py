@@ -56,7 +56,7 @@ class RowReader:
 
     def __init__(self, data: Any, columns: Columns, class_names: Sequence[str] | None = None) -> None:
         self._data, self._columns, self._at = data, columns, 0
-        self._seen: set[tuple[Key, str]] = set()
+        self._seen: set[Key | tuple[Key, str]] = set()
         self._is_examples = all(hasattr(data, name) for name in ("inputs", "keys", "labels", "rows"))
         self._stream: Iterator[Mapping[str, Any]] | None = None
         self.total: int | None = len(data) if hasattr(data, "__len__") else None
@@ -69,11 +69,12 @@ class RowReader:
         """The next ``n`` rows, fewer at the end. DataError: missing column, bad label, key seen twice."""
         batch = self._take_examples(n) if self._is_examples else self._take_dicts(n)
         self._at += len(batch)
-        for pair in zip(batch.keys, batch.views):
-            if pair in self._seen:
-                view = "" if pair[1] == DEFAULT_VIEW else f" in view {pair[1]!r}"
-                raise DataError(f"The key {pair[0]!r} comes twice{view}; keys must be unique in a data set.")
-            self._seen.add(pair)
+        for key, view in zip(batch.keys, batch.views):
+            name = key if view == DEFAULT_VIEW else (key, view)
+            if name in self._seen:
+                where = "" if view == DEFAULT_VIEW else f" in view {view!r}"
+                raise DataError(f"The key {key!r} comes twice{where}; keys must be unique in a data set.")
+            self._seen.add(name)
         return batch
 
     def _take_examples(self, n: int) -> RowBatch:
@@ -90,7 +91,7 @@ class RowReader:
         keys = (
             [self._at + i for i in range(len(rows))]
             if names.key is None
-            else [row[names.key] for row in rows]
+            else [_plain(row[names.key]) for row in rows]
         )
         views = [DEFAULT_VIEW if names.view is None else str(row[names.view]) for row in rows]
         label = names.label or "label"
@@ -154,6 +155,11 @@ def _stack(values: list[Any]) -> Tensor | list[Any]:
             return values
         return torch.from_numpy(array) if array.dtype.kind in "biuf" else values
     return values
+
+
+def _plain(key: Any) -> Any:
+    """A key of a data set in torch or numpy format is an array of one number."""
+    return key.item() if isinstance(key, (Tensor, np.generic, np.ndarray)) and key.ndim == 0 else key
 
 
 def is_one_shot(data: Any) -> bool:
