@@ -126,7 +126,7 @@ def test_batchnorm_is_moved_by_the_outer_pass_alone() -> None:
     made(**batch())
     norm = made.student.model[1]
     assert int(norm.num_batches_tracked) == 1
-    values = {k: v for k, v in made.student.named_buffers()}
+    values = dict(made.student.named_buffers())
     # what one pass at the same fast weights does
     other = distiller(net(), (InnerPhase("shrink", 3), InnerPhase("again", 2))).train()
     b = other._step_batch(Y, batch(), 0.0, 0)

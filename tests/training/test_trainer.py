@@ -120,7 +120,7 @@ def test_log_probs_do_for_logits() -> None:
 def test_a_link_that_the_method_cannot_use(toy: ModuleType, bank: Bank) -> None:
     collate = toy.collator("bagged", bank)
     with pytest.raises(
-        LinkError, match="'kd' works with data linked as by_class, paired, partly_paired; .* 'bagged'"
+        LinkError, match=r"'kd' works with data linked as by_class, paired, partly_paired; .* 'bagged'"
     ):
         check_link("kd", method_class("kd").links, collate)
     check_link("bagkd", method_class("bagkd").links, collate)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limbeck.functional import bag_proportion_kl, soft_cross_entropy
-from limbeck.methods.base import Method, StepBatch, check_range
+from limbeck.methods.base import Method, StepBatch, check_range, check_types
 from limbeck.methods.supervised import supervised_term
 
 
@@ -33,6 +33,7 @@ class BagKDConfig:
     assignment_iterations: int = 20
 
     def __post_init__(self) -> None:
+        check_types("bagkd", self)
         for name in ("weight_supervised", "weight_proportion", "weight_assignment"):
             check_range("bagkd", name, getattr(self, name), 0, None)
         check_range("bagkd", "ramp", self.ramp, 0, 1)

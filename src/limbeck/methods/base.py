@@ -6,13 +6,14 @@ Axis legend: n student rows, m teacher rows, d student width, D teacher width, C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, nearest
 from limbeck.signals.output import TeacherOutput
 from limbeck.students.output import StudentOutput
 
@@ -149,3 +150,34 @@ def check_range(
     left = "(-inf" if low is None else f"{'[' if closed_low else '('}{low}"
     right = "inf)" if high is None else f"{high}{']' if closed_high else ')'}"
     raise ConfigError(f"Setting {name!r} of method {method!r} must lie in {left}, {right}; it is {value}.")
+
+
+_KINDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}
+
+
+def check_types(method: str, config: Any) -> None:
+    """Raise ConfigError unless every field of a config has its declared type; a wrong choice gets the nearest one.
+
+    Knows float, int, bool, str, ``Literal`` and unions of them with None.
+    """
+    hints = get_type_hints(type(config))
+    for name in (f.name for f in fields(config)):
+        value, hint = getattr(config, name), hints[name]
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        if any(_fits(value, kind) for kind in kinds):
+            continue
+        choices = [c for kind in kinds if get_origin(kind) is Literal for c in get_args(kind)]
+        wanted = [_KINDS[kind] for kind in kinds if kind in _KINDS] + (
+            ["null"] if type(None) in kinds else []
+        )
+        mend = f"must be one of {', '.join(choices)}" if choices else f"must be {' or '.join(wanted)}"
+        hint_text = f"; {nearest(str(value), choices)}" if choices else "."
+        raise ConfigError(f"Setting {name!r} of method {method!r} {mend}; it is {value!r}{hint_text}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.functional import transport_cost
 from limbeck.layers import gather_with_grad, linear_projector
-from limbeck.methods.base import Method, StepBatch, Widths, check_range
+from limbeck.methods.base import Method, StepBatch, Widths, check_range, check_types
 from limbeck.methods.supervised import supervised_term
 
 Cost = Literal["cosine", "chordal", "sqeuclidean", "euclidean", "l1"]
@@ -35,6 +35,7 @@ class FeatureOTConfig:
     gather: bool = False
 
     def __post_init__(self) -> None:
+        check_types("feature_ot", self)
         check_range("feature_ot", "reg", self.reg, 0, None, closed_low=False)
         check_range("feature_ot", "weight_supervised", self.weight_supervised, 0, None)
         check_range("feature_ot", "weight_transport", self.weight_transport, 0, None)
@@ -55,7 +56,7 @@ def feature_transport(
     linked student rows and all teacher rows. Zero, with a gradient path, when there is nothing to align."""
     assert b.teacher is not None
     assert b.teacher.features is not None
-    x_s, x_t = project(b.student.features), b.teacher.features
+    x_s, x_t = project(b.student.features), b.teacher.features.detach()
     nothing = x_s.sum() * 0
     if bool((b.group_s >= 0).any()):
         bags = b.group_s[b.group_s >= 0].unique()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.functional import hint_mse
 from limbeck.layers import linear_projector
-from limbeck.methods.base import Method, StepBatch, Widths, check_range
+from limbeck.methods.base import Method, StepBatch, Widths, check_range, check_types
 from limbeck.methods.supervised import supervised_term
 
 
@@ -26,6 +26,7 @@ class FitNetsConfig:
     weight_hint: float = 1.0
 
     def __post_init__(self) -> None:
+        check_types("fitnets", self)
         check_range("fitnets", "weight_supervised", self.weight_supervised, 0, None)
         check_range("fitnets", "weight_hint", self.weight_hint, 0, None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from limbeck.functional import distillation_kl
-from limbeck.methods.base import Method, StepBatch, check_range
+from limbeck.methods.base import Method, StepBatch, check_range, check_types
 from limbeck.methods.supervised import supervised_term
 
 
@@ -26,6 +26,7 @@ class KDConfig:
     weight_distillation: float = 1.0
 
     def __post_init__(self) -> None:
+        check_types("kd", self)
         check_range("kd", "temperature", self.temperature, 0, None, closed_low=False)
         check_range("kd", "weight_supervised", self.weight_supervised, 0, None)
         check_range("kd", "weight_distillation", self.weight_distillation, 0, None)

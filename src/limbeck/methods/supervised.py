@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.functional.precision import widened
-from limbeck.methods.base import Method, StepBatch, check_range
+from limbeck.methods.base import Method, StepBatch, check_range, check_types
 
 
 @dataclass
@@ -22,6 +22,7 @@ class SupervisedConfig:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types("supervised", self)
         check_range("supervised", "label_smoothing", self.label_smoothing, 0, 1, closed_high=False)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.functional import label_alignment
 from limbeck.functional.divergences import LabelAlignment
-from limbeck.methods.base import InnerPhase, Method, StepBatch, Widths, check_range
+from limbeck.methods.base import InnerPhase, Method, StepBatch, Widths, check_range, check_types
 from limbeck.methods.feature_ot import Cost, feature_projector, feature_transport
 from limbeck.methods.supervised import supervised_term
 
@@ -43,6 +43,7 @@ class UCMKDConfig:
     gather: bool = False
 
     def __post_init__(self) -> None:
+        check_types("ucmkd", self)
         for name in ("weight_supervised", "weight_feature", "weight_label"):
             check_range("ucmkd", name, getattr(self, name), 0, None)
         check_range("ucmkd", "reg", self.reg, 0, None, closed_low=False)
@@ -74,6 +75,8 @@ class UCMKD(Method):
     gradient through the teacher's head that lowers its confidence in the true class; bilevel smooths the labels
     by 0.1 and evaluates the teacher's head without gradient on detached features, so LA moves only the student's
     head and the teacher enters through the value alone (a random teacher head gives identical weights).
+    Inside, only the student's weights move: where the widths differ, the linear map to the teacher's width keeps its
+    random start in ``bilevel`` and is trained in ``joint``.
     Measured here, with labels as the only link, neither scheme gains over the same student without a teacher
     (README, table of links); the library says so in its reports.
     """

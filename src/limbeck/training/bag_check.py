@@ -112,7 +112,8 @@ def bag_warning(student: Student, collate: DistillationCollator, seed: int) -> s
         return None
     return (
         f"The bags look wrong: what {len(labelled)} labelled rows say of the rows in {len(bags)} bags fits the "
-        f"teacher's proportions of these bags no better than those of shuffled bags (permutation test, p = {found.p_value:.2g}). "
+        "teacher's proportions of these bags no better than those of shuffled bags (permutation test, "
+        f"p = {found.p_value:.2g}). "
         "Check that the groups of both sides belong together; wrong bags make a student worse than no teacher. "
         "(With few labels, or a student whose features say little before training, right bags can look like this.)"
     )
