@@ -13,6 +13,7 @@ from limbeck.errors import ConfigError, DataError
 from limbeck.functional.attached import nothing_to_compare
 from limbeck.functional.costs import check_clouds
 from limbeck.functional.precision import check_finite, check_positive, widened, without_autocast
+from limbeck.functional.spectra import nuclear_norm
 
 
 def _clouds(x_s: Tensor, x_t: Tensor, *, validate: bool) -> tuple[Tensor, ...]:
@@ -65,7 +66,7 @@ def mean_cov_bures(x_s: Tensor, x_t: Tensor, *, squared: bool = True, validate: 
         validate: refuse non-finite input, naming the row.
     Returns: scalar, squared feature units (or feature units); float32 or wider; equal clouds give 0 up to rounding,
         about 1e-6 of the traces. 0 for an empty batch.
-    Needs: pairing none; teacher vectors; an SVD of ``(min(n, ...), d)``.     Gradient: to ``x_s`` only.
+    Needs: pairing none; teacher vectors; an SVD of ``(n, min(m, d))``.     Gradient: to ``x_s`` only.
     Source: Dowson and Landau, JMVA 12, 1982; Takatsu, Osaka J. Math. 48, 2011.  Deviation: none.
     Raises: DataError for shapes that do not fit.     Limits: a single row has covariance 0.
     """
@@ -76,9 +77,7 @@ def mean_cov_bures(x_s: Tensor, x_t: Tensor, *, squared: bool = True, validate: 
     s, t = _deviations(s), _deviations(t)
     if len(t) > t.shape[1]:
         t = _root(t.T @ t)
-    if len(s) > s.shape[1]:
-        s = torch.linalg.qr(s).R  # the same Gram matrix with d rows
-    value = gap + s.square().sum() + t.square().sum() - 2 * torch.linalg.svdvals(s @ t.T).sum()
+    value = gap + s.square().sum() + t.square().sum() - 2 * nuclear_norm(s @ t.T, "mean_cov_bures")
     return value if squared else _root_of(value)
 
 

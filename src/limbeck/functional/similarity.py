@@ -14,6 +14,7 @@ from limbeck.errors import ConfigError, DataError
 from limbeck.functional.attached import nothing_to_compare
 from limbeck.functional.costs import cost_matrix, normalised
 from limbeck.functional.precision import check_choice, check_finite, check_positive, widened, without_autocast
+from limbeck.functional.spectra import nuclear_norm
 
 
 def _paired(x_s: Tensor, x_t: Tensor, *, validate: bool) -> tuple[Tensor, ...]:
@@ -140,7 +141,7 @@ def procrustes(
         return nothing_to_compare(x_s, s.dtype)
     if centre or kind == "disparity":
         s, t = s - s.mean(0), t - t.mean(0)
-    shared = torch.linalg.svdvals(s.T @ t).sum()
+    shared = nuclear_norm(s.T @ t, "procrustes")
     if kind == "orthogonal":
         return s.square().sum() + t.square().sum() - 2 * shared
     return 1 - _ratio(shared, _norm(s), _norm(t)).square()

@@ -66,7 +66,8 @@ def fused_linear_divergence(
     Returns: scalar in nats, >= 0 up to rounding; float32 or wider. 0 where no token counts.
     Needs: pairing by token; hidden states and head of the teacher; one vocabulary. Memory: the gradients of
         ``hidden_s`` and ``weight_s``, and two buffers of (chunk, V).
-    Gradient: to ``hidden_s``, ``weight_s`` and ``bias_s``, computed in the forward pass; it can be taken once.
+    Gradient: to ``hidden_s``, ``weight_s`` and ``bias_s``, computed in the forward pass and handed on without a
+        copy (a second backward of a retained graph computes it again).
     Source: Agarwal et al., GKD, ICLR 2024, arXiv 2306.13649; gradients in the forward pass: Hsu et al., Liger Kernel,
         arXiv 2410.10989.  Deviation: none.
     Raises: DataError for shapes that do not fit; ConfigError for beta, temperature or chunk.
@@ -84,7 +85,7 @@ def fused_linear_divergence(
         check_finite(s, "hidden_s")
         check_finite(t, "hidden_t")
     counted = None if labels is None else labels.flatten() != ignore_index
-    teacher = _Head(t, weight_t.detach(), None if bias_t is None else bias_t.detach())
+    teacher = t, weight_t.detach(), None if bias_t is None else bias_t.detach()
     settings = _Settings(kind, beta, temperature, reduction, _chunk_size(chunk, weight_s))
     return _Fused.apply(s, weight_s, bias_s, teacher, counted, settings, _wanted(s, weight_s, bias_s))
 
@@ -243,34 +244,43 @@ def _sum_over_chunks(
     return total * scale
 
 
+_Inputs = tuple[Tensor, Tensor, Tensor | None]  # hidden states, weight, bias
+
+
+def _computed(
+    of_student: _Inputs, of_teacher: _Inputs, counted: Tensor | None, s: _Settings, wanted: tuple[bool, ...]
+) -> tuple[Tensor, _Gradients | None]:
+    """Value and wanted gradients over the tokens that count."""
+    student, teacher = _Head(*of_student), _Head(*of_teacher)
+    dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
+    if counted is not None:
+        student, teacher = student.of(counted), teacher.of(counted)
+    scale = 1.0 / max(len(student.hidden), 1) if s.reduction == "mean" else 1.0
+    gradients = _Gradients(student, wanted, dtype) if any(wanted) else None
+    return _sum_over_chunks(student, teacher, s, scale, gradients, dtype), gradients
+
+
 class _Fused(torch.autograd.Function):
-    """The sum over chunks; its gradients are ready when the value is."""
+    """The sum over chunks; its gradients are ready when the value is, and are handed on without a copy."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, teacher: _Head, counted: Tensor | None,
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, teacher: _Inputs, counted: Tensor | None,
         settings: _Settings, wanted: tuple[bool, ...],
     ) -> Tensor:  # fmt: skip
-        student = _Head(hidden, weight, bias)
-        dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
-        if counted is not None:
-            student, teacher = student.of(counted), teacher.of(counted)
-        scale = 1.0 / max(len(student.hidden), 1) if settings.reduction == "mean" else 1.0
-        gradients = _Gradients(student, wanted, dtype) if any(wanted) else None
-        value = _sum_over_chunks(student, teacher, settings, scale, gradients, dtype)
+        value, ctx.gradients = _computed((hidden, weight, bias), teacher, counted, settings, wanted)
         ctx.save_for_backward(hidden, weight, bias)
-        ctx.counted, ctx.gradients = counted, gradients
+        ctx.teacher, ctx.counted, ctx.settings, ctx.wanted = teacher, counted, settings, wanted
         return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
-        found, ctx.gradients = ctx.gradients, None
-        if found is None:
-            raise ConfigError(
-                "fused_linear_divergence gives its gradient once: it is handed on without a copy; call the function "
-                "again for a second backward"
-            )
         hidden, weight, bias = ctx.saved_tensors
+        found, ctx.gradients = ctx.gradients, None
+        if found is None:  # a second backward of a retained graph: the first took the gradients with it
+            with torch.no_grad():
+                inputs = hidden, weight, bias
+                _, found = _computed(inputs, ctx.teacher, ctx.counted, ctx.settings, ctx.wanted)
         to_hidden = found.hidden
         if to_hidden is not None and ctx.counted is not None:
             to_hidden = to_hidden.new_zeros(hidden.shape).index_put_((ctx.counted,), to_hidden)
