@@ -200,6 +200,17 @@ def test_a_lost_shard_alone_is_asked_again(tmp_path):
     assert content(tmp_path / "b") == before
 
 
+@pytest.mark.parametrize("lost", ["text-00001.parquet", "head.safetensors", "index.safetensors"])
+def test_any_other_lost_file_is_made_again(tmp_path, lost):
+    Bank.build(tmp_path / "b", LinearTeacher(), examples(), shard_size=20)
+    before = content(tmp_path / "b")
+    (tmp_path / "b" / lost).unlink()
+    with pytest.raises(CorruptShardError, match=lost):
+        Bank.open(tmp_path / "b")
+    Bank.build(tmp_path / "b", LinearTeacher(), examples())
+    assert content(tmp_path / "b") == before
+
+
 def test_a_shard_that_changed_before_the_resume_is_found(tmp_path):
     class Stops(LinearTeacher):
         def __call__(self, inputs):
@@ -318,6 +329,10 @@ BAD = {
         InconsistentOutputError,
     ),
     "9 rows for 10 inputs": (lambda a: TeacherOutput(features=a.features[1:]), BankError),
+    "features must be .rows, width.; they have shape .10.": (
+        lambda a: TeacherOutput(features=a.features[:, 0]),
+        BankError,
+    ),
     "says nothing": (lambda _: TeacherOutput(), BankError),
 }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
 from limbeck.signals import manifest as names
 from limbeck.signals.bank import UNLABELLED, Bank
-from limbeck.signals.columns import columns_of, schema_of, to_stored
+from limbeck.signals.columns import check_labels, columns_of, schema_of, to_stored
 from limbeck.signals.files import (
     ShardRows,
     builder_lock,
@@ -139,15 +139,7 @@ def _labels(labels: Any, class_names: Sequence[str] | None, keys: list[Key]) -> 
                 f"Labels are no class names: {some(unknown)}; pass class_names= that hold them."
             )
         return [number[label] for label in listed]
-    limit = len(class_names) if class_names is not None else None
-    wrong = [
-        k for k, c in zip(keys, listed) if c != UNLABELLED and (c < 0 or (limit is not None and c >= limit))
-    ]
-    if wrong:
-        raise DataError(
-            f"Labels must be -100 (unknown) or class numbers {f'below {limit}' if limit else 'from 0'}; "
-            f"they are not for the keys {some(wrong)}."
-        )
+    check_labels(listed, None if class_names is None else len(class_names), keys)
     return [int(c) for c in listed]
 
 

@@ -23,7 +23,7 @@ from limbeck.progress import progress
 from limbeck.signals import manifest as names
 from limbeck.signals.bank import Bank
 from limbeck.signals.classes import join_class_names
-from limbeck.signals.columns import Schema, check_schema, columns_of, schema_of, to_stored
+from limbeck.signals.columns import Schema, check_labels, check_schema, columns_of, schema_of, to_stored
 from limbeck.signals.files import (
     ShardRows,
     builder_lock,
@@ -190,7 +190,7 @@ class _Builder:
                 if len(rows) < self.manifest.shard_rows:
                     break
         if (self.folder / shard_name(number)).is_file():
-            raise stale(str(self.folder), ["inputs"], "it has more rows than the data now")
+            raise stale(str(self.folder), ["rows"], "more than the data has now")
         if self.n_asked or not self.was_complete or not (self.folder / names.INDEX_FILE).is_file():
             self._finish()
         log(self.folder, "complete", asked=self.n_asked, seconds=round(time.monotonic() - start, 3))
@@ -202,7 +202,7 @@ class _Builder:
 
     def _shard(self, number: int, batch: RowBatch | None, advance: Callable[[int], None]) -> ShardRows | None:
         """Read the rows of one shard, ask about them unless it is there; ``None`` past the end."""
-        exists = (self.folder / shard_name(number)).is_file()
+        exists = self._is_there(number)
         is_extra = self.n_finished is not None and number * self.manifest.shard_rows >= self.n_finished
         rows, size, start = ShardRows(), self.manifest.shard_rows, time.monotonic()
         while len(rows) < size:
@@ -225,7 +225,7 @@ class _Builder:
 
     def _add(self, rows: ShardRows, batch: RowBatch, ask: bool) -> None:
         labels = batch.labels if self.label_map is None else [self.label_map.get(c, -1) for c in batch.labels]
-        self._check_labels(labels, batch)
+        check_labels(labels, len(self.names) if self.names else None, batch.keys)
         rows.keys += batch.keys
         rows.views += batch.views
         rows.labels += labels
@@ -242,19 +242,6 @@ class _Builder:
             rows.columns.setdefault(name, []).append(value)
         self.n_asked += len(batch)
 
-    def _check_labels(self, labels: list[int], batch: RowBatch) -> None:
-        limit = len(self.names) if self.names else None
-        wrong = [
-            k
-            for k, c in zip(batch.keys, labels)
-            if c != -100 and (c < 0 or (limit is not None and c >= limit))
-        ]
-        if wrong:
-            raise DataError(
-                f"Labels must be -100 (unknown) or class numbers {f'below {limit}' if limit else 'from 0'}; "
-                f"they are not for the keys {some(wrong)}."
-            )
-
     def _check_width(self, schema: Schema) -> None:
         for name in ("logits", "log_probs"):
             width = schema[name]["shape"][-1] if name in schema else None
@@ -270,9 +257,8 @@ class _Builder:
                 )
 
     def _write(self, number: int, rows: ShardRows, seconds: float) -> None:
-        if (
-            self.was_complete
-        ):  # a shard of a finished bank was deleted: until it is back, the bank is unfinished
+        # a shard of a finished bank was lost: until it is back, the bank is unfinished
+        if self.was_complete:
             self.was_complete = False
             self.manifest.write(self.folder)
         write_head(self.folder, self.teacher.head)
@@ -313,13 +299,21 @@ class _Builder:
 
     def _keep(self, number: int) -> None:
         for name in [shard_name(number), *([text_name(number)] if TEXT in self.schema else [])]:
-            path = self.folder / name
             if self.was_complete:  # its hash is recorded, and checking it is what verify() is for
                 self.hashes[name] = self.recorded[name]
                 continue
-            self.hashes[name] = file_hash(path) if path.is_file() else ""
-            if self.hashes[name] != self.recorded.get(name, self.hashes[name]) or not path.is_file():
-                raise corrupt(path, "its bytes have changed")
+            self.hashes[name] = file_hash(self.folder / name)
+            if self.hashes[name] != self.recorded.get(name, self.hashes[name]):
+                raise corrupt(self.folder / name, "its bytes have changed")
+
+    def _is_there(self, number: int) -> bool:
+        """True if the shard need not be asked about."""
+        path = self.folder / shard_name(number)
+        if not path.is_file():
+            return False
+        if number == 0 and names.HEAD_FILE in self.recorded and not (self.folder / names.HEAD_FILE).is_file():
+            return False  # a teacher may know its head only while it is asked
+        return TEXT not in read_notes(path)["schema"] or (self.folder / text_name(number)).is_file()
 
 
 def _join_labels(

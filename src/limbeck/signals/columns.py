@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.errors import BankError, InconsistentOutputError, NonFiniteError, some
+from limbeck.errors import BankError, DataError, InconsistentOutputError, NonFiniteError, some
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.pairing import Key
 from limbeck.signals.stores import HIDDEN, TEXT
@@ -32,6 +32,10 @@ def columns_of(output: TeacherOutput, keys: Sequence[Key]) -> dict[str, Any]:
             raise BankError(
                 f"The teacher's {name} have {len(value)} rows for {len(keys)} inputs (keys {some(keys, 3)}); "
                 "it must answer one row for each input, in order."
+            )
+        if name != TEXT and value.dim() < 2:
+            raise BankError(
+                f"The teacher's {name} must be [rows, width]; they have shape {list(value.shape)}."
             )
     return {n: v if n == TEXT else v.detach().cpu() for n, v in columns.items()}
 
@@ -112,4 +116,15 @@ def _check_log_probs(value: Tensor, keys: Sequence[Key]) -> None:
         raise BankError(
             f"The teacher's log_probs do not sum to probability 1 for {len(wrong)} keys: {some(wrong)}; "
             "give raw scores as logits, and probabilities through their logarithm."
+        )
+
+
+def check_labels(labels: Sequence[int], n_classes: int | None, keys: Sequence[Key]) -> None:
+    """Raise DataError naming the keys whose label is neither -100 nor a class number below ``n_classes``."""
+    limit = float("inf") if n_classes is None else n_classes
+    wrong = [key for key, label in zip(keys, labels) if label != -100 and not 0 <= label < limit]
+    if wrong:
+        allowed = "from 0" if n_classes is None else f"below {n_classes}"
+        raise DataError(
+            f"Labels must be -100 (unknown) or class numbers {allowed}; they are not for the keys {some(wrong)}."
         )
