@@ -115,7 +115,10 @@ class HFTeacher:
         known = set(inspect.signature(self.model.forward).parameters)
         unknown = [name for name in inputs if name not in known]
         if unknown and len(inputs) == 1:
-            return {self.model.main_input_name: inputs[unknown[0]]}
+            value = inputs[unknown[0]]
+            # the main input of a dual encoder is its text
+            is_image = value.is_floating_point() and value.dim() == 4 and "pixel_values" in known
+            return {"pixel_values" if is_image else self.model.main_input_name: value}
         if unknown:
             raise DataError(
                 f"{self.source} has no input {unknown[0]!r}; {nearest(unknown[0], known - {'kwargs'})} "
