@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limbeck.functional.sinkhorn import Scaling, times
+from limbeck.functional.sinkhorn import Scaling, times, total
 
 
 def sharp_value(
@@ -36,7 +36,7 @@ def sharp_value(
     alpha = (cost_s - u * times(kernel, v * beta)) / diagonal_s
     value = cost_s.sum()
     if softness == (1.0, 1.0):
-        value = value + (alpha * (a - sum_s)).sum() + (beta * (b - sum_t)).sum()
+        value = value + total(alpha, a - sum_s) + total(beta, b - sum_t)
     weight.addcmul_(kernel, (alpha + 1.0).unsqueeze(-1)).addcmul_(kernel, beta.unsqueeze(-2))
     return value, weight
 
@@ -66,19 +66,19 @@ def _schur_solve(
     beta = torch.zeros_like(residual)
     z = residual / diagonal_t
     direction = z
-    rho = float((residual * z).sum())
+    rho = float(total(residual, z))
     goal = max(tol * tol, torch.finfo(residual.dtype).eps ** 2) * max(rho, 0.0)
     for _ in range(max_iter):
         if not rho > goal:
             break
         image = apply(direction)
-        curvature = float((direction * image).sum())
+        curvature = float(total(direction, image))
         if not curvature > 0.0:
             break
         step = rho / curvature
         beta = beta + step * direction
         residual = residual - step * image
         z = residual / diagonal_t
-        rho, previous = float((residual * z).sum()), rho
+        rho, previous = float(total(residual, z)), rho
         direction = z + (rho / previous) * direction
     return beta

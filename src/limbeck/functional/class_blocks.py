@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import DataError
+from limbeck.functional.sinkhorn import FLOOR
 
 
 @dataclass(frozen=True)
 class ClassBlocks:
-    """Row numbers and weights by class, padded with row 0 at weight 0.
+    """Row numbers and weights by class, padded with row 0 at next to no weight (``inside`` tells which are real).
 
     ``mass`` ``(c,)`` is the part of the student's weight in each class; both sides' weights sum to it.
     ``left_out`` counts the rows whose class the other side lacks.
@@ -23,6 +24,8 @@ class ClassBlocks:
 
     rows_s: Tensor
     rows_t: Tensor
+    inside_s: Tensor
+    inside_t: Tensor
     a: Tensor
     b: Tensor
     mass: Tensor
@@ -37,7 +40,7 @@ class ClassBlocks:
     def scatter(self, plans: Tensor, n: int, m: int) -> Tensor:
         """The plans of the blocks ``(c, k_s, k_t)`` as one plan ``(n, m)``."""
         flat = self.rows_s.unsqueeze(-1) * m + self.rows_t.unsqueeze(-2)
-        real = (self.a > 0).unsqueeze(-1) & (self.b > 0).unsqueeze(-2)
+        real = self.inside_s.unsqueeze(-1) & self.inside_t.unsqueeze(-2)
         return plans.new_zeros(n * m).index_put_((flat[real],), plans[real]).view(n, m)
 
 
@@ -50,16 +53,16 @@ def class_blocks(labels_s: Tensor, labels_t: Tensor, a: Tensor, b: Tensor) -> Cl
         if int(labels.min()) < 0:
             raise DataError(f"{name} holds negative labels (no label); select the labelled rows first")
     weight_s, weight_t = _by_class(labels_s, a, labels_t), _by_class(labels_t, b, labels_s)
-    shared = ((weight_s > 0) & (weight_t > 0)).nonzero().flatten()
+    shared = ((weight_s > FLOOR * len(a)) & (weight_t > FLOOR * len(b))).nonzero().flatten()
     if not len(shared):
         return None
     mass = weight_s[shared] / weight_s[shared].sum()
     rows_s, inside_s = _padded(labels_s, shared)
     rows_t, inside_t = _padded(labels_t, shared)
-    a_blocks = a[rows_s] * inside_s * (mass / weight_s[shared]).unsqueeze(-1)
-    b_blocks = b[rows_t] * inside_t * (mass / weight_t[shared]).unsqueeze(-1)
+    a_blocks = (a[rows_s] * inside_s * (mass / weight_s[shared]).unsqueeze(-1)).clamp_min_(FLOOR)
+    b_blocks = (b[rows_t] * inside_t * (mass / weight_t[shared]).unsqueeze(-1)).clamp_min_(FLOOR)
     left_out = len(labels_s) + len(labels_t) - int(inside_s.sum()) - int(inside_t.sum())
-    return ClassBlocks(rows_s, rows_t, a_blocks, b_blocks, mass, left_out)
+    return ClassBlocks(rows_s, rows_t, inside_s, inside_t, a_blocks, b_blocks, mass, left_out)
 
 
 def _by_class(labels: Tensor, weights: Tensor, other: Tensor) -> Tensor:

@@ -50,9 +50,7 @@ def check_clouds(x_s: Tensor, x_t: Tensor) -> None:
 def normalised(x: Tensor) -> tuple[Tensor, Tensor]:
     """Rows on the unit sphere and their inverse lengths (0 for a zero vector)."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    inverse = length.clamp_min(torch.finfo(x.dtype).tiny).reciprocal_()
-    if float(length.min() if length.numel() else 1.0) == 0.0:
-        inverse = inverse.masked_fill(length == 0, 0.0)
+    inverse = length.reciprocal_().nan_to_num_(posinf=0.0)
     return x * inverse, inverse
 
 
@@ -109,7 +107,7 @@ def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
     if c.cost == "l1":
         return _pull_back_l1(c, kernel * u.unsqueeze(-1) * v.unsqueeze(-2))
     if c.cost == "cosine" and c.inverse_s is not None:
-        return _from_sphere(u.unsqueeze(-1).neg() * (kernel @ (v.unsqueeze(-1) * c.t)), c.s, c.inverse_s)
+        return _from_sphere(kernel @ (v.unsqueeze(-1) * c.t), u.neg(), c.s, c.inverse_s)
     factor = 2.0
     if c.cost != "sqeuclidean":
         distance = _squared_distance(c).sqrt_()
@@ -118,13 +116,14 @@ def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
         factor = 1.0
     mass = u.unsqueeze(-1) * (kernel @ v.unsqueeze(-1))
     gradient = factor * (mass * c.s - u.unsqueeze(-1) * (kernel @ (v.unsqueeze(-1) * c.t)))
-    return gradient if c.inverse_s is None else _from_sphere(gradient, c.s, c.inverse_s)
+    return gradient if c.inverse_s is None else _from_sphere(gradient, torch.ones_like(u), c.s, c.inverse_s)
 
 
-def _from_sphere(gradient: Tensor, on_sphere: Tensor, inverse: Tensor) -> Tensor:
-    """Back through ``x / |x|``: the radial part goes, the rest shrinks with the length."""
+def _from_sphere(gradient: Tensor, factor: Tensor, on_sphere: Tensor, inverse: Tensor) -> Tensor:
+    """Back through ``x / |x|``: the radial part goes, the rest shrinks with the length; rows times ``factor``."""
+    scale = factor.unsqueeze(-1) * inverse
     radial = (gradient * on_sphere).sum(-1, keepdim=True)
-    return torch.addcmul(gradient, radial, on_sphere, value=-1).mul_(inverse)
+    return gradient.mul_(scale).addcmul_(on_sphere, radial.mul_(scale), value=-1)
 
 
 def _pull_back_l1(c: Clouds, weight: Tensor) -> Tensor:

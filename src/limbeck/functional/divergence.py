@@ -14,7 +14,7 @@ from limbeck.functional.costs import Clouds
 from limbeck.functional.entropic import Settings, TransportInfo, answer, marginal, warn_not_converged
 from limbeck.functional.notices import warn_once
 from limbeck.functional.precision import check_finite, check_positive, without_autocast
-from limbeck.functional.sinkhorn import FLOOR, times
+from limbeck.functional.sinkhorn import times
 
 _COSTS = {1: ("euclidean", 1.0), 2: ("sqeuclidean", 0.5)}  # |x - y|^p / p
 
@@ -168,7 +168,7 @@ def _debiased(
     clouds = costs.prepare(x_s, x_t, cost)
     logits = costs.negative_cost(clouds, factor / s.reg)
     # where the clouds overlap, the teacher's own potential is close to the one between them
-    start = None if self_t is None else self_t.u.clamp_min(FLOOR).log()
+    start = None if self_t is None else self_t.u.log()
     found = answer(logits, a, b, s.reg, s, span=float("inf"), start=start)
     value, info = found.value, found.info
     to_s = factor * costs.pull_back(clouds, found.weight, found.u, found.v) if wants[0] else None
@@ -198,7 +198,6 @@ def _to_itself(x: Tensor, a: Tensor, p: int, s: Settings) -> tuple[_Self, Clouds
     kernel = costs.negative_cost(clouds, factor / s.reg)
     kernel.diagonal().zero_()
     kernel.exp_()
-    a = a.clamp_min(FLOOR)
     u = a / times(kernel, a)
     error, sweeps = float("inf"), 0
     while sweeps < s.max_iter:

@@ -12,7 +12,7 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.adjoint import sharp_value
 from limbeck.functional.notices import warn_once
-from limbeck.functional.sinkhorn import FLOOR, Scaling, solve, times
+from limbeck.functional.sinkhorn import FLOOR, Scaling, solve, times, total
 
 Value = Literal["sharp", "dual"]
 RegScale = Literal["absolute", "median"]
@@ -79,20 +79,21 @@ def answer(
 
 def dual_value(solved: Scaling, a: Tensor, b: Tensor, softness: tuple[float, float]) -> Tensor:
     """The regularised objective / reg from the potentials: second order in the marginal error, from below."""
-    potential_s = (solved.u / a.clamp_min(FLOOR)).log_() + solved.shift_s
-    potential_t = (solved.v / b.clamp_min(FLOOR)).log_() + solved.shift_t
+    potential_s, potential_t = (solved.u / a).log_(), (solved.v / b).log_()
+    if solved.shift_s is not None and solved.shift_t is not None:
+        potential_s, potential_t = potential_s + solved.shift_s, potential_t + solved.shift_t
     value = _worth(a, potential_s, softness[0]) + _worth(b, potential_t, softness[1])
     if softness == (1.0, 1.0):
         return value  # rows are exact, so the plan's mass is that of the product
-    return value - torch.dot(solved.u, times(solved.kernel, solved.v)) + a.sum() * b.sum()
+    return value - total(solved.u, times(solved.kernel, solved.v)) + a.sum() * b.sum()
 
 
 def _worth(a: Tensor, potential: Tensor, softness: float) -> Tensor:
     """``<a, f>`` for a hard marginal, ``-rho <a, exp(-f / rho) - 1>`` for one held by ``rho * KL``."""
     if softness == 1.0:
-        return (a * potential).sum()
+        return total(a, potential)
     rho = softness / (1.0 - softness)
-    return (a * torch.expm1(potential / -rho)).sum() * -rho
+    return total(a, torch.expm1(potential / -rho)) * -rho
 
 
 def named_problem(
@@ -112,7 +113,7 @@ def named_problem(
             logits.sub_(costs.offset(cost) / reg)
         found = answer(logits, a, b, reg, s, span=costs.span_bound(cost) / reg)
         if s.softness == (1.0, 1.0):
-            found.value = found.value + costs.offset(cost) * a.sum()
+            found.value = found.value + costs.offset(cost)
         to_s = costs.pull_back(clouds, found.weight, found.u, found.v) if wants[0] else None
         to_t = None
         if wants[1]:
@@ -139,11 +140,11 @@ def _median(matrix: Tensor) -> float:
 
 
 def marginal(weights: Tensor | None, n: int, like: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-    """Weights scaled to sum to one; uniform when none are given."""
+    """Weights scaled to sum to one, a zero lifted to the smallest the solver takes; uniform when none are given."""
     if weights is None:
         return like.new_full((n,), 1.0 / n, dtype=dtype)
     weights = checked_weights(weights, n, name).to(dtype)
-    return weights / weights.sum()
+    return (weights / weights.sum()).clamp_min_(FLOOR)
 
 
 def checked_weights(weights: Tensor, n: int, name: str) -> Tensor:

@@ -21,6 +21,7 @@ from limbeck.functional.entropic import (
 )
 from limbeck.functional.notices import warn_once
 from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
+from limbeck.functional.sinkhorn import FLOOR
 
 
 @without_autocast
@@ -99,7 +100,7 @@ def unbalanced_transport_cost(
 def _masses(weights: Tensor | None, x: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     if weights is None:
         return x.new_full((len(x),), 1.0 / len(x), dtype=dtype)
-    return checked_weights(weights, len(x), name).to(dtype)
+    return checked_weights(weights, len(x), name).to(dtype).clamp_min(FLOOR)
 
 
 def _softness(rho: float, reg: float) -> float:
