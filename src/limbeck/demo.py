@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -111,6 +112,7 @@ class Demo:
         """Everything, up to the report; returns its path."""
         from limbeck.evaluation import Arm, compare, write_metrics
 
+        logging.getLogger("limbeck").setLevel(logging.ERROR)  # warnings of runs are kept for the report
         self.bank = self._bank()
         arms = [Arm(name, self._controls(name), self._identity(name)) for name in self.options.arms]
         comparison = compare(
