@@ -1,10 +1,7 @@
-"""The toy task, as a module: tests take it as a fixture, and the script of the ranks imports it from beside it."""
+"""The toy task as fixtures: the module, and its bank."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -12,21 +9,11 @@ import pytest
 from limbeck.signals.bank import Bank
 
 
-def _load() -> ModuleType:
-    name = "limbeck_tests_toy"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("toy.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
 @pytest.fixture(scope="session")
 def toy() -> ModuleType:
-    return _load()
+    import toy
+
+    return toy
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import toy
 from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import toy
 
 
 def main(cases: list[dict], folder: Path) -> None:

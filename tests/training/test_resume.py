@@ -210,7 +210,7 @@ def test_killed_at_any_moment(toy: ModuleType, bank: Bank, tmp_path: Path) -> No
     """SIGKILL while a checkpoint is written every step: the last one is always whole, and the run goes on from it."""
     for attempt in range(3):
         process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)],
+            [sys.executable, "-c", KILLED, str(Path(__file__).parents[1]), str(tmp_path)],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
