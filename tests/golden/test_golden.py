@@ -117,7 +117,7 @@ def test_float32(folder: str, case: Case):
     inputs, value, gradients = stored(folder, case)
     got, got_gradients = ours(folder, case, inputs, torch.float32)
     assert got.dtype == torch.float32
-    t = case["tolerance"]["float32"]
+    t = case["tolerance"].get("float32", case["tolerance"]["float64"])  # some references ran in float64 only
     torch.testing.assert_close(got.double(), value, rtol=1e-3, atol=t["atol"])
     for name, expected in gradients.items():
         expected = comparable(name, expected).flatten()

@@ -19,6 +19,7 @@ from limbeck.functional.entropic import (
     named_problem,
     warn_not_converged,
 )
+from limbeck.functional.majorised import Penalty, majorised_objective, majorised_plan
 from limbeck.functional.notices import warn_once
 from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
 from limbeck.functional.sinkhorn import FLOOR
@@ -32,6 +33,7 @@ def unbalanced_transport_cost(
     marginal: float | tuple[float, float] = 1.0,
     cost: CostName = "cosine",
     reg: float = 0.1,
+    penalty: Penalty = "kl",
     weights_s: Tensor | None = None,
     weights_t: Tensor | None = None,
     value: Value = "dual",
@@ -49,7 +51,10 @@ def unbalanced_transport_cost(
         x_s: student features, ``(n, d)``.      x_t: teacher features, ``(m, d)``.
         marginal: rho > 0 in units of the cost, or a pair (student, teacher); ``math.inf`` makes a side exact. A
             row farther than about rho from everything is dropped rather than carried.
-        cost: ``cosine``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``.      reg: epsilon > 0, cost units.
+        cost: ``cosine``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``.
+        reg: epsilon >= 0, cost units. 0 leaves the entropy out: slower, and ``sharp`` then keeps every step for
+            its gradient, O(nm steps) memory.
+        penalty: what holds the marginals: ``kl``, or with reg = 0 also ``l2``, half the squared differences.
         weights_s, weights_t: masses ``(n,)``, ``(m,)``, >= 0, taken as they are; 1/n and 1/m when None.
         value: ``dual`` is the whole objective (gradient: the plan held fixed, exact); ``sharp`` is ``<P, M>``
             with its true gradient.
@@ -58,7 +63,8 @@ def unbalanced_transport_cost(
     Returns: scalar in cost units, float32 or float64.
     Needs: pairing none; teacher vectors; memory O(nm).
     Gradient: to ``x_s``, and ``x_t`` if it asks; no second derivative.
-    Source: Chizat et al., Math. Comp. 2018, arXiv 1607.05816.    Deviation: none.
+    Source: Chizat et al., Math. Comp. 2018, arXiv 1607.05816; reg = 0: Chapel et al., NeurIPS 2021, arXiv
+        2106.04145.    Deviation: none.
     Raises: ConfigError for marginal or reg <= 0 and bad weights; DataError if d differs; NonFiniteError.
     Limits: with both sides exact the masses must agree (refused otherwise). An empty side gives 0 and a warning.
     Example:
@@ -67,8 +73,15 @@ def unbalanced_transport_cost(
         True
     """
     rho = (marginal, marginal) if isinstance(marginal, int | float) else marginal
-    for name, number in (("marginal", rho[0]), ("marginal", rho[1]), ("reg", reg)):
-        check_positive(name, number)
+    check_positive("marginal", min(rho))
+    if reg != 0:
+        check_positive("reg", reg)
+    check_choice("penalty", penalty, ("kl", "l2"))
+    if (penalty == "l2" and reg != 0) or (reg == 0 and math.isinf(max(rho))):
+        raise ConfigError(
+            "penalty='l2' serves reg=0 alone, and reg=0 needs a finite marginal on both sides "
+            "(exact_transport_cost holds them exactly)"
+        )
     check_choice("value", value, ("sharp", "dual"))
     check_choice("cost", cost, costs.COST_NAMES)
     costs.check_clouds(x_s, x_t)
@@ -86,6 +99,10 @@ def unbalanced_transport_cost(
             f"with both marginals exact the masses must agree, got {float(a.sum()):.4g} and {float(b.sum()):.4g}; "
             "use transport_cost, which scales them, or a finite marginal"
         )
+    if reg == 0:
+        total, info = _without_entropy(x_s, x_t, a, b, rho, cost, penalty, value, tol, max_iter)
+        warn_not_converged(info, "unbalanced_transport_cost")
+        return (total, info) if return_info else total
     softness = _softness(rho[0], reg), _softness(rho[1], reg)
     settings = Settings(reg, value=value, tol=tol, max_iter=max_iter, softness=softness)
     wants = wants_gradient(x_s), wants_gradient(x_t)
@@ -95,6 +112,27 @@ def unbalanced_transport_cost(
     if to_t is not None:
         total = total + attached(torch.zeros_like(found.value), x_t, to_t, "unbalanced_transport_cost")
     return (total, found.info) if return_info else total
+
+
+def _without_entropy(
+    x_s: Tensor,
+    x_t: Tensor,
+    a: Tensor,
+    b: Tensor,
+    rho: tuple[float, float],
+    cost: str,
+    penalty: Penalty,
+    value: Value,
+    tol: float,
+    max_iter: int,
+) -> tuple[Tensor, TransportInfo]:
+    matrix = costs.cost_matrix(x_s, x_t, cost)  # type: ignore[arg-type]
+    with torch.set_grad_enabled(torch.is_grad_enabled() and value == "sharp"):
+        plan, steps, moved = majorised_plan(matrix, a, b, rho, penalty, tol, max_iter)
+    info = TransportInfo(steps, moved, moved <= tol, 0.0)
+    if value == "sharp":
+        return (plan * matrix).sum(), info
+    return majorised_objective(plan, matrix, a, b, rho, penalty), info
 
 
 def _masses(weights: Tensor | None, x: Tensor, dtype: torch.dtype, name: str) -> Tensor:
