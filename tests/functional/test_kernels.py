@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -104,6 +105,18 @@ class TestDefinition:
         far = L.mmd((s + 1000).float(), (t + 1000).float(), kernel="energy", unbiased=False)
         assert float(far) == pytest.approx(float(near), rel=1e-2)
 
+    def test_an_outlier_does_not_blur_the_others(self):
+        s, t = 1e-2 * cloud(20, 0), 1e-2 * cloud(30, 1)
+        t[7] *= 1e3
+        expected = L.mmd(s, t, kernel="laplacian", bandwidth=0.01)
+        found = L.mmd(s.float(), t.float(), kernel="laplacian", bandwidth=0.01)
+        assert float(found) == pytest.approx(float(expected), rel=1e-2)
+
+    @kernel_names
+    def test_equal_wide_clouds_in_float32(self, kernel):
+        s = cloud(40, 0, d=1024).float() * 3 + 5
+        assert abs(float(L.mmd(s, s.clone(), kernel=kernel, unbiased=False))) < 1e-4
+
     def test_a_collapsed_student_far_away_keeps_its_gradient(self):
         s = (1e-3 * cloud(20, 0) + 5).float().requires_grad_()
         value = L.mmd(s, cloud(30, 1).float(), kernel="energy", unbiased=False)
@@ -168,6 +181,16 @@ class TestBlocks:
             torch.autograd.grad(pieces, s), torch.autograd.grad(whole, s), rtol=1e-2, atol=1e-3
         )
 
+    def test_blocks_of_a_bank_hold_features(self):
+        s, t = cloud(6, 0), cloud(23, 1)
+        found = L.mmd(
+            s,
+            lambda: (SimpleNamespace(features=block) for block in t.split(5)),
+            bandwidth=2.0,
+            teacher_term=L.mmd_teacher_term(t, bandwidth=2.0),
+        )
+        torch.testing.assert_close(found, L.mmd(s, t, bandwidth=2.0))
+
     def test_a_long_tensor_is_cut_into_blocks(self, monkeypatch):
         s, t = cloud(6, 0), cloud(23, 1)
         options = {"kernel": "laplacian", "bandwidth": 2.0, "weights_t": weights(23, 2)}
@@ -181,6 +204,12 @@ class TestBlocks:
             L.mmd(s, lambda: t.split(5), bandwidth=1.0)
         with pytest.raises(ConfigError, match="give a number"):
             L.mmd(s, lambda: t.split(5), teacher_term=0.0)
+        broken = t.clone()
+        broken[7] = torch.nan
+        with pytest.raises(NonFiniteError, match=r"block from row 5\) holds NaN or Inf in row 2"):
+            L.mmd(s, lambda: broken.split(5), bandwidth=1.0, teacher_term=0.0, validate=True)
+        with pytest.raises(ConfigError, match="anew at every call"):
+            L.mmd(s, t.split(5), bandwidth=1.0, teacher_term=0.0)  # type: ignore[arg-type]
         with pytest.raises(DataError, match="no rows"):
             L.mmd(s, list, bandwidth=1.0, teacher_term=0.0)
         with pytest.raises(DataError, match=r"\(rows, 4\)"):

@@ -14,6 +14,7 @@ from torch import Tensor
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.attached import attached, nothing_to_compare, wants_gradient
 from limbeck.functional.costs import check_clouds, cost_matrix
+from limbeck.functional.entropic import marginal
 from limbeck.functional.pairs import PROFILES, Pairs, Profile, Side, slices
 from limbeck.functional.precision import (
     check_choice,
@@ -23,8 +24,7 @@ from limbeck.functional.precision import (
     widened,
     without_autocast,
 )
-from limbeck.functional.row_blocks import Blocks
-from limbeck.functional.transport import marginal
+from limbeck.functional.row_blocks import Blocks, leading_block, rows_in_blocks, working_copy
 
 Kernel = Literal["rbf", "energy", "laplacian", "imq"]
 Bandwidth = Literal["median"] | float | Sequence[float]
@@ -52,7 +52,8 @@ def mmd(
 
     Args:
         x_s: student features, ``(n, d)``.
-        x_t: teacher features, ``(m, d)``, or a callable that yields them in blocks of rows (``bank.blocks``).
+        x_t: teacher features, ``(m, d)``, or a callable that yields them in blocks of rows, anew at each call
+            (``lambda: bank.blocks(8192)``).
         kernel: with r the Euclidean distance and s the bandwidth: ``rbf`` exp(-r^2 / 2 s^2), ``laplacian``
             exp(-r / s), ``imq`` (1 + r^2 / s^2)^(-1/2), ``energy`` -r, which has no bandwidth and makes the
             value the energy distance 2 E|x - y| - E|x - x'| - E|y - y'|.
@@ -61,8 +62,9 @@ def mmd(
         unbiased: leave out pairs of a row with itself; the estimate may then go below 0. With ``False`` it is
             >= 0, and 0 for equal clouds, but biased upward in small batches.
         weights_s, weights_t: ``(n,)`` and ``(m,)``, >= 0, scaled to sum to 1; default uniform.
-        teacher_term: cached :func:`mmd_teacher_term`, in place of E k(y, y'); 0.0 leaves that constant out,
-            which changes the value and not the gradient. Needed where ``x_t`` is a callable.
+        teacher_term: cached :func:`mmd_teacher_term`, in place of E k(y, y'), which is O(m^2 d) at each call;
+            0.0 leaves that constant out, which changes the value and not the gradient. Needed where ``x_t`` is a
+            callable.
         validate: refuse non-finite input, naming the row.
     Returns: scalar, in units of the kernel; float32 or wider. 0 for an empty batch.
     Needs: pairing none; teacher vectors; memory O((n + m) d) and one tile, never (n, m).
@@ -85,9 +87,9 @@ def mmd(
     a = None if weights_s is None else marginal(weights_s, len(x_s), x_s, dtype, "weights_s")
     b = _teacher_weights(weights_t, x_t, dtype)
     if teacher_term is None:
-        teacher_term = _teacher_term(x_t, b, profile, dtype, unbiased=unbiased)
-    blocks = _blocks(x_t, b, dtype, validate=validate)
+        teacher_term = _teacher_term(x_t, b, profile, unbiased=unbiased)
     x = x_s.detach().to(dtype)
+    blocks = _blocks(x_t, b, x, width=x.shape[1], validate=validate)
     value, gradient = _mmd(x, a, blocks, profile, unbiased=unbiased, wants=wants_gradient(x_s))
     return attached((value + teacher_term).to(dtype), x_s, gradient, "mmd")
 
@@ -109,7 +111,7 @@ def mmd_teacher_term(
     """
     dtype = computing_dtype(x_t) if isinstance(x_t, Tensor) else torch.float32
     b = _teacher_weights(weights_t, x_t, dtype)
-    return _teacher_term(x_t, b, _profile(kernel, bandwidth), dtype, unbiased=unbiased)
+    return _teacher_term(x_t, b, _profile(kernel, bandwidth), unbiased=unbiased)
 
 
 @torch.no_grad()
@@ -183,18 +185,15 @@ def _teacher_weights(weights: Tensor | None, x_t: Tensor | Blocks, dtype: torch.
 
 
 def _blocks(
-    x_t: Tensor | Blocks, weights: Tensor | None, dtype: torch.dtype, validate: bool = False
+    x_t: Tensor | Blocks, weights: Tensor | None, like: Tensor, *, width: int, validate: bool = False
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """The teacher's rows, a block at a time and only then widened, with their weights."""
     if isinstance(x_t, Tensor):
         for rows in slices(0, len(x_t), BLOCK_ROWS):
-            yield x_t[rows].detach().to(dtype), None if weights is None else weights[rows]
+            yield x_t[rows].detach().to(like), None if weights is None else weights[rows]
         return
-    for i, block in enumerate(x_t()):
-        if validate:
-            check_finite(block, f"block {i} of x_t")
-        if len(block):
-            yield block.detach().to(dtype), None
+    for block in rows_in_blocks(x_t, width, like, validate=validate):
+        yield block, None
 
 
 def _share(mass: float, square_mass: float, unbiased: bool) -> float:
@@ -205,18 +204,18 @@ def _share(mass: float, square_mass: float, unbiased: bool) -> float:
 
 @torch.no_grad()
 @without_autocast
-def _teacher_term(
-    x_t: Tensor | Blocks, b: Tensor | None, profile: Profile, dtype: torch.dtype, *, unbiased: bool
-) -> float:
+def _teacher_term(x_t: Tensor | Blocks, b: Tensor | None, profile: Profile, *, unbiased: bool) -> float:
+    first = x_t if isinstance(x_t, Tensor) else leading_block(x_t)
+    like, width = working_copy(first), first.shape[-1]
     total = mass = square_mass = 0.0
-    for i, (block, weights) in enumerate(_blocks(x_t, b, dtype)):
+    for i, (block, weights) in enumerate(_blocks(x_t, b, like, width=width)):
         pairs, centre = Pairs(profile, block), block.mean(0)
         side = Side(block, weights, centre)
         total += float(pairs.within(side).total)
         mass, square_mass = mass + side.mass, square_mass + side.square_mass
         if isinstance(x_t, Tensor) and len(x_t) <= BLOCK_ROWS:
             break
-        for j, (other, other_weights) in enumerate(_blocks(x_t, b, dtype)):
+        for j, (other, other_weights) in enumerate(_blocks(x_t, b, like, width=width)):
             if j > i:
                 total += 2.0 * float(pairs.between(side, Side(other, other_weights, centre)).total)
     lost = profile.at_zero * square_mass if unbiased else 0.0
@@ -238,21 +237,17 @@ def _mmd(
     share = _share(own.mass, own.square_mass, unbiased)
     within = pairs.within(own)
     lost = profile.at_zero * own.square_mass if unbiased else 0.0
-    cross, mass_t, gradient_t, centre = x.new_zeros(()), 0.0, None, None
+    cross, mass_t, gradient_t, centre = x.new_zeros(()), 0.0, torch.zeros_like(x), None
     for block, b in teacher:
-        if block.shape[1:] != x.shape[1:]:
-            raise DataError(f"a teacher block must be (rows, {x.shape[1]}), got {tuple(block.shape)}")
         centre = block.mean(0) if centre is None else centre
         s, t = Side(x, a, centre), Side(block, b, centre)
         between = pairs.between(s, t)
         cross, mass_t = cross + between.total, mass_t + t.mass
         if wants:
-            gradient_t = between.gradient(s) if gradient_t is None else gradient_t.add_(between.gradient(s))
-    if centre is None:
-        raise DataError("the teacher yielded no rows")
+            gradient_t += between.gradient(s)
     scale = 2.0 / (own.mass * mass_t)
     value = (within.total - lost) / share - scale * cross
-    if gradient_t is None:
+    if not wants:
         return value, None
     # the student's own pairs pull at both ends
     return value, within.gradient(own).mul_(2.0 / share).sub_(gradient_t.mul_(scale))

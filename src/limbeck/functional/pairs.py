@@ -83,17 +83,19 @@ class Profile:
 
 
 class Side:
-    """One cloud, moved by ``centre`` (far from the origin squared distances lose digits); weights are 1 by
-    default."""
+    """One cloud, moved by ``centre``: far from the origin squared distances lose digits.
+
+    ``weights`` are 1 by default; ``length`` is the squared length, less what rounding may have added to it.
+    """
 
     def __init__(self, x: Tensor, weights: Tensor | None, centre: Tensor) -> None:
         self.x = x - centre
-        self.length = (self.x * self.x).sum(1, keepdim=True)
         self.weights = x.new_ones(len(x)) if weights is None else weights
         self.is_even = weights is None
         self.mass = float(len(x)) if weights is None else float(weights.sum())
         self.square_mass = float(len(x)) if weights is None else float(weights.square().sum())
-        self.noise = 4 * torch.finfo(x.dtype).eps * float(self.length.max()) if len(x) else 0.0
+        length = (self.x * self.x).sum(1, keepdim=True)
+        self.length = length * (1 - 4 * torch.finfo(x.dtype).eps)
 
     def left(self, rows: slice) -> Tensor:
         length = self.length[rows]
@@ -128,11 +130,10 @@ class Pairs:
         self.profile, self.wants_gradient = profile, wants_gradient
         self.buffer = like.new_empty(TILE_ROWS * TILE_COLUMNS)
 
-    def _squares(self, left: Tensor, right: Tensor, noise: float) -> Tensor:
+    def _squares(self, left: Tensor, right: Tensor) -> Tensor:
         square = self.buffer[: len(left) * len(right)].view(len(left), len(right))
-        torch.mm(left, right.T, out=square)
-        # what rounding cannot tell from zero is zero, as between equal rows; and no root of a negative
-        return F.threshold(square, noise, 0.0, inplace=True)
+        # lengths shrunk by the rounding error take what cannot be told from zero below it: equal rows give 0
+        return torch.mm(left, right.T, out=square).clamp_min_(0.0)
 
     def between(self, s: Side, t: Side) -> Sums:
         """Over all rows of ``s`` and ``t``, which must have been moved by the same centre."""
@@ -141,7 +142,7 @@ class Pairs:
             right = t.right(columns)
             weighted = t.weighted(right, columns)
             for rows in slices(0, len(s.x), TILE_ROWS):
-                square = self._squares(s.left(rows), right, s.noise + t.noise)
+                square = self._squares(s.left(rows), right)
                 values, slope, factor = self.profile(square, t.weights[columns])
                 sums.total += values.dot(s.weights[rows])
                 if self.wants_gradient:
@@ -156,7 +157,7 @@ class Pairs:
             for columns in slices(rows.start, len(s.x), TILE_COLUMNS):
                 right = s.right(columns)
                 weighted = s.weighted(right, columns)
-                square = self._squares(left, right, 2 * s.noise)
+                square = self._squares(left, right)
                 b, mirrored = s.weights[columns], 0
                 if columns.start == rows.start:  # the diagonal block holds both halves: count it once
                     mirrored, own = len(left), weighted[: len(left)]

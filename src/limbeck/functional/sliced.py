@@ -14,10 +14,11 @@ from torch import Tensor
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.attached import attached, nothing_to_compare, wants_gradient
 from limbeck.functional.costs import check_clouds
+from limbeck.functional.entropic import marginal
 from limbeck.functional.precision import check_finite, computing_dtype, without_autocast
-from limbeck.functional.row_blocks import Blocks
-from limbeck.functional.transport import marginal
+from limbeck.functional.row_blocks import Blocks, rows_in_blocks
 
+BLOCK_ROWS = 16384  # rows of a teacher tensor that are widened to float32 at a time
 PIECES_AT_A_TIME = 1 << 22  # 16 MB of float32 for each temporary
 
 
@@ -144,11 +145,12 @@ def sorted_projections(
         n_quantiles: keep this many mid-quantiles of each direction instead of all m values.
     Returns: ``(k, m)`` or ``(k, n_quantiles)``, ascending; float32 or wider.
     """
-    dtype = computing_dtype(projections)
-    blocks = (x_t,) if isinstance(x_t, Tensor) else x_t()
-    lines = [projections.to(dtype) @ block.to(dtype).T for block in blocks]
-    if not lines:
-        raise DataError("the teacher yielded no rows")
+    projections = projections.to(computing_dtype(projections))
+    if isinstance(x_t, Tensor):
+        blocks = iter(x_t.split(BLOCK_ROWS))
+    else:
+        blocks = rows_in_blocks(x_t, projections.shape[1], projections)
+    lines = [projections @ block.to(projections).T for block in blocks]
     lines_sorted = _sorted(torch.cat(lines, 1))
     m = lines_sorted.shape[1]
     if n_quantiles is None or n_quantiles >= m:
