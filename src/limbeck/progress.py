@@ -11,7 +11,7 @@ PATIENCE = 2.0  # seconds
 
 @contextmanager
 def progress(description: str, total: int | None, unit: str = "rows") -> Iterator[Callable[[int], None]]:
-    """Yields ``advance(n)``; the bar is drawn on standard error.
+    """Yields ``advance(n)``; the bar is drawn on standard error, where that is a terminal.
 
     Args:
         total: units of work, ``None`` if not known in advance (then without remaining time).
@@ -29,7 +29,8 @@ def progress(description: str, total: int | None, unit: str = "rows") -> Iterato
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(description, total=total, rate="")
     start, done = time.monotonic(), 0
 

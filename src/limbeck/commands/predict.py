@@ -10,7 +10,8 @@ from limbeck.commands.parser import Parser, print_json
 def command(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="limbeck predict",
-        description="Use an exported student on files: WAV files for an audio student, images for an image student.",
+        description="Use an exported student on files: audio files for an audio student, images for an\n"
+        "image student, CSV files for a student of tables.",
         epilog="example:\n  limbeck predict runs/av_digits_bagged/student clip.wav",
     )
     parser.add_argument("student", help="the student folder of a run")
@@ -26,5 +27,6 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     for row in rows:
         best = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:3]
-        print(f"{row['file']}  " + "  ".join(f"{name} {share:.1%}" for name, share in best))
+        line = f", line {row['line']}" if "line" in row else ""
+        print(f"{row['file']}{line}  " + "  ".join(f"{name} {share:.1%}" for name, share in best))
     return 0

@@ -19,17 +19,20 @@ import torch
 from torch import Tensor
 
 from limbeck.data import images as image_files
-from limbeck.data.audio import LogMel, read_wave
+from limbeck.data.audio import LogMel
 from limbeck.data.bags import Counts, mixed_bags, same_class_pairs
 from limbeck.data.base import UNLABELLED, Examples, Task
+from limbeck.data.readers import file_reader
 from limbeck.data.splits import Splits
 from limbeck.data.views import audio_views, image_views
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
+from limbeck.progress import progress
 from limbeck.seeding import keyed_seed
 from limbeck.signals.pairing import Key, Pairing
 
 DigitLink = Literal["paired", "bagged", "by_class", "unpaired"]
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
+PREPROCESSOR = {"kind": "log_mel", **asdict(LogMel())}
 TEST_TAKES, VALIDATION_TAKES = range(10), range(10, 15)  # of every speaker and digit; the rest is the pool
 _MNIST_ROWS, _MNIST_TEST_ROWS = (
     20_000,
@@ -116,7 +119,7 @@ def av_digits(
         pairing=pairing,
         views=audio_views(),
         teacher_views=image_views(),
-        preprocessor={"kind": "log_mel", **asdict(LogMel())},
+        preprocessor=dict(PREPROCESSOR),
         truth=truth,
         info={
             "images": "scikit-learn digits" if images == "sklearn" else "MNIST",
@@ -186,22 +189,18 @@ def _wav_folder(folder: Path, changed: int, origin: str) -> Clips:
     roles = np.where(
         np.isin(takes, TEST_TAKES), "test", np.where(np.isin(takes, VALIDATION_TAKES), "validation", "pool")
     )
-    features = LogMel()
+    read, spectrograms = file_reader(PREPROCESSOR), []
+    with progress(f"Reading {origin}", len(rows), "clips") as advance:
+        for *_, path in rows:
+            spectrograms.append(read(path))
+            advance(1)
     examples = Examples(
-        inputs={"x": torch.stack([_clip(path, features) for *_, path in rows])},
+        inputs={"x": torch.stack(spectrograms)},
         keys=tuple(f"audio/{path.stem}" for *_, path in rows),
         labels=torch.tensor([digit for _, digit, _, _ in rows]),
         class_names=CLASS_NAMES,
     )
     return Clips(examples, np.array([speaker for speaker, *_ in rows]), roles, origin)
-
-
-def _clip(path: Path, features: LogMel) -> Tensor:
-    wave = read_wave(path, features.rate, resample=True)
-    try:
-        return features(wave)
-    except DataError as error:
-        raise DataError(f"{path}: {error}.") from error
 
 
 def _images(source: str) -> dict[str, Examples]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from limbeck.data.audio import LogMel, read_wave
+from limbeck.data.audio import LogMel
 from limbeck.data.base import UNLABELLED, Examples
-from limbeck.data.images import read_image
+from limbeck.data.readers import Record, file_reader, numbers, read_csv, spectrogram
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.progress import progress
 from limbeck.signals.pairing import Key
@@ -33,12 +32,14 @@ class FolderData:
         modality: ``image``, ``audio`` or ``table``.
         groups: key to the bag (session, product, page) it belongs to; empty without a group column.
         report: JSON-able: ``source``, ``read``, ``skipped`` (file to reason), ``rows_by_class``, ``unlabelled``.
+        preprocessor: JSON-able: how a raw file becomes a row, as :attr:`Task.preprocessor` has it.
     """
 
     examples: Examples
     modality: Modality
     groups: dict[Key, str]
     report: dict[str, Any]
+    preprocessor: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def folder(
     group: str = "group",
     size: tuple[int, int] = (28, 28),
     channels: int = 1,
-    log_mel: LogMel | None = None,
+    log_mel: LogMel | Mapping[str, Any] | None = None,
     resample: bool = False,
     on_error: Literal["error", "skip"] = "error",
 ) -> FolderData:
@@ -79,7 +80,7 @@ def folder(
         class_names: the names in the order of their numbers; sorted names by default. Others are then errors.
         key, file, label, group: column names of the CSV; group is optional.
         size, channels: of images; 1 = grey, 3 = colour.
-        log_mel: the spectrogram of audio, and the rate it expects; by default :class:`LogMel` of 8 kHz.
+        log_mel: the spectrogram of audio and the rate it expects, or its settings; :class:`LogMel` of 8 kHz by default.
         resample: convert audio of another rate; otherwise such a file is an error.
         on_error: ``skip`` leaves out what is unreadable, empty, too short, of a wrong rate or corrupt, and names it
             in the report; ``error`` raises.
@@ -93,35 +94,34 @@ def folder(
     if channels not in (1, 3):
         raise ConfigError(f"channels={channels} is not possible: 1 is grey, 3 is colour.")
     path = Path(path).expanduser()
-    read = {
-        "image": functools.partial(_image, size=size, channels=channels),
-        "audio": functools.partial(_audio, log_mel=log_mel or LogMel(), resample=resample),
-        "table": None,
-    }[modality]
     columns = {"key": key, "file": file, "label": label, "group": group}
+    settings = _preprocessor(modality, size, channels, log_mel)
     table = _csv_of(path)
-    if table is not None:
-        rows = _csv_rows(table, columns, read)
-    elif read is None:
-        raise DataError(
-            f"{path} holds no CSV; a table is one .csv with a label column and columns of numbers."
-        )
+    if modality == "table":
+        if table is None:
+            raise DataError(
+                f"{path} holds no CSV; a table is one .csv with a label column and columns of numbers."
+            )
+        rows, settings["columns"] = _table_rows(table, columns)
     else:
-        rows = _class_folder_rows(path, read)
+        read = file_reader(settings, resample=resample)
+        rows = _class_folder_rows(path, read) if table is None else _listed_rows(table, columns, read)
     names = _class_names(rows, class_names, path)
-    return _load(rows, names, modality, path, on_error)
+    examples, groups, report = _load(rows, names, path, on_error)
+    return FolderData(examples, modality, groups, report, settings)
 
 
-def _image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
-    return read_image(path, size, channels) * 2 - 1
-
-
-def _audio(path: Path, log_mel: LogMel, resample: bool) -> Tensor:
-    wave = read_wave(path, log_mel.rate, resample=resample)
-    try:
-        return log_mel(wave)
-    except DataError as error:
-        raise DataError(f"{path} holds {error}.") from error
+def _preprocessor(
+    modality: str, size: tuple[int, int], channels: int, log_mel: LogMel | Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The settings of :mod:`limbeck.data.readers` for a modality."""
+    if modality == "image":
+        height, width = size
+        shape = {"height": height, "width": width, "channels": channels}
+        return {"kind": "image", **shape, "mean": 0.5, "deviation": 0.5}
+    if modality == "audio":
+        return {"kind": "log_mel", **asdict(spectrogram(log_mel))}
+    return {"kind": "table"}
 
 
 # -- which rows there are --------------------------------------------------------------------------------------
@@ -166,58 +166,51 @@ def _class_folder_rows(path: Path, read: Callable[[Path], Tensor]) -> list[_Row]
     return rows
 
 
-def _csv_rows(table: Path, columns: dict[str, str], read: Callable[[Path], Tensor] | None) -> list[_Row]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            header, records = list(reader.fieldnames or ()), list(reader)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"{table} cannot be read as a CSV in UTF-8 ({error}); save it anew.") from error
-    if not records:
-        raise DataError(f"{table} holds no rows below its header; check the file.")
-    needed = [columns["label"]] + ([columns["file"]] if read else [columns["key"]])
-    for name in needed:
-        if name not in header:
-            raise UnknownNameError(f"{table} has no column {name!r}; {nearest(name, header)}")
-    numbers = [name for name in header if name not in columns.values()]
-    if read is None and not numbers:
-        raise DataError(f"{table} has no columns of numbers beside key, label and group.")
+def _listed_rows(table: Path, columns: dict[str, str], read: Callable[[Path], Tensor]) -> list[_Row]:
+    """Files that a CSV lists."""
+    header, records = read_csv(table)
+    _check_columns(table, header, columns["label"], columns["file"])
     rows = []
     for line, record in enumerate(records, start=2):
-        values = {role: (record.get(column) or "").strip() for role, column in columns.items()}
-        load: Callable[[], Tensor]
-        if read:
-            source = values["file"] or f"line {line}"
-            load = functools.partial(_file_of, table, line, values["file"], read)
-        else:
-            source = f"line {line}"
-            load = functools.partial(_numbers, table, line, {name: record.get(name) for name in numbers})
+        values = _cells(record, columns)
+        source = values["file"] or f"line {line}"
+        load = functools.partial(_file_of, table, line, values["file"], read)
         key = values["key"] or Path(source).with_suffix("").as_posix()
         rows.append(_Row(key, source, values["label"] or None, values["group"] or None, load))
     return rows
+
+
+def _table_rows(table: Path, columns: dict[str, str]) -> tuple[list[_Row], list[str]]:
+    """Lines of numbers, and the names of their columns."""
+    header, records = read_csv(table)
+    _check_columns(table, header, columns["label"], columns["key"])
+    number_columns = [name for name in header if name not in columns.values()]
+    if not number_columns:
+        raise DataError(f"{table} has no columns of numbers beside key, label and group.")
+    rows = []
+    for line, record in enumerate(records, start=2):
+        values, source = _cells(record, columns), f"line {line}"
+        load = functools.partial(numbers, table, line, record, number_columns)
+        rows.append(
+            _Row(values["key"] or source, source, values["label"] or None, values["group"] or None, load)
+        )
+    return rows, number_columns
+
+
+def _check_columns(table: Path, header: list[str], *needed: str) -> None:
+    for name in needed:
+        if name not in header:
+            raise UnknownNameError(f"{table} has no column {name!r}; {nearest(name, header)}")
+
+
+def _cells(record: Record, columns: dict[str, str]) -> dict[str, str]:
+    return {role: (record.get(column) or "").strip() for role, column in columns.items()}
 
 
 def _file_of(table: Path, line: int, name: str, read: Callable[[Path], Tensor]) -> Tensor:
     if not name:
         raise DataError(f"line {line} of {table} names no file; fill it in or remove the line.")
     return read(table.parent / name)
-
-
-def _numbers(table: Path, line: int, cells: dict[str, str | None]) -> Tensor:
-    values = []
-    for column, cell in cells.items():
-        try:
-            values.append(float(cell or ""))
-        except ValueError:
-            raise DataError(
-                f"line {line} of {table} has {cell!r} in column {column!r}; a number is needed."
-            ) from None
-    row = torch.tensor(values)
-    if not row.isfinite().all():
-        raise DataError(
-            f"line {line} of {table} holds a number that is not finite; mend it or remove the line."
-        )
-    return row
 
 
 def _class_names(rows: list[_Row], given: Sequence[str] | None, path: Path) -> tuple[str, ...]:
@@ -242,8 +235,9 @@ def _class_names(rows: list[_Row], given: Sequence[str] | None, path: Path) -> t
 
 
 def _load(
-    rows: list[_Row], class_names: tuple[str, ...], modality: Modality, path: Path, on_error: str
-) -> FolderData:
+    rows: list[_Row], class_names: tuple[str, ...], path: Path, on_error: str
+) -> tuple[Examples, dict[Key, str], dict[str, Any]]:
+    """The examples, the group of each key that has one, and the report."""
     repeated = [key for key, count in Counter(row.key for row in rows).items() if count > 1]
     if repeated:
         raise DataError(f"{path} has keys that occur more than once: {some(repeated)}; make them unique.")
@@ -271,7 +265,7 @@ def _load(
         "unlabelled": int((labels == UNLABELLED).sum()),
     }
     groups: dict[Key, str] = {row.key: row.group for row in kept if row.group is not None}
-    return FolderData(examples, modality, groups, report)
+    return examples, groups, report
 
 
 def _refusal(problems: dict[str, str], n_rows: int, path: Path, on_error: str) -> str:

@@ -84,10 +84,12 @@ def two_folders(
     splits, truth = _student_splits(read_s, choice, link, rng)
     pairing, linked = _link(link, splits["train"], read_s, read_t, link_share, rng)
     teacher_splits = _teacher_splits(read_t, linked, choice, rng, has_labels=link in ("by_class", "unpaired"))
+    preprocessor = dict(read_s.preprocessor)
     if read_s.modality == "table":
-        splits = _standardised(splits, "train")
+        splits, mean, deviation = _standardised(splits, "train")
+        preprocessor |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
     if read_t.modality == "table":
-        teacher_splits = _standardised(teacher_splits, "train" if "train" in teacher_splits else "link")
+        teacher_splits, *_ = _standardised(teacher_splits, "train" if "train" in teacher_splits else "link")
     return Task(
         name="two_folders",
         splits=Splits(**splits),
@@ -96,6 +98,7 @@ def two_folders(
         views=VIEWS[read_s.modality](),
         teacher_views=VIEWS[read_t.modality](),
         truth=truth,
+        preprocessor=preprocessor,
         info={
             "student": read_s.report,
             "teacher": read_t.report,
@@ -225,10 +228,15 @@ def _teacher_splits(
     return splits
 
 
-def _standardised(splits: dict[str, Examples], reference: str) -> dict[str, Examples]:
+def _standardised(splits: dict[str, Examples], reference: str) -> tuple[dict[str, Examples], Tensor, Tensor]:
+    """All splits less the mean over the deviation of one of them, and these two, ``[columns]`` each."""
     x = splits[reference].inputs["x"]
     mean, deviation = x.mean(0), x.std(0, unbiased=False).clamp_min(1e-6)
-    return {role: replace(e, inputs={"x": (e.inputs["x"] - mean) / deviation}) for role, e in splits.items()}
+    standardised = {
+        role: replace(rows, inputs={"x": (rows.inputs["x"] - mean) / deviation})
+        for role, rows in splits.items()
+    }
+    return standardised, mean, deviation
 
 
 # -- what links them -------------------------------------------------------------------------------------------
