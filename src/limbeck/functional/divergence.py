@@ -14,7 +14,7 @@ from limbeck.functional.costs import Clouds
 from limbeck.functional.entropic import Settings, TransportInfo, answer, marginal, warn_not_converged
 from limbeck.functional.notices import warn_once
 from limbeck.functional.precision import check_finite, check_positive, without_autocast
-from limbeck.functional.sinkhorn import times
+from limbeck.functional.sinkhorn import DEFAULT_TOL, times
 
 _COSTS = {1: ("euclidean", 1.0), 2: ("sqeuclidean", 0.5)}  # |x - y|^p / p
 
@@ -199,17 +199,19 @@ def _to_itself(x: Tensor, a: Tensor, p: int, s: Settings) -> tuple[_Self, Clouds
     kernel.diagonal().zero_()
     kernel.exp_()
     u = a / times(kernel, a)
+    # cheap to converge, and what is left here would bias the difference
+    tol = 0.1 * (s.tol or DEFAULT_TOL)
     error, sweeps = float("inf"), 0
     while sweeps < s.max_iter:
         got = u * times(kernel, u)
         error = float((got - a).abs().sum())
-        if not error > 0.1 * s.tol:  # cheap to converge, and what is left here would bias the difference
+        if not error > tol:
             break
         u = u * (a / got).sqrt_()
         sweeps += 1
     # the dual objective, from below and to second order also while the marginals are off
     value = (2.0 * (a * (u / a).log()).sum() - got.sum() + a.sum()) * s.reg
-    return _Self(value, kernel, u, TransportInfo(sweeps, error, error <= 0.1 * s.tol, s.reg)), clouds
+    return _Self(value, kernel, u, TransportInfo(sweeps, error, error <= tol, s.reg)), clouds
 
 
 def _worse(one: TransportInfo, other: TransportInfo) -> TransportInfo:

@@ -12,7 +12,7 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.adjoint import sharp_value
 from limbeck.functional.notices import warn_once
-from limbeck.functional.sinkhorn import FLOOR, Scaling, solve, times, total
+from limbeck.functional.sinkhorn import DEFAULT_TOL, FLOOR, Scaling, solve, times, total
 
 Value = Literal["sharp", "dual"]
 RegScale = Literal["absolute", "median"]
@@ -41,7 +41,7 @@ class Settings:
     reg: float
     reg_scale: RegScale = "absolute"
     value: Value = "sharp"
-    tol: float = 1e-2
+    tol: float | None = None
     max_iter: int = 1000
     softness: tuple[float, float] = (1.0, 1.0)
     groups: tuple[Tensor, Tensor] | None = None
@@ -73,7 +73,9 @@ def answer(
         info.plan = solved.plan()
     if not sharp:
         return Answer(dual_value(solved, a, b, s.softness) * reg, solved.kernel, solved.u, solved.v, info)
-    value, weight = sharp_value(logits, solved, a, b, tol=0.1 * min(s.tol, 1e-2), softness=s.softness)
+    value, weight = sharp_value(
+        logits, solved, a, b, tol=0.1 * min(solved.tol, DEFAULT_TOL), softness=s.softness
+    )
     return Answer(value * reg, weight, solved.u, solved.v, info)
 
 

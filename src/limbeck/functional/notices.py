@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
@@ -14,7 +15,8 @@ def warn_once(message: str) -> None:
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and _inside(frame.f_globals.get("__name__", "")):
         frame, depth = frame.f_back, depth + 1
-    site = (frame.f_code.co_filename, frame.f_lineno, message.split(":", 1)[0])
+    kind = re.sub(r"[\d.]+(e[+-]?\d+)?", "", message)  # the numbers differ from step to step
+    site = (frame.f_code.co_filename, frame.f_lineno, kind)
     if site not in _given:
         _given.add(site)
         warnings.warn(message, RuntimeWarning, stacklevel=depth)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+DEFAULT_TOL = 1e-2
 FLOOR = 1e-20  # stands for a weight of zero: what the sweeps make of it stays inside float32
 _SAFE_SPAN = 40.0  # exp(40) leaves room for the scalings in float32
 _DRIFT = 1e12  # a scaling beyond this is absorbed into the kernel
@@ -36,6 +37,7 @@ class Scaling:
     iterations: int
     error: float
     converged: bool
+    tol: float
 
     def plan(self) -> Tensor:
         return (self.kernel * self.u.unsqueeze(-1)).mul_(self.v.unsqueeze(-2))
@@ -51,7 +53,7 @@ def solve(
     a: Tensor,
     b: Tensor,
     *,
-    tol: float,
+    tol: float | None,
     max_iter: int,
     span: float = float("inf"),
     softness: tuple[float, float] = (1.0, 1.0),
@@ -64,7 +66,9 @@ def solve(
     Args:
         logits: ``(..., n, m)``; overwritten by the kernel unless ``keep_logits`` (and never needed again).
         a, b: marginals, ``(..., n)`` and ``(..., m)``, > 0 (at least FLOOR).
-        tol: stop when the L1 error of the column marginals, divided by the mass, is below (rows are exact).
+        tol: stop when the L1 error of the column marginals, divided by the mass, is below (rows are exact). None
+            is 1e-2, but a tenth of a row's weight where the problem needs an annealed start: such a plan is
+            nearly a matching, and an error of 1e-2 may be a whole row in the wrong place.
         max_iter: most sweeps.
         span: a bound of max - min of the logits if one is known; small spans need no shift.
         softness: exponents of the row and column updates, 1 for a hard marginal, ``rho / (rho + reg)`` for a
@@ -77,15 +81,18 @@ def solve(
     if span <= _SAFE_SPAN:
         kernel = logits.exp() if keep_logits else logits.exp_()
     else:
-        shift_s, shift_t = _first_shifts(logits, a, b)
+        shift_s, shift_t, annealed = _first_shifts(logits, a, b)
+        if tol is None and annealed:
+            tol = min(DEFAULT_TOL, 0.1 / max(logits.shape[-2:]))
         kernel = _kernel(logits, shift_s, shift_t)
-    hard = softness == (1.0, 1.0)
+    tol = DEFAULT_TOL if tol is None else tol
     state = _Sweeps(kernel, a, b, softness, tol, max_iter)
     if shift_s is not None and shift_t is not None:
         state.set_lifts(shift_s, shift_t)
     if start is not None:
         state.v = (start if shift_t is None else start - shift_t).exp()
-    if groups is not None and hard and kernel.dim() == 2:
+    if groups is not None and softness == (1.0, 1.0) and kernel.dim() == 2:
+        state.groups = groups
         state.v = balanced_by_group(kernel, state.v, a, b, *groups)
     while not state.run():
         if logits is kernel:  # overwritten, but at so small a span nothing underflowed
@@ -94,7 +101,7 @@ def solve(
     return Scaling(
         state.kernel, state.u, state.v,
         shift_s, shift_t,
-        state.iterations, state.error, state.error <= tol,
+        state.iterations, state.error, state.error <= tol, tol,
     )  # fmt: skip
 
 
@@ -114,6 +121,7 @@ class _Sweeps:
         self.u, self.v = a, b
         self.mass = 1.0 if softness == (1.0, 1.0) else float(a.sum())  # hard marginals sum to one
         self.iterations, self.error, self.omega = 0, float("inf"), 1.4
+        self.groups: tuple[Tensor, Tensor] | None = None
         self._errors: list[float] = []
         self._window = 6
         self._fresh = True  # no row update yet that over-relaxation could build on
@@ -154,6 +162,10 @@ class _Sweeps:
                 return self._broken()
             self._tune()
             self.v = _over(exact_t, self.v, self.omega)
+            if self.groups is not None and self._stalls():
+                self.v = balanced_by_group(self.kernel, self.v, self.a, self.b, *self.groups)
+                self._fresh = True
+                self._errors.clear()
             if self.iterations % 5 == 0 and self._drifted():
                 return False
         self.u = self.rows(self.v)
@@ -178,6 +190,10 @@ class _Sweeps:
         elif rate > self.omega - 1.0:
             plain = min((rate + self.omega - 1.0) ** 2 / (rate * self.omega**2), 0.99999)
             self.omega = min(2.0 / (1.0 + (1.0 - plain) ** 0.5), 1.8 if self.iterations < 60 else 1.98)
+
+    def _stalls(self) -> bool:
+        """Whether three sweeps have not even halved the error: time to look at the classes again."""
+        return len(self._errors) >= 4 and self.error > 0.5 * self._errors[-4]
 
     def _drifted(self) -> bool:
         high = max(float(self.u.max()), float(self.v.max()))
@@ -212,14 +228,14 @@ def _kernel(logits: Tensor, shift_s: Tensor, shift_t: Tensor) -> Tensor:
     return (logits + shift_s.unsqueeze(-1)).add_(shift_t.unsqueeze(-2)).exp_()
 
 
-def _first_shifts(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _first_shifts(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
     """Shifts after which each row and column has its largest kernel entry at 1; annealed for a tiny reg."""
     shift_s = -logits.amax(-1)
     shift_t = -(logits + shift_s.unsqueeze(-1)).amax(-2)
     low, high = logits.aminmax()
     span = float(high - low)
     if not _ANNEALED_FROM < span < float("inf"):
-        return shift_s, shift_t
+        return shift_s, shift_t, False
     heat = span / 20.0  # start where the kernel is smooth
     log_a, log_b = a.log(), b.log()
     shift_t = torch.zeros_like(shift_t)
@@ -232,7 +248,7 @@ def _first_shifts(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]
         shift_t = shift_t * (heat / cooler)
         heat = cooler
     shift_s = log_a - torch.logsumexp(logits + shift_t.unsqueeze(-2), -1)
-    return shift_s, shift_t - log_b  # the sweeps start from v = b
+    return shift_s, shift_t - log_b, True  # the sweeps start from v = b
 
 
 def _absorb(

@@ -23,6 +23,7 @@ from limbeck.functional.costs import Clouds
 from limbeck.functional.entropic import Settings, TransportInfo, answer, marginal
 from limbeck.functional.notices import warn_once
 from limbeck.functional.precision import check_finite
+from limbeck.functional.sinkhorn import DEFAULT_TOL
 
 TeacherBlocks = Callable[[], Iterable[Any]]
 DENSE_BYTES = 256 * 2**20
@@ -132,12 +133,12 @@ def _in_passes(
     log_a = a.clamp_min(1e-20).log()
     log_b = list(b.clamp_min(1e-20).log().split(bank.sizes))
     phi, psi = log_a.clone(), [part.clone() for part in log_b]
-    error, sweeps = float("inf"), 0
+    tol, sweeps = s.tol or DEFAULT_TOL, 0
     while sweeps < s.max_iter:
         sums = _sweep(bank, phi, psi, log_b, s.reg, OMEGA if sweeps else 1.0)
         sweeps += 1
         error = float(((phi + sums).exp() - a).abs().sum())
-        if not error > s.tol:
+        if not error > tol:
             break
         phi = phi + (OMEGA if sweeps > 1 else 1.0) * (log_a - sums - phi)
     return _valued(bank, phi, a, log_b, s, wants, sweeps)
@@ -178,7 +179,7 @@ def _valued(
         schur -= (plan / column) @ plan.T
         rhs += plan @ (weighted.sum(0) / column)
     error = float((rows - a).abs().sum())
-    info = TransportInfo(sweeps, error, error <= 1.5 * s.tol, s.reg)
+    info = TransportInfo(sweeps, error, error <= 1.5 * (s.tol or DEFAULT_TOL), s.reg)
     if s.value == "dual":
         return (total + (a * (phi - a.clamp_min(1e-20).log())).sum()) * s.reg, gradient, info
     # the adjoint system of adjoint.py, columns eliminated; singular along the constant, hence the added ones
