@@ -40,7 +40,7 @@ def test_the_command_line_wins(tmp_path):
         ("training: {output_dir: x}", "output_dir"),
         ("method: {name: kd, config: {temprature: 2}}", "'temperature'"),
         ("method: {name: kd, config: {temperature: -1}}", "temperature"),
-        ("method: {name: kd, config: {temperature: [1]}}", "wrong type"),
+        ("method: {name: kd, config: {temperature: [1]}}", "must be a number"),
         ("control: shufled", "shuffled"),
         ("seed: many", "seed"),
     ],

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from limbeck.errors import BankError, ConfigError, CorruptShardError, nearest
-from limbeck.signals.shards import corrupt, write_whole
+from limbeck.files import write_whole
+from limbeck.signals.shards import corrupt
 
 FORMAT, VERSION = "limbeck-bank", 1
 FILE = "bank.json"

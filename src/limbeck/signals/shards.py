@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limbeck.errors import CorruptShardError
+from limbeck.files import write_whole
 
 METADATA_KEY = "limbeck"
 
@@ -28,27 +28,10 @@ def text_name(number: int) -> str:
     return f"text-{number:05d}.parquet"
 
 
-def write_whole(path: Path, data: bytes) -> str:
+def write_hashed(path: Path, data: bytes) -> str:
     """Write ``data`` so that ``path`` holds all of it or does not exist; returns its SHA-256."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync_folder(path.parent)
+    write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; Windows has no such call and needs none."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any] | None = None) -> str:
@@ -58,7 +41,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     """
     metadata = None if notes is None else {METADATA_KEY: json.dumps(notes, sort_keys=True)}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    return write_whole(path, save(whole, metadata))
+    return write_hashed(path, save(whole, metadata))
 
 
 def map_tensors(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
@@ -107,7 +90,7 @@ def write_texts(path: Path, texts: list[str]) -> str:
 
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), sink, compression="zstd")
-    return write_whole(path, sink.getvalue().to_pybytes())
+    return write_hashed(path, sink.getvalue().to_pybytes())
 
 
 def read_texts(path: Path) -> Any:
