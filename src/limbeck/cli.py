@@ -1,20 +1,30 @@
 """The command line: find the subcommand, call it, and turn errors into one sentence and an exit code.
 
-Exit codes: 0 ok, 1 failed, 2 wrong use. ``--debug`` shows the traceback. Heavy imports come with the work, so that
-``--help``, ``methods`` and a wrong subcommand answer at once.
+Exit codes: 0 ok, 1 failed, 2 wrong use, 130 interrupted. ``--debug`` shows the traceback too. Heavy imports come
+with the work, so that ``--help``, ``methods`` and a wrong subcommand answer at once.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from limbeck import __version__
 from limbeck.commands.parser import WrongUse
+from limbeck.commands.terminal import quiet_libraries
 from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
 
 PROGRAM = "limbeck"
+WRONG_USE = (WrongUse, ConfigError, UnknownNameError)
+# What to do after Ctrl-C, where something was kept.
+AFTER_INTERRUPT = {
+    "demo": "the same command goes on where it stopped.",
+    "bank": "the same command goes on where it stopped.",
+    "distill": "with --resume it goes on from its last checkpoint, if training.save_strategy made one.",
+}
 # Subcommand (a file in limbeck/commands) to what it does.
 COMMANDS: dict[str, str] = {
     "demo": "the main job on an embedded data set, end to end; ends with its report",
@@ -31,26 +41,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    quiet_libraries()
     try:
-        return _dispatch(arguments)
-    except LimbeckError as error:
-        if debug:
-            raise
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, (WrongUse, ConfigError, UnknownNameError)) else 1
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; the same command goes on where it stopped.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of a pipe has seen enough; the flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ImportError as error:
-        if debug or error.name is None or error.name.startswith(PROGRAM):
-            raise
-        print(
-            f"{PROGRAM}: the package {error.name!r} is missing; install it or the extra that has it.",
-            file=sys.stderr,
-        )
-        return 1
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; {AFTER_INTERRUPT.get(arguments[0], 'start again.')}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"{PROGRAM}: {_sentence(error)}", file=sys.stderr)
+        return 2 if isinstance(error, WRONG_USE) else 1
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, for somebody who does not know the code."""
+    if isinstance(error, LimbeckError):
+        return str(error)
+    if isinstance(error, ImportError) and error.name and not error.name.startswith(PROGRAM):
+        return f"The package {error.name!r} is missing; install it or the extra that has it."
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename:
+        return f"{error.filename} is a file where a folder is needed; choose another path."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} cannot be used ({error.strerror.lower()}); choose another path or mend this one."
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}{': ' * bool(text)}{text} (not foreseen; --debug shows where)"
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -6,13 +6,22 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from limbeck import __version__
 from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.files import write_whole
+
+if TYPE_CHECKING:
+    from limbeck.data import Task
+    from limbeck.evaluation import Arm, Row
+    from limbeck.recipes import Recipe
+    from limbeck.run import RunResult
+    from limbeck.signals import Bank
 
 # Where one embedded run's numbers come from: every arm has these, the baseline included.
 TRAINING: dict[str, Any] = {
@@ -62,6 +71,8 @@ ARMS: dict[str, DemoArm] = {
 }
 DEFAULT_ARMS = ("supervised", "ucmkd", "paired", "bagged")
 CONTROLS = ("shuffled", "random")
+MAPPED_LINKS = ("paired", "bagged")  # elsewhere a test clip has nothing to do with the images of the map
+WARNINGS_FILE, MAP_FILE = "warnings.json", "map.json"
 
 
 @dataclass(frozen=True)
@@ -93,66 +104,49 @@ class DemoOptions:
             for name in names:
                 if name not in known:
                     raise UnknownNameError(f"The demo has no {what} {name!r}; {nearest(name, known)}")
+        if not self.arms:
+            raise ConfigError(f"--arms names no arm; give some of {', '.join(ARMS)}.")
         for what in ("seeds", "labels", "steps"):
             if getattr(self, what) < 1:
                 raise ConfigError(f"--{what} must be at least 1; it is {getattr(self, what)}.")
 
 
 class Demo:
-    """Runs the arms of one :class:`DemoOptions`; tasks and the teacher's bank are shared between them."""
+    """Runs the arms of one :class:`DemoOptions`, all taught by one bank.
+
+    After :meth:`run`: ``rows``, the results; ``warnings``, what was warned of in runs without a control.
+    """
 
     def __init__(self, options: DemoOptions) -> None:
         self.options = options
         self.folder = Path(options.output)
+        self.rows: list[Row] = []
         self.warnings: list[str] = []
-        self.facts: dict[str, Any] = {}
-        self.task = lru_cache(maxsize=4)(self._task)
 
     def run(self, *, show_progress: bool = True) -> Path:
         """Everything, up to the report; returns its path."""
-        from limbeck.evaluation import Arm, compare, write_metrics
-
-        logging.getLogger("limbeck").setLevel(logging.ERROR)  # warnings of runs are kept for the report
-        self.bank = self._bank()
-        arms = [Arm(name, self._controls(name), self._identity(name)) for name in self.options.arms]
-        comparison = compare(
-            arms, self._run, range(self.options.seeds), output=self.folder, show_progress=show_progress
-        )
-        write_metrics(self.folder, comparison.rows, self.info())
-        self.rows = comparison.rows
+        from limbeck.evaluation import Arm, compare
         from limbeck.reporting import report_folder
 
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.task, self.bank = self._teach_teacher()
+        arms = [Arm(name, self._controls(name), self._identity(name)) for name in self.options.arms]
+        with _warnings_kept_for_later():
+            self.rows = compare(
+                arms,
+                self._run,
+                range(self.options.seeds),
+                output=self.folder,
+                info=self.info(),
+                show_progress=show_progress,
+            ).rows
+        self.warnings = self._warnings()
+        self._place_map()
         return report_folder(self.folder)
 
-    # ---- parts ----------------------------------------------------------------------------------------------
+    # ---- what is run ----------------------------------------------------------------------------------------
 
-    def _task(self, link: str, seed: int, data: str = "{}") -> Any:
-        from limbeck.data import make_task
-
-        config = {
-            "images": self.options.images,
-            "audio": self.options.audio,
-            "labels_per_class": self.options.labels,
-            "unseen_speakers": list(self.options.unseen_speakers),
-            "link": "by_class" if link == "none" else link,
-            **json.loads(data),
-        }
-        return make_task("av_digits", config, seed=seed)
-
-    def _bank(self) -> Any:
-        """The image teacher's answers: it is trained and asked once, later starts read them from the folder."""
-        from limbeck.recipes import TeacherSpec
-        from limbeck.run import teacher_bank
-
-        task = self.task("by_class", 0)
-        bank = teacher_bank(TeacherSpec(), task, self.folder)
-        self.facts["teacher_accuracy"] = task.info["teacher_accuracy"]
-        return bank
-
-    def _controls(self, name: str) -> tuple[str, ...]:
-        return () if ARMS[name].link == "none" else self.options.controls
-
-    def recipe(self, name: str, control: str, seed: int) -> Any:
+    def recipe(self, name: str, control: str = "none", seed: int = 0) -> Recipe:
         """The recipe of one run."""
         from limbeck.recipes import DataSpec, MethodSpec, Recipe, TeacherSpec
 
@@ -171,51 +165,60 @@ class Demo:
             method=MethodSpec(arm.method, dict(arm.config)),
             control=control,  # type: ignore[arg-type]
             training={**TRAINING, "max_steps": self.options.steps},
-            output_dir=str(self.folder / "runs" / f"{name}-{control}-{seed}"),
+            output_dir=str(self._runs() / f"{name}-{control}-{seed}"),
             seed=seed,
         )
 
+    def _teach_teacher(self) -> tuple[Task, Bank]:
+        """A task, and the image teacher's answers: it is trained and asked once, and read from then on."""
+        from limbeck.data import make_task
+        from limbeck.recipes import TeacherSpec
+        from limbeck.run import teacher_bank
+
+        task = make_task("av_digits", self.recipe("supervised").data.config, seed=0)
+        return task, teacher_bank(TeacherSpec(), task, self.folder)
+
+    def _run(self, arm: Arm, control: str, seed: int) -> list[Row]:
+        from limbeck.distill import result_rows
+        from limbeck.run import run
+
+        result = run(self.recipe(arm.name, control, seed), bank=self.bank, show_progress=False)
+        write_whole(result.folder / WARNINGS_FILE, json.dumps(result.warnings))
+        if control == "none" and seed == 0 and ARMS[arm.name].link in MAPPED_LINKS:
+            write_whole(result.folder / MAP_FILE, json.dumps(self._map(arm.name, result)))
+        return result_rows(result, arm=arm.name)
+
+    def _controls(self, name: str) -> tuple[str, ...]:
+        return () if ARMS[name].link == "none" else self.options.controls
+
     def _identity(self, name: str) -> dict[str, Any]:
         """What decides an arm's results, besides the seed."""
-        from limbeck import __version__
-
-        recipe = asdict(self.recipe(name, "none", 0))
+        recipe = asdict(self.recipe(name))
         return {
             "version": __version__,
             **{k: v for k, v in recipe.items() if k not in ("output_dir", "seed")},
         }
 
-    def _run(self, arm: Any, control: str, seed: int) -> list[Any]:
-        from limbeck.evaluation import Row
-        from limbeck.run import run
+    def _runs(self) -> Path:
+        """The folder of the runs with these settings: other settings have another one, so none are mixed."""
+        from limbeck.evaluation.compare import config_hash
 
-        spec = ARMS[arm.name]
-        task = self.task(spec.link, seed, json.dumps(dict(spec.data)))
-        result = run(self.recipe(arm.name, control, seed), task=task, bank=self.bank, show_progress=False)
-        self._keep(arm.name, control, seed, result)
-        return [
-            Row(
-                arm.name,
-                spec.method,
-                spec.link,
-                control,
-                seed,
-                split,
-                "accuracy",
-                value,
-                result.seconds,
-                result.steps,
-            )
-            for split, value in result.scores.items()
-        ]
+        about_more_runs = ("output", "quick", "seeds", "arms", "controls")
+        settings = {k: v for k, v in asdict(self.options).items() if k not in about_more_runs}
+        return self.folder / "runs" / config_hash({"version": __version__, **settings})[:8]
 
-    def _keep(self, name: str, control: str, seed: int, result: Any) -> None:
-        """What the report needs beyond the rows, written beside the run."""
-        (result.folder / "warnings.json").write_text(json.dumps(result.warnings))
-        if control == "none" and seed == 0 and ARMS[name].link in ("paired", "bagged"):
-            (self.folder / "map.json").write_text(json.dumps(self._map(name, result)))
+    # ---- what is told ---------------------------------------------------------------------------------------
 
-    def _map(self, name: str, result: Any) -> dict[str, Any]:
+    def _warnings(self) -> list[str]:
+        found = []
+        for seed in range(self.options.seeds):
+            for name in self.options.arms:
+                path = self._runs() / f"{name}-none-{seed}" / WARNINGS_FILE
+                texts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+                found += [f"{name}, seed {seed}: {text}" for text in texts]
+        return found
+
+    def _map(self, name: str, result: RunResult) -> dict[str, Any]:
         """Teacher and student features of test rows, in two dimensions."""
         import torch
 
@@ -225,19 +228,26 @@ class Demo:
             clips = final["test"]
             heard = result.student(clips.inputs).features
         seen = next(self.bank.blocks(600))
-        features = {"image teacher": seen.features, f"audio student ({name})": heard}
-        labels = {"image teacher": seen.labels, f"audio student ({name})": clips.labels}
+        student = f"audio student ({name})"
+        features: dict[str, Any] = {"image teacher": seen.features, student: heard}
+        labels: dict[str, Any] = {"image teacher": seen.labels, student: clips.labels}
         return feature_map(features, labels, class_names=clips.class_names)
+
+    def _place_map(self) -> None:
+        """The map of the last arm that has one, where the report looks for it."""
+        made = [self._runs() / f"{name}-none-0" / MAP_FILE for name in self.options.arms]
+        made = [path for path in made if path.is_file()]
+        (self.folder / MAP_FILE).unlink(missing_ok=True)
+        if made:
+            write_whole(self.folder / MAP_FILE, made[-1].read_bytes())
 
     def info(self) -> dict[str, Any]:
         """Facts for ``metrics.json`` and the report."""
         import torch
         import transformers
 
-        from limbeck import __version__
-
-        task = self.task("by_class", 0)
-        accuracy = self.facts["teacher_accuracy"]
+        accuracy = self.task.info["teacher_accuracy"]
+        elsewhere = ("link", "seed", "teacher_accuracy")
         return {
             "title": "An image model teaches an audio model to hear digits",
             "summary": (
@@ -245,7 +255,8 @@ class Demo:
                 f"digits, {self.options.labels} labelled clips of each. All arms: same steps, views and scoring."
             ),
             "given": {name: ARMS[name].given for name in self.options.arms},
-            "data": {k: v for k, v in task.info.items() if k not in ("link", "seed", "teacher_accuracy")},
+            "runs_folder": str(self._runs().relative_to(self.folder)),
+            "data": {k: v for k, v in self.task.info.items() if k not in elsewhere},
             "teacher": {f"accuracy, {split}": f"{value:.1%}" for split, value in accuracy.items()},
             "training": {**TRAINING, "max_steps": self.options.steps},
             "versions": {
@@ -259,13 +270,20 @@ class Demo:
                 "cores": os.cpu_count(),
                 "threads": torch.get_num_threads(),
             },
-            "recipe": asdict(self.recipe(self.options.arms[-1], "none", 0)),
+            "recipe": asdict(self.recipe(self.options.arms[-1])),
         }
 
 
-def parse_list(text: str) -> tuple[str, ...]:
-    """``a,b`` as a tuple; empty entries are dropped."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+@contextmanager
+def _warnings_kept_for_later() -> Iterator[None]:
+    """Runs keep what they warn of; printed among their progress bars nobody would know whose it is."""
+    logger = logging.getLogger("limbeck")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def demo_options(values: Mapping[str, Any], given: Sequence[str]) -> DemoOptions:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from limbeck import __version__
 from limbeck.evaluation.results import Row, write_metrics
+from limbeck.methods.registry import method_class
 from limbeck.recipes.recipe import Recipe
 from limbeck.reporting import report_folder
 from limbeck.run import RunResult, run
@@ -23,23 +25,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
     projector. See :func:`limbeck.run.run` for what is raised.
     """
     result = run(recipe, resume=resume)
-    link = result.task.pairing.link if recipe.method.name != "supervised" else "none"
-    rows = [
-        Row(
-            recipe.method.name,
-            recipe.method.name,
-            link,
-            recipe.control,
-            recipe.seed,
-            split,
-            "accuracy",
-            value,
-            result.seconds,
-            result.steps,
-        )
-        for split, value in result.scores.items()
-    ]
-    write_metrics(result.folder, rows, _info(recipe, result))
+    write_metrics(result.folder, result_rows(result, arm=recipe.method.name), _info(recipe, result))
     train = result.task.splits["train"]
     export_student(
         result.student,
@@ -53,9 +39,27 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
     return result
 
 
-def _info(recipe: Recipe, result: RunResult) -> dict[str, Any]:
-    from dataclasses import asdict
+def result_rows(result: RunResult, *, arm: str) -> list[Row]:
+    """The accuracies of a run in the one schema of results."""
+    method = result.recipe.method.name
+    return [
+        Row(
+            arm=arm,
+            method=method,
+            link=result.task.pairing.link if method_class(method).links else "none",
+            control=result.recipe.control,
+            seed=result.recipe.seed,
+            split=split,
+            metric="accuracy",
+            value=value,
+            seconds=result.seconds,
+            steps=result.steps,
+        )
+        for split, value in result.scores.items()
+    ]
 
+
+def _info(recipe: Recipe, result: RunResult) -> dict[str, Any]:
     return {
         "title": f"{recipe.method.name} on {result.task.name}",
         "data": result.task.info,

@@ -90,7 +90,7 @@ def run(
     log = RunLog(folder)
     trainer.add_callback(log)
     if show_progress:
-        trainer.add_callback(ProgressBar(f"{recipe.method.name} (seed {recipe.seed})"))
+        trainer.add_callback(ProgressBar(task.name))
     recipe.save(folder / "recipe.yaml")
     seconds = time.perf_counter()
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
@@ -140,10 +140,9 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     )
     distiller = Distiller(student, method, ema_decay=arguments.ema_decay if arguments.ema else None)
     roles = {role: task.splits[role] for role in task.splits.roles if role == "validation"}
-    trainer = DistillationTrainer(
+    return DistillationTrainer(
         distiller, arguments, collate, method_name=name, validation=roles.get("validation")
     )
-    return trainer
 
 
 def training_arguments(values: Mapping[str, Any], folder: Path, seed: int) -> DistillationArguments:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from limbeck.errors import ConfigError, DataError, UnknownNameError
+from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.recipes import MethodSpec, Recipe, parse_recipe
 from limbeck.recipes.recipe import check_recipe, shipped_recipes
 
@@ -75,5 +75,5 @@ def test_every_shipped_recipe_is_valid(name):
 
 
 def test_a_recipe_that_is_not_there_names_those_that_ship():
-    with pytest.raises(DataError, match="av_digits_paired"):
+    with pytest.raises(UnknownNameError, match="av_digits_paired"):
         parse_recipe(["--config", "av_digits_pair"])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, WrongUse, print_json
+from limbeck.commands.parser import Parser, WrongUse, parse_list, positive, print_json
 from limbeck.errors import DataError, UnknownNameError, nearest
 
 TEACHER_KINDS = ("hf", "callable")
@@ -56,9 +56,21 @@ def _build(arguments: Sequence[str]) -> int:
         help="column for the teacher (default: all but key and label)",
     )
     add("--key", default="id", metavar="NAME", help="column of the unique keys (default: %(default)s)")
-    add("--label", metavar="NAME", help="column of the labels, where there is one")
+    add("--label", metavar="NAME", help="column of the labels (default: label, where there is one)")
+    add(
+        "--class-names",
+        type=parse_list,
+        metavar="A,B",
+        help="names of the labels in the order of their numbers (default: sorted)",
+    )
     add("--output", required=True, metavar="BANK", help="folder of the bank")
-    add("--batch-size", type=int, default=64, metavar="N", help="rows asked at once (default: %(default)s)")
+    add(
+        "--batch-size",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="rows asked at once (default: %(default)s)",
+    )
     add(
         "--dtype",
         default="float32",
@@ -80,6 +92,7 @@ def _build(arguments: Sequence[str]) -> int:
             raise UnknownNameError(
                 f"{values.data} has no column {name!r}; {nearest(name, rows.column_names)}"
             )
+    label = values.label or ("label" if "label" in rows.column_names else None)
     if values.dry_run:
         batches = -(-len(rows) // values.batch_size)
         print(
@@ -93,7 +106,8 @@ def _build(arguments: Sequence[str]) -> int:
         make_teacher(values.teacher),
         rows,
         key=values.key,
-        label=values.label,
+        label=label,
+        class_names=values.class_names or class_names_of(rows, label),
         inputs=values.column,
         batch_size=values.batch_size,
         dtype=values.dtype,
@@ -128,21 +142,37 @@ def read_rows(path: Path) -> Any:
     return rows
 
 
+def class_names_of(rows: Any, label: str | None) -> list[str] | None:
+    """The sorted names in a column of texts; None where labels are numbers or absent."""
+    labels = {} if label is None else set(rows[label])
+    return sorted(labels) if labels and all(isinstance(name, str) for name in labels) else None
+
+
 def make_teacher(spec: str) -> Any:
     """A teacher from ``hf:PATH`` or ``callable:MODULE:NAME``; a module beside you is found too."""
     kind, _, name = spec.partition(":")
     if kind not in TEACHER_KINDS or not name:
         raise WrongUse(f"--teacher is KIND:NAME with KIND one of {', '.join(TEACHER_KINDS)}; it is {spec!r}.")
     if kind == "hf":
+        from transformers.utils.logging import disable_progress_bar
+
         from limbeck.teachers import HFTeacher
 
+        if Path(name).is_dir():  # nothing to download, whose bar would be missed
+            disable_progress_bar()
         return HFTeacher(name)
-    module, _, function = name.partition(":")
+    module_name, _, function = name.partition(":")
     sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), function or "teacher")
-    except (ImportError, AttributeError) as error:
-        raise DataError(f"{spec!r} cannot be loaded: {error}.") from error
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UnknownNameError(
+            f"There is no module {error.name!r} for --teacher {spec}; start where {module_name}.py lies."
+        ) from error
+    found = getattr(module, function or "teacher", None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise UnknownNameError(f"{module_name} has no function {function!r}; {nearest(function, known)}")
     from limbeck.teachers import CallableTeacher
 
     return found if hasattr(found, "fingerprint") else CallableTeacher(found)
@@ -190,8 +220,16 @@ def _delete(arguments: Sequence[str]) -> int:
     from limbeck.signals import bank_info, delete_bank
 
     bank_info(values.bank)  # refuses what is no bank, before anything is asked
-    if not values.yes and input(f"Delete the bank {values.bank}? [y/N] ").strip().lower() != "y":
+    if not values.yes and not _confirmed(f"Delete the bank {values.bank}? [y/N] "):
         print("Nothing was deleted.")
         return 1
     print(f"{delete_bank(values.bank):,} bytes deleted")
     return 0
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # nobody there to answer
+        print()
+        return False

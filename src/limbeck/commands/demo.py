@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from limbeck.commands.parser import Parser, print_json
+from limbeck.commands.parser import Parser, parse_list, positive, print_json
+from limbeck.commands.terminal import waiting
 
 
 def command(arguments: Sequence[str]) -> int:
-    from limbeck.demo import ARMS, DEFAULT_ARMS, Demo, demo_options, parse_list
+    from limbeck.demo import ARMS, DEFAULT_ARMS, Demo, demo_options
 
     parser = Parser(
         prog="limbeck demo",
@@ -22,15 +23,15 @@ def command(arguments: Sequence[str]) -> int:
     add(
         "--output", metavar="DIR", default="limbeck-demo", help="folder of the results (default: %(default)s)"
     )
-    add("--seeds", type=int, default=3, metavar="N", help="seeds (default: %(default)s)")
+    add("--seeds", type=positive, default=3, metavar="N", help="seeds (default: %(default)s)")
     add(
         "--labels",
-        type=int,
+        type=positive,
         default=5,
         metavar="N",
         help="labelled clips of each digit (default: %(default)s)",
     )
-    add("--steps", type=int, default=240, metavar="N", help="optimiser steps (default: %(default)s)")
+    add("--steps", type=positive, default=240, metavar="N", help="optimiser steps (default: %(default)s)")
     add("--images", default="sklearn", metavar="sklearn|mnist:DIR", help="(default: %(default)s)")
     add("--audio", default="speech", metavar="speech|fsdd:DIR", help="(default: %(default)s)")
     add(
@@ -48,18 +49,22 @@ def command(arguments: Sequence[str]) -> int:
     given = [a.lstrip("-").partition("=")[0].replace("-", "_") for a in arguments if a.startswith("--")]
     options = {k: v for k, v in vars(values).items() if k != "json"}
     demo = Demo(demo_options(options, given))
+    demo.folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
+    with waiting("Starting torch and transformers"):
+        import limbeck.data
+        import limbeck.run  # noqa: F401
     report = demo.run()
     if values.json:
         from dataclasses import asdict
 
         print_json({"rows": [asdict(row) for row in demo.rows], "report": str(report)})
     else:
-        _print_results(demo.rows)
+        _print_results(demo.rows, demo.warnings)
         print(f"\nreport: {report}")
     return 0
 
 
-def _print_results(rows: Sequence[Any]) -> None:
+def _print_results(rows: Sequence[Any], warnings: Sequence[str]) -> None:
     from rich.console import Console
 
     from limbeck.evaluation import verdicts
@@ -70,3 +75,5 @@ def _print_results(rows: Sequence[Any]) -> None:
         console.print(results_table(rows, split=split))
     for verdict in verdicts(rows).values():
         console.print(f"- {verdict.sentence}", highlight=False)
+    for warning in warnings:
+        console.print(f"! {warning}", highlight=False, markup=False)

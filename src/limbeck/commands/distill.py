@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from limbeck.commands.parser import Parser, print_json
+from limbeck.commands.terminal import waiting
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -29,7 +30,8 @@ def command(arguments: Sequence[str]) -> int:
     if values.help_recipe:
         print(recipe_parser().format_help())
         return 0
-    recipe = parse_recipe(recipe_arguments)
+    with waiting("Starting torch and transformers"):
+        recipe = parse_recipe(recipe_arguments)
     if values.print_recipe:
         from dataclasses import asdict
 

@@ -31,5 +31,21 @@ class Parser(argparse.ArgumentParser):
             raise WrongUse(f"There is no option {name!r} of `{self.prog}`; {nearest(name, flags)}")
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1; it is {number}")
+    return number
+
+
+positive.__name__ = "whole number"  # argparse says "invalid whole number value: 'x'"
+
+
+def parse_list(text: str) -> tuple[str, ...]:
+    """``a,b`` as a tuple; empty entries are dropped."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))

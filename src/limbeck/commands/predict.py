@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from limbeck.commands.parser import Parser, print_json
+from limbeck.commands.terminal import waiting
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -19,7 +20,8 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    from limbeck.predict import predict_files
+    with waiting("Starting torch"):
+        from limbeck.predict import predict_files
 
     rows = predict_files(values.student, values.files)
     if values.json:

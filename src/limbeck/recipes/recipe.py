@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from limbeck.errors import ConfigError, DataError, nearest
+from limbeck.errors import ConfigError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -133,7 +133,13 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
 
     from limbeck.training.arguments import DistillationArguments
 
-    parser = ArgumentParser(prog=program, exit_on_error=False, default_env=False, allow_abbrev=False, description=Recipe.__doc__)
+    parser = ArgumentParser(
+        prog=program,
+        exit_on_error=False,
+        default_env=False,
+        allow_abbrev=False,
+        description=Recipe.__doc__,
+    )
     parser.add_argument("--config", action="config", help="A YAML recipe; later options override it.")
     for name, spec in (
         ("data", DataSpec), ("teacher", TeacherSpec), ("student", StudentSpec), ("method", MethodSpec)
@@ -149,13 +155,14 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
 def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None) -> Recipe:
     """A checked recipe from command-line arguments.
 
-    Raises: ConfigError, one sentence; a misspelt key comes with the nearest valid ones.
+    Raises: UnknownNameError, ConfigError, one sentence; a misspelt key comes with the nearest valid ones.
     """
     from argparse import ArgumentError
 
+    arguments = _find_recipes(arguments)  # a wrong file is told before the heavy imports
     parser = parser or recipe_parser()
     try:
-        values = parser.parse_args(_find_recipes(arguments))
+        values = parser.parse_args(arguments)
     except ArgumentError as error:
         raise ConfigError(_clear(str(error), parser)) from error
     defaults = parser.get_defaults()
@@ -191,7 +198,7 @@ def _find_recipes(arguments: Sequence[str]) -> list[str]:
         name = value if equals else found[place]
         path = shipped.get(name.removesuffix(".yaml"), Path(name)) if not Path(name).is_file() else Path(name)
         if not path.is_file():
-            raise DataError(
+            raise UnknownNameError(
                 f"There is no recipe {name!r}, neither a file nor one that ships; {nearest(name, shipped)}"
             )
         found[place] = f"--config={path}" if equals else str(path)

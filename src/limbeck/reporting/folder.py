@@ -19,10 +19,11 @@ def report_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     metrics = read_metrics(folder)
     info: dict[str, Any] = dict(metrics.info)
+    runs = folder / info.pop("runs_folder", "runs")
     curves, warnings = [], list(info.get("warnings", []))
     for row in {(r.arm, r.control, r.seed) for r in metrics.rows}:
         arm, control, seed = row
-        run = folder / "runs" / f"{arm}-{control}-{seed}"
+        run = runs / f"{arm}-{control}-{seed}"
         run = run if run.is_dir() else folder
         curves += [
             {"arm": arm, "control": control, "seed": seed, **point} for point in _curve(run / "log.jsonl")
