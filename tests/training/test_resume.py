@@ -217,10 +217,13 @@ def test_killed_at_any_moment(toy: ModuleType, bank: Bank, tmp_path: Path) -> No
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.5 + 0.137 * attempt)
+        checkpoints, patience = tmp_path / "checkpoints", time.monotonic() + 60
+        while not list(checkpoints.glob("checkpoint-*")) and time.monotonic() < patience:
+            time.sleep(0.01)
+        time.sleep(0.137 * attempt)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        last = get_last_checkpoint(str(tmp_path / "checkpoints"))
+        last = get_last_checkpoint(str(checkpoints))
         assert last is not None
         resumed = toy.trainer(
             "kd", tmp_path, bank, net=toy.noisy_net, ema=True, max_steps=int(last.split("-")[-1]) + 2

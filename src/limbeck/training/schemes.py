@@ -36,7 +36,7 @@ def fast_weights(
     real = {name: p for name, p in student.named_parameters() if p.requires_grad}
     copies = {name: p.detach().clone().requires_grad_() for name, p in real.items()}
     buffers = {name: value.clone() for name, value in student.named_buffers()}
-    optimizer = torch.optim.AdamW(copies.values(), lr=learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(copies.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     head = {id(p) for p in student.head_layer if p is not None}
     with torch.enable_grad():
         for phase in phases:
