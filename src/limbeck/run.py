@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,7 @@ from torch import nn
 
 from limbeck.data import make_task
 from limbeck.data.base import Examples, Task
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
 from limbeck.methods.base import Widths
 from limbeck.methods.registry import method_class, method_config
@@ -78,6 +79,7 @@ def run(
     check_recipe(recipe)
     folder = Path(recipe.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = _last_checkpoint(folder, resume)
     task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     needs_teacher = bool(method_class(recipe.method.name).links)
     if needs_teacher and bank is None:
@@ -93,7 +95,7 @@ def run(
         trainer.add_callback(ProgressBar(task.name))
     recipe.save(folder / "recipe.yaml")
     seconds = time.perf_counter()
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
+    trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.perf_counter() - seconds
     return RunResult(
         scores=final_scores(trainer, task),
@@ -215,6 +217,11 @@ def teacher_bank(spec: TeacherSpec, task: Task, folder: Path) -> Bank:
 def trained_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
     """A teacher trained on its own modality by the same loop, and its accuracy by split; loaded if it was trained
     before."""
+    if "train" not in task.teacher_splits:
+        raise DataError(
+            "The teacher cannot be trained: no labelled rows of its own are left beside those that the link names; "
+            "give it more labelled rows, or name a bank (teacher.bank)."
+        )
     rows = task.teacher_splits["train"]
     digests = input_digests({**rows.inputs, "labels": rows.labels}, len(rows))
     identity = settings_fingerprint([asdict(spec), rows.class_names, digests.tobytes().hex()])
@@ -247,12 +254,20 @@ def _train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Modu
         seed=spec.seed,
     )
     (folder / "teacher.json").unlink(missing_ok=True)  # the old record does not speak for the new weights
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     result = run(recipe, task=own)
     return result.student.model, result.scores
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def _last_checkpoint(folder: Path, resume: bool) -> str | None:
+    """Where to go on from; ConfigError for checkpoints that a run from the start would mix its own with."""
     from transformers.trainer_utils import get_last_checkpoint
 
     checkpoints = folder / "checkpoints"
-    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if last is not None and not resume:
+        raise ConfigError(
+            f"{checkpoints} holds checkpoints of an earlier run; pass --resume (resume=True) to go on from the last, "
+            "or delete them, or name another output_dir."
+        )
+    return last
