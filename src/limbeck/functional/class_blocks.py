@@ -31,18 +31,6 @@ class ClassBlocks:
     mass: Tensor
     left_out: int
 
-    def gather_s(self, x: Tensor) -> Tensor:
-        return x.index_select(0, self.rows_s.flatten()).view(*self.rows_s.shape, -1)
-
-    def gather_t(self, x: Tensor) -> Tensor:
-        return x.index_select(0, self.rows_t.flatten()).view(*self.rows_t.shape, -1)
-
-    def scatter(self, plans: Tensor, n: int, m: int) -> Tensor:
-        """The plans of the blocks ``(c, k_s, k_t)`` as one plan ``(n, m)``."""
-        flat = self.rows_s.unsqueeze(-1) * m + self.rows_t.unsqueeze(-2)
-        real = self.inside_s.unsqueeze(-1) & self.inside_t.unsqueeze(-2)
-        return plans.new_zeros(n * m).index_put_((flat[real],), plans[real]).view(n, m)
-
 
 def class_blocks(labels_s: Tensor, labels_t: Tensor, a: Tensor, b: Tensor) -> ClassBlocks | None:
     """Sort rows into the classes that both sides hold; None when they share no class.

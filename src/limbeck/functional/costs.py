@@ -79,7 +79,7 @@ def offset(cost: str) -> float:
 def negative_cost(c: Clouds, scale: float) -> Tensor:
     """``-(cost - offset) * scale``, a new ``(..., n, m)`` tensor that the caller may overwrite."""
     if c.cost == "cosine":
-        return (c.s * scale) @ c.t.mT
+        return _scaled_product(c.s, c.t, scale)
     if c.cost == "l1":
         return torch.cdist(c.s, c.t, p=1.0).mul_(-scale)
     square = _squared_distance(c)
@@ -88,10 +88,17 @@ def negative_cost(c: Clouds, scale: float) -> Tensor:
     return square.mul_(-scale)
 
 
+def _scaled_product(s: Tensor, t: Tensor, scale: float) -> Tensor:
+    """``scale * s @ t^T`` with the factor inside the GEMM, which saves a pass and a buffer."""
+    nothing = s.new_zeros(())
+    multiply = torch.addmm if s.dim() == 2 else torch.baddbmm
+    return multiply(nothing, s, t.mT, beta=0, alpha=scale)
+
+
 def _squared_distance(c: Clouds) -> Tensor:
     """``|x - y|^2`` through one GEMM; what rounding cannot tell from zero is zero."""
     length_s, length_t = (c.s * c.s).sum(-1), (c.t * c.t).sum(-1)
-    square = (c.s * -2.0) @ c.t.mT
+    square = _scaled_product(c.s, c.t, -2.0)
     square.add_(length_s.unsqueeze(-1)).add_(length_t.unsqueeze(-2))
     if not square.numel():
         return square
@@ -99,15 +106,17 @@ def _squared_distance(c: Clouds) -> Tensor:
     return torch.threshold_(square, noise, 0.0)
 
 
-def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor, *, last: bool = False) -> Tensor:
     """Gradient to the student features of ``sum(W * cost)`` for ``W = diag(u) kernel diag(v)``, never formed.
 
-    ``kernel`` is not changed. One GEMM (``l1`` calls torch's own backward instead).
+    ``kernel`` is not changed; ``last`` says that the clouds are not needed any more and may serve as buffers. One
+    GEMM (``l1`` calls torch's own backward instead).
     """
     if c.cost == "l1":
         return _pull_back_l1(c, kernel * u.unsqueeze(-1) * v.unsqueeze(-2))
     if c.cost == "cosine" and c.inverse_s is not None:
-        return _from_sphere(kernel @ (v.unsqueeze(-1) * c.t), u.neg(), c.s, c.inverse_s)
+        weighted = c.t.mul_(v.unsqueeze(-1)) if last else c.t * v.unsqueeze(-1)
+        return _from_sphere(kernel @ weighted, u.neg(), c.s, c.inverse_s, room=weighted)
     factor = 2.0
     if c.cost != "sqeuclidean":
         distance = _squared_distance(c).sqrt_()
@@ -119,10 +128,13 @@ def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return gradient if c.inverse_s is None else _from_sphere(gradient, torch.ones_like(u), c.s, c.inverse_s)
 
 
-def _from_sphere(gradient: Tensor, factor: Tensor, on_sphere: Tensor, inverse: Tensor) -> Tensor:
+def _from_sphere(
+    gradient: Tensor, factor: Tensor, on_sphere: Tensor, inverse: Tensor, room: Tensor | None = None
+) -> Tensor:
     """Back through ``x / |x|``: the radial part goes, the rest shrinks with the length; rows times ``factor``."""
     scale = factor.unsqueeze(-1) * inverse
-    radial = (gradient * on_sphere).sum(-1, keepdim=True)
+    product = room if room is not None and room.shape == gradient.shape else torch.empty_like(gradient)
+    radial = torch.mul(gradient, on_sphere, out=product).sum(-1, keepdim=True)
     return gradient.mul_(scale).addcmul_(on_sphere, radial.mul_(scale), value=-1)
 
 

@@ -106,7 +106,7 @@ def named_problem(
         clouds = costs.prepare(x_s, x_t, cost)
         if s.reg_scale == "median":
             logits = costs.negative_cost(clouds, 1.0)
-            reg = s.reg * _median(costs.offset(cost) - logits)
+            reg = s.reg * median_cost(costs.offset(cost) - logits)
             logits.mul_(1.0 / reg)
         else:
             reg = s.reg
@@ -116,23 +116,24 @@ def named_problem(
         found = answer(logits, a, b, reg, s, span=costs.span_bound(cost) / reg)
         if s.softness == (1.0, 1.0):
             found.value = found.value + costs.offset(cost)
-        to_s = costs.pull_back(clouds, found.weight, found.u, found.v) if wants[0] else None
-        to_t = None
+        to_s = to_t = None
         if wants[1]:
             to_t = costs.pull_back(clouds.swapped(), found.weight.mT, found.v, found.u)
+        if wants[0]:
+            to_s = costs.pull_back(clouds, found.weight, found.u, found.v, last=True)
     return found, to_s, to_t
 
 
 def matrix_problem(matrix: Tensor, a: Tensor, b: Tensor, s: Settings) -> tuple[Answer, Tensor]:
     """The answer under a given cost matrix and the gradient to it."""
     with torch.no_grad():
-        reg = s.reg * _median(matrix) if s.reg_scale == "median" else s.reg
+        reg = s.reg * median_cost(matrix) if s.reg_scale == "median" else s.reg
         found = answer(matrix * (-1.0 / reg), a, b, reg, s, span=float("inf"))
         gradient = (found.weight * found.u.unsqueeze(-1)).mul_(found.v.unsqueeze(-2))
     return found, gradient
 
 
-def _median(matrix: Tensor) -> float:
+def median_cost(matrix: Tensor) -> float:
     """Median of at most 65,536 entries spread evenly; 1 when it is not positive (all points in one place)."""
     flat = matrix.reshape(-1)
     step = max(1, flat.numel() // _MEDIAN_ENTRIES)

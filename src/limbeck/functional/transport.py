@@ -26,6 +26,7 @@ from limbeck.functional.notices import warn_once
 from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
 from limbeck.functional.streaming import TeacherBlocks, bank_problem
 from limbeck.functional.unrolled import unrolled_plan
+from limbeck.functional.within_class import within_class_problem
 
 Found = tuple[Tensor, TransportInfo]
 
@@ -185,7 +186,7 @@ def _between_tensors(
 
 
 def _solved(x_s: Tensor, x_t: Tensor, cost: Cost, a: Tensor, b: Tensor, s: Settings) -> Found:
-    """Value with its gradients attached, for one problem or for blocks of them."""
+    """Value with its gradients attached."""
     if not isinstance(cost, str):
         matrix = costs.cost_matrix(x_s, x_t, cost)
         found, to_matrix = matrix_problem(matrix.detach(), a, b, s)
@@ -194,10 +195,7 @@ def _solved(x_s: Tensor, x_t: Tensor, cost: Cost, a: Tensor, b: Tensor, s: Setti
         ), found.info
     wants = wants_gradient(x_s), wants_gradient(x_t)
     found, to_s, to_t = named_problem(x_s.to(a.dtype), x_t.to(a.dtype), cost, a, b, s, wants)
-    total = attached(found.value, x_s, to_s, "transport_cost")
-    if to_t is not None:
-        total = total + attached(torch.zeros_like(found.value), x_t, to_t, "transport_cost")
-    return total, found.info
+    return _attached_to_both(found.value, x_s, to_s, x_t, to_t), found.info
 
 
 def _within_class(
@@ -214,12 +212,18 @@ def _within_class(
         warn_once(
             f"transport_cost: {blocks.left_out} rows are of a class that one side lacks; within_class leaves them out"
         )
-    total, info = _solved(blocks.gather_s(x_s), blocks.gather_t(x_t), cost, blocks.a, blocks.b, s)
-    if s.value == "dual":  # KL against a b inside a class, not against a b over all
-        total = total + info.reg * torch.xlogy(blocks.mass, blocks.mass).sum()
-    if info.plan is not None:
-        info.plan = blocks.scatter(info.plan, n, m)
-    return total, info
+    wants = wants_gradient(x_s), wants_gradient(x_t)
+    value, to_s, to_t, info = within_class_problem(x_s.to(a.dtype), x_t.to(a.dtype), cost, blocks, s, wants)
+    return _attached_to_both(value, x_s, to_s, x_t, to_t), info
+
+
+def _attached_to_both(
+    value: Tensor, x_s: Tensor, to_s: Tensor | None, x_t: Tensor, to_t: Tensor | None
+) -> Tensor:
+    total = attached(value, x_s, to_s, "transport_cost")
+    if to_t is None:
+        return total
+    return total + attached(torch.zeros_like(value), x_t, to_t, "transport_cost")
 
 
 def _unrolled(
