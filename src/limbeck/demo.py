@@ -51,12 +51,12 @@ class DemoArm:
 
 ARMS: dict[str, DemoArm] = {
     "supervised": DemoArm("supervised", "none", "no teacher"),
-    "ucmkd": DemoArm("ucmkd", "by_class", "images of the same classes, no link"),
+    "ucmkd": DemoArm("ucmkd", "by_class", "images of the same classes, nothing else"),
     "ucmkd_bilevel": DemoArm(
-        "ucmkd", "by_class", "images of the same classes, no link", {"scheme": "bilevel"}
+        "ucmkd", "by_class", "images of the same classes, nothing else", {"scheme": "bilevel"}
     ),
-    "feature_ot": DemoArm("feature_ot", "by_class", "images of the same classes, no link"),
-    "kd": DemoArm("kd", "by_class", "images of the same classes, no link"),
+    "feature_ot": DemoArm("feature_ot", "by_class", "images of the same classes, nothing else"),
+    "kd": DemoArm("kd", "by_class", "images of the same classes, nothing else"),
     "paired": DemoArm("kd", "paired", "one image for each unlabelled clip", {"temperature": 1.0}),
     "bagged": DemoArm("bagkd", "bagged", "16 images for each 16 unlabelled clips, order unknown"),
     "bagged_independent": DemoArm(

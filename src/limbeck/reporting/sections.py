@@ -22,12 +22,13 @@ def result_table(lines: Sequence[Line]) -> str:
         "The teacher gave": "given",
         "Accuracy (%)": "number",
         "Gain [95%]": "number",
-        "Control's gain": "number",
+        "Control's gain": "controls",
     }
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("Arm", *columns, "Verdict"))
     body = []
     for line in lines:
-        cells = (line.link, line.given, line.score, line.gain, line.all_control_gains)
+        controls = line.all_control_gains.replace(" ", "\u00a0").replace(",\u00a0", ", ")  # breaks between controls
+        cells = (line.link, line.given, line.score, line.gain, controls)
         body.append(f'<tr class="{line.verdict.kind}"><th scope="row">{html.escape(line.arm)}</th>')
         for (name, kind), cell in zip(columns.items(), cells):
             body.append(f'<td class="{kind}" data-label="{html.escape(name)}">{html.escape(cell)}</td>')
