@@ -66,4 +66,4 @@ def test_a_hint_by_hand() -> None:
     features = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
     teacher = TeacherOutput(features=torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
     found = method.losses(batch(features, teacher, [0, 1], [-100, -100]))
-    assert float(found["hint"]) == pytest.approx((1 + 4 + 9) / 3 + 3 / 3)
+    assert found["hint"].item() == pytest.approx((1 + 4 + 9) / 3 + 3 / 3)

@@ -54,11 +54,13 @@ class TermLog:
     def __init__(self, method: Method, method_name: str) -> None:
         self.method, self.method_name = method, method_name
         self.warnings: list[str] = []
+        # all terms, and those whose gradient is measured: the same on every rank, whatever steps a rank skipped
+        self._names: dict[str, None] = {}
+        self._measured: dict[str, None] = {}
         self._sums: dict[str, torch.Tensor] = {}
         self._steps: set[int] = set()
-        self._squares: dict[
-            str, float
-        ] = {}  # of the gradients at the student's outputs, over the reported step
+        # squared norms of the gradients at the student's outputs, over the reported step
+        self._squares: dict[str, float] = {}
         self._squares_step = -1
         self._bad: list[int] = []
 
@@ -69,6 +71,8 @@ class TermLog:
         Raises: NonFiniteError naming term, step and keys.
         """
         terms: dict[str, torch.Tensor] = outputs["terms"]
+        self._names |= dict.fromkeys(terms)
+        self._measured |= dict.fromkeys(outputs.get("gradients", ()))
         if not bool(torch.isfinite(torch.stack([t.float() for t in terms.values()])).all()):
             self._non_finite(
                 step, [n for n, t in terms.items() if not torch.isfinite(t)], suspects(batch), fp16
@@ -103,13 +107,16 @@ class TermLog:
         self, progress: float, mean_over_ranks: Callable[[list[float]], list[float]] = list
     ) -> dict[str, float]:
         """Means since the last summary, weights and gradient shares, as flat log entries; then starts afresh."""
-        weights = self.method.weights(progress)
-        steps, n = max(1, len(self._steps)), len(self._sums)
-        means = mean_over_ranks([float(t) / steps for t in self._sums.values()] + [*self._squares.values()])
-        norms = {name: square**0.5 for name, square in zip(self._squares, means[n:])}
+        weights, names = self.method.weights(progress), list(self._names)
+        steps, measured = max(1, len(self._steps)), list(self._measured)
+        means = mean_over_ranks(
+            [float(self._sums.get(name, 0.0)) / steps for name in names]
+            + [self._squares.get(name, 0.0) for name in measured]
+        )
+        norms = {name: square**0.5 for name, square in zip(measured, means[len(names) :])}
         total = sum(norms.values()) or 1.0
-        logs = {f"term/{name}": mean for name, mean in zip(self._sums, means[:n])}
-        logs |= {f"weight/{name}": weights[name] for name in self._sums}
+        logs = {f"term/{name}": mean for name, mean in zip(names, means)}
+        logs |= {f"weight/{name}": weights[name] for name in names}
         logs |= {f"gradient_share/{name}": norm / total for name, norm in norms.items()}
         if progress > self.method.ramp_end:
             self._check_shares(norms, weights)
@@ -253,4 +260,8 @@ class ProgressBar(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away; also after a training that failed."""
         self._stack.close()

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import IntervalStrategy, rotate_checkpoints
+from transformers.trainer_utils import IntervalStrategy, TrainOutput, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, LinkError
 from limbeck.training.arguments import DistillationArguments
-from limbeck.training.callbacks import BagCheck, StepCallback, TermLog
+from limbeck.training.callbacks import BagCheck, ProgressBar, StepCallback, TermLog
 from limbeck.training.checkpoints import METHOD_FILE, UNFINISHED, check_checkpoint, load_weights, publish
 from limbeck.training.collator import DistillationCollator
 from limbeck.training.distiller import Distiller
@@ -88,6 +88,15 @@ class DistillationTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(StepCallback(model))
         self.add_callback(BagCheck(model, data_collator, self.terms))
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As the Trainer's; a progress bar goes away also when the training fails."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            for callback in self.callback_handler.callbacks:
+                if isinstance(callback, ProgressBar):
+                    callback.close()
 
     # ---- data -----------------------------------------------------------------------------------------------
 
