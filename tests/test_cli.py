@@ -62,7 +62,10 @@ def test_wrong_use_is_one_sentence_and_2(capsys, arguments, words):
     [
         (ValueError("strange\nand long"), "ValueError: strange (not foreseen; --debug shows where)"),
         (FileExistsError(errno.EEXIST, "File exists", "here"), "here is a file where a folder is needed"),
-        (PermissionError(errno.EACCES, "Permission denied", "here"), "here cannot be used (permission denied)"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "here"),
+            "here cannot be used (permission denied)",
+        ),
         (ModuleNotFoundError("No module", name="soundfile"), "The package 'soundfile' is missing"),
     ],
 )
@@ -94,7 +97,9 @@ def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
     assert call(capsys, "methods")[::2] == (130, "limbeck: interrupted; start again.\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["methods", "kd"], ["demo", "--help"], ["demp"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["methods"], ["methods", "kd"], ["demo", "--help"], ["demp"]]
+)
 def test_quick_answers_import_no_torch(arguments):
     program = (
         "import sys; from limbeck import cli\ntry: cli.main(sys.argv[1:])\nexcept SystemExit: pass\n"

@@ -7,13 +7,13 @@ import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck import __version__
-from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.files import write_whole
 
 if TYPE_CHECKING:
@@ -185,7 +185,8 @@ class Demo:
         result = run(self.recipe(arm.name, control, seed), bank=self.bank, show_progress=False)
         write_whole(result.folder / WARNINGS_FILE, json.dumps(result.warnings))
         if control == "none" and seed == 0 and ARMS[arm.name].link in MAPPED_LINKS:
-            write_whole(result.folder / MAP_FILE, json.dumps(self._map(arm.name, result)))
+            with suppress(DataError):  # too few test clips of a class for a map
+                write_whole(result.folder / MAP_FILE, json.dumps(self._map(arm.name, result)))
         return result_rows(result, arm=arm.name)
 
     def _controls(self, name: str) -> tuple[str, ...]:

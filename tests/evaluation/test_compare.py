@@ -101,6 +101,9 @@ def test_refusals(tmp_path: Path) -> None:
         go(tmp_path, Runner())
 
 
-def test_progress_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_on_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
     compare(ARMS, Runner(), [0], output=tmp_path)
     assert "3/3" in capsys.readouterr().err

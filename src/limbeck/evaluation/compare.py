@@ -184,14 +184,15 @@ class _Progress:
 
         self.total, self.resumed, self.done = total, done, done
         self.began = monotonic()
+        console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[rate]}"),
-            console=Console(stderr=True),
-            disable=not show,
+            console=console,
+            disable=not (show and console.is_terminal),
         )
         self.task = self.bar.add_task("comparing", total=total, completed=done, rate="")
 
