@@ -35,6 +35,10 @@ class Clouds:
     inverse_s: Tensor | None = None
     inverse_t: Tensor | None = None
 
+    def lengths(self) -> tuple[Tensor, Tensor]:
+        """Squared lengths of the rows."""
+        return (self.s * self.s).sum(-1), (self.t * self.t).sum(-1)
+
     def swapped(self) -> Clouds:
         return Clouds(self.cost, self.t, self.s, self.inverse_t, self.inverse_s)
 
@@ -82,10 +86,9 @@ def negative_cost(c: Clouds, scale: float) -> Tensor:
         return _scaled_product(c.s, c.t, scale)
     if c.cost == "l1":
         return torch.cdist(c.s, c.t, p=1.0).mul_(-scale)
-    square = _squared_distance(c)
-    if c.cost != "sqeuclidean":
-        square.sqrt_()
-    return square.mul_(-scale)
+    if c.cost == "sqeuclidean":
+        return _squared_distance(c).clamp_min_(0.0).mul_(-scale)
+    return _distance(c).mul_(-scale)
 
 
 def _scaled_product(s: Tensor, t: Tensor, scale: float) -> Tensor:
@@ -96,14 +99,20 @@ def _scaled_product(s: Tensor, t: Tensor, scale: float) -> Tensor:
 
 
 def _squared_distance(c: Clouds) -> Tensor:
-    """``|x - y|^2`` through one GEMM; what rounding cannot tell from zero is zero."""
-    length_s, length_t = (c.s * c.s).sum(-1), (c.t * c.t).sum(-1)
+    """``|x - y|^2`` through one GEMM, up to rounding (and then perhaps below zero)."""
+    length_s, length_t = c.lengths()
     square = _scaled_product(c.s, c.t, -2.0)
-    square.add_(length_s.unsqueeze(-1)).add_(length_t.unsqueeze(-2))
+    return square.add_(length_s.unsqueeze(-1)).add_(length_t.unsqueeze(-2))
+
+
+def _distance(c: Clouds) -> Tensor:
+    """``|x - y|``, zero where rounding cannot tell: its root would be far larger than the rounding."""
+    square = _squared_distance(c)
     if not square.numel():
         return square
+    length_s, length_t = c.lengths()
     noise = 8 * torch.finfo(square.dtype).eps * float(length_s.max() + length_t.max())
-    return torch.threshold_(square, noise, 0.0)
+    return torch.threshold_(square, noise, 0.0).sqrt_()
 
 
 def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor, *, last: bool = False) -> Tensor:
@@ -119,7 +128,7 @@ def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor, *, last: bool = F
         return _from_sphere(kernel @ weighted, u.neg(), c.s, c.inverse_s, room=weighted)
     factor = 2.0
     if c.cost != "sqeuclidean":
-        distance = _squared_distance(c).sqrt_()
+        distance = _distance(c)
         # at distance zero the subgradient 0 is taken: nothing pulls
         kernel = torch.where(distance > 0, kernel / distance, torch.zeros_like(kernel))
         factor = 1.0

@@ -40,7 +40,7 @@ def sinkhorn_divergence(
     weights_s: Tensor | None = None,
     weights_t: Tensor | None = None,
     teacher_term: Tensor | float | None = None,
-    tol: float = 1e-3,
+    tol: float = 1e-2,
     max_iter: int = 1000,
     validate: bool = False,
     return_info: bool = False,
@@ -59,7 +59,8 @@ def sinkhorn_divergence(
         debias: False gives the first term alone (``dual`` of :func:`transport_cost`).
         weights_s, weights_t: ``(n,)``, ``(m,)``, >= 0, scaled to sum to one; uniform when None.
         teacher_term: ``sinkhorn_teacher_term(x_t, ...)`` of the same teacher rows and settings, computed once.
-        tol: L1 error of the marginals to stop at.      max_iter: most sweeps of each of the problems.
+        tol: L1 error of the marginals to stop at, a hundredth of it for the self terms.
+        max_iter: most sweeps of each of the problems.
         validate: refuse NaN and Inf, naming their rows.      return_info: also return a TransportInfo.
     Returns: scalar in (feature units)^p, float32 or float64. Exactly 0 when both arguments are one tensor, else
         >= -1e-6 of the transport cost (it is not clamped, so the gradient lives).
@@ -106,7 +107,7 @@ def sinkhorn_teacher_term(
     p: int = 2,
     blur: float = 0.05,
     weights_t: Tensor | None = None,
-    tol: float = 1e-3,
+    tol: float = 1e-2,
     max_iter: int = 1000,
 ) -> Tensor:
     r"""The teacher's own part of :func:`sinkhorn_divergence`, :math:`OT_\varepsilon(b, b)`, to be computed once.
@@ -125,7 +126,7 @@ def sinkhorn_teacher_term(
     dtype = costs.computing_dtype(x_t)
     b = marginal(weights_t, len(x_t), x_t, dtype, "weights_t")
     with torch.no_grad():
-        found = _to_itself(x_t.to(dtype), b, p, Settings(eps, tol=tol, max_iter=max_iter))[0]
+        found = _to_itself((x_t - x_t.mean(0)).to(dtype), b, p, Settings(eps, tol=tol, max_iter=max_iter))[0]
     warn_not_converged(found.info, "sinkhorn_teacher_term")
     return found.value
 
@@ -159,16 +160,15 @@ def _debiased(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, TransportInfo]:
     """Value, the gradients that are wanted, and the worst of the solvers' reports."""
     cost, factor = _COSTS[p]
-    x_s, x_t = x_s - x_t.mean(0), x_t - x_t.mean(0)
+    clouds = costs.prepare(x_s, x_t, cost)
     self_s = self_t = None
     if debias:
-        self_s, clouds_s = _to_itself(x_s, a, p, s)
+        self_s, clouds_s = _to_itself(clouds.s, a, p, s)
         if teacher_term is None or wants[1]:
-            self_t, clouds_t = _to_itself(x_t, b, p, s)
-    clouds = costs.prepare(x_s, x_t, cost)
+            self_t, clouds_t = _to_itself(clouds.t, b, p, s)
     logits = costs.negative_cost(clouds, factor / s.reg)
-    # where the clouds overlap, the teacher's own potential is close to the one between them
-    start = None if self_t is None else self_t.u.log()
+    # where the clouds overlap, the student's own potential is close to the one between them
+    start = None if self_s is None else self_s.u.log()
     found = answer(logits, a, b, s.reg, s, span=float("inf"), start=start)
     value, info = found.value, found.info
     to_s = factor * costs.pull_back(clouds, found.weight, found.u, found.v) if wants[0] else None
@@ -194,13 +194,13 @@ def _debiased(
 def _to_itself(x: Tensor, a: Tensor, p: int, s: Settings) -> tuple[_Self, Clouds]:
     """Symmetric fixed point ``u <- sqrt(u a / (K u))``; the kernel's diagonal is 1, so nothing can overflow."""
     cost, factor = _COSTS[p]
-    clouds = costs.prepare(x, x, cost)
+    clouds = Clouds(cost, x, x)
     kernel = costs.negative_cost(clouds, factor / s.reg)
     kernel.diagonal().zero_()
     kernel.exp_()
     u = a / times(kernel, a)
     # cheap to converge, and what is left here would bias the difference
-    tol = 0.1 * (s.tol or DEFAULT_TOL)
+    tol = 0.01 * (s.tol or DEFAULT_TOL)
     error, sweeps = float("inf"), 0
     while sweeps < s.max_iter:
         got = u * times(kernel, u)

@@ -74,7 +74,7 @@ def solve(
         softness: exponents of the row and column updates, 1 for a hard marginal, ``rho / (rho + reg)`` for a
             marginal held by ``rho * KL``.
         groups: class number of each row and of each column; starts with the mass balanced between classes.
-        start: logarithm of the column scaling to start from, ``(..., m)``, log b when None.
+        start: logarithm of a row scaling to start from, ``(..., n)``; the columns start from b when None.
     """
     shift_s: Tensor | None = None
     shift_t: Tensor | None = None
@@ -90,7 +90,7 @@ def solve(
     if shift_s is not None and shift_t is not None:
         state.set_lifts(shift_s, shift_t)
     if start is not None:
-        state.v = (start if shift_t is None else start - shift_t).exp()
+        state.v = b / times(state.kernel_t, (start if shift_s is None else start - shift_s).exp())
     if groups is not None and softness == (1.0, 1.0) and kernel.dim() == 2:
         state.groups = groups
         state.v = balanced_by_group(kernel, state.v, a, b, *groups)
@@ -120,10 +120,10 @@ class _Sweeps:
         self.lift_t: Tensor | None = None
         self.u, self.v = a, b
         self.mass = 1.0 if softness == (1.0, 1.0) else float(a.sum())  # hard marginals sum to one
-        self.iterations, self.error, self.omega = 0, float("inf"), 1.4
+        self.iterations, self.error, self.omega = 0, float("inf"), 1.3
         self.groups: tuple[Tensor, Tensor] | None = None
         self._errors: list[float] = []
-        self._window = 6
+        self._window = 4
         self._fresh = True  # no row update yet that over-relaxation could build on
 
     def take(self, kernel: Tensor) -> None:
@@ -173,7 +173,7 @@ class _Sweeps:
         return True
 
     def _tune(self) -> None:
-        """Now and then (after 6 sweeps, then less and less often) set the over-relaxation from the rate seen.
+        """Now and then (after 4 sweeps, then less and less often) set the over-relaxation from the rate seen.
 
         SOR theory: an error that shrinks by ``rate`` under ``omega`` belongs to a plain rate with
         ``(rate + omega - 1)^2 = rate * omega^2 * plain``, whose best omega is ``2 / (1 + sqrt(1 - plain))``.
