@@ -1,0 +1,108 @@
+"""limbeck bank: build from a CSV, build again, look, check, delete."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from raw_files import write_csv
+
+from limbeck import cli
+from limbeck.signals import Bank
+
+TEACHER = "def ask(inputs):\n    return {'features': [[float(len(text)), 1.0] for text in inputs['text']]}\n"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a module of a teacher and a CSV of texts, in which the user stands."""
+    (tmp_path / "my_teacher.py").write_text(TEACHER)
+    rows = [(f"t{i}", "x" * (i + 1), ("cat", "dog")[i % 2]) for i in range(10)]
+    write_csv(tmp_path / "texts.csv", ("id", "text", "label"), rows)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+    return tmp_path
+
+
+def bank(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(["bank", *arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+BUILD = (
+    "build",
+    "--teacher",
+    "callable:my_teacher:ask",
+    "--data",
+    "texts.csv",
+    "--column",
+    "text",
+    "--output",
+    "bank",
+)
+
+
+def test_a_bank_from_a_csv(place, capsys):
+    code, out, _ = bank(capsys, *BUILD, "--dry-run")
+    assert (code, out) == (
+        0,
+        "10 rows of texts.csv in 1 batches to callable:my_teacher:ask; nothing was asked.\n",
+    )
+    assert not (place / "bank").exists()
+    code, out, err = bank(capsys, *BUILD)
+    assert (code, out) == (0, "bank: 10 rows, features, labels\n"), err
+    assert bank(capsys, *BUILD)[0] == 0
+    made = Bank.open(place / "bank")
+    assert made.class_names == ("cat", "dog")
+    assert made.lookup(["t7"]).features.tolist() == [[8.0, 1.0]]
+    info = json.loads(bank(capsys, "info", "bank", "--json")[1])
+    assert (info["rows"], info["state"]) == (10, "complete")
+    assert "rows          10" in bank(capsys, "info", "bank")[1]
+    assert bank(capsys, "verify", "bank")[1].endswith("bytes as they were written\n")
+
+
+def test_only_a_bank_is_deleted_and_only_when_told(place, capsys, monkeypatch):
+    bank(capsys, *BUILD)
+    for answer in ("n", EOFError()):
+        monkeypatch.setattr("builtins.input", lambda _, answer=answer: _answer(answer))
+        assert bank(capsys, "delete", "bank")[:2][0] == 1
+        assert (place / "bank").exists()
+    assert bank(capsys, "delete", "bank", "--yes")[0] == 0
+    assert not (place / "bank").exists()
+    (place / "other").mkdir()
+    code, _, err = bank(capsys, "delete", "other", "--yes")
+    assert (code, (place / "other").exists()) == (1, True)
+    assert "no bank" in err
+
+
+def _answer(answer):
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        (
+            {"--teacher": "callable:my_teacher:aks"},
+            2,
+            "my_teacher has no function 'aks'; did you mean 'ask'?",
+        ),
+        ({"--teacher": "callable:my_techer:ask"}, 2, "There is no module 'my_techer'"),
+        ({"--teacher": "hff:x"}, 2, "KIND:NAME"),
+        ({"--teacher": "hf:nowhere/at/all"}, 1, "No transformers model can be loaded from 'nowhere/at/all'"),
+        ({"--data": "no.csv"}, 1, "There is no file no.csv."),
+        ({"--data": "my_teacher.py"}, 1, "is none of .csv, .jsonl, .parquet"),
+        ({"--column": "txt"}, 2, "no column 'txt'; did you mean 'text'?"),
+        ({"--output": "texts.csv"}, 1, "texts.csv is a file"),
+        ({"--batch-size": "0"}, 2, "must be at least 1"),
+        ({"--key": "label"}, 1, "The key 'cat' comes twice"),
+    ],
+)
+def test_wrong_use_and_wrong_data_are_a_sentence(place, capsys, changes, code, words):
+    options = dict(zip(BUILD[1::2], BUILD[2::2])) | changes
+    found, out, err = bank(capsys, "build", *(x for pair in options.items() for x in pair))
+    assert (found, out, err.count("\n")) == (code, "", 1)
+    assert words in err
