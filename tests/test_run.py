@@ -6,14 +6,23 @@ import pytest
 import torch
 from digits import tiny_task
 
-from limbeck.errors import ClassNamesError, ConfigError, LinkError, MissingKeysError, MissingSignalError, SplitError
+from limbeck.errors import (
+    ClassNamesError,
+    ConfigError,
+    LinkError,
+    MissingKeysError,
+    MissingSignalError,
+    SplitError,
+)
 from limbeck.recipes import MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.run import run, teacher_bank
 from limbeck.signals import Bank
 
 TRAINING = {"max_steps": 60, "n_labelled": 6, "n_unlabelled": 18, "n_bags": 3, "learning_rate": 1e-2}
 STUDENT = StudentSpec("table_encoder", {"n_columns": 6})
-TEACHER = TeacherSpec(model="table_encoder", config={"n_columns": 4}, training={"max_steps": 60, "n_labelled": 30})
+TEACHER = TeacherSpec(
+    model="table_encoder", config={"n_columns": 4}, training={"max_steps": 60, "n_labelled": 30}
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +58,20 @@ def test_a_run_without_a_given_task_trains_its_teacher_and_asks_it(tmp_path, mon
     assert len(Bank.open(tmp_path / "bank")) == 60
     assert result.scores["test"] > 0.5
     logs = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert any({"loss", "step", "term/assignment", "gradient_share/proportion"} <= set(entry) for entry in logs)
+    assert any(
+        {"loss", "step", "term/assignment", "gradient_share/proportion"} <= set(entry) for entry in logs
+    )
 
 
 @pytest.mark.parametrize(
     ("method", "link"),
-    [("kd", "paired"), ("fitnets", "paired"), ("bagkd", "bagged"), ("feature_ot", "unpaired"), ("ucmkd", "by_class")],
+    [
+        ("kd", "paired"),
+        ("fitnets", "paired"),
+        ("bagkd", "bagged"),
+        ("feature_ot", "unpaired"),
+        ("ucmkd", "by_class"),
+    ],
 )
 def test_every_link_trains(tmp_path, bank, method, link):
     result = run(recipe(tmp_path, method), task=tiny_task(link), bank=bank)
@@ -98,7 +115,9 @@ def test_refusals_come_before_the_first_step(tmp_path, bank):
 
 def test_a_teacher_that_does_not_give_the_signal_is_refused(tmp_path, bank):
     features = torch.cat([block.features for block in bank.blocks(100)])
-    silent = Bank.from_arrays(tmp_path / "bank", keys=bank.keys, features=features, class_names=bank.class_names)
+    silent = Bank.from_arrays(
+        tmp_path / "bank", keys=bank.keys, features=features, class_names=bank.class_names
+    )
     with pytest.raises(MissingSignalError, match=r"'kd' needs the teacher's 'logits'.*'logits' gives it"):
         run(recipe(tmp_path / "run"), task=tiny_task(), bank=silent)
 

@@ -16,7 +16,9 @@ def test_a_saved_recipe_is_the_recipe(tmp_path):
 
 
 def test_explicit_nulls_survive(tmp_path):
-    recipe = Recipe.from_dict({"training": {"lr_scheduler_kwargs": None, "warmup_steps": 0.5}, "teacher": {"bank": None}})
+    recipe = Recipe.from_dict(
+        {"training": {"lr_scheduler_kwargs": None, "warmup_steps": 0.5}, "teacher": {"bank": None}}
+    )
     recipe.save(tmp_path / "recipe.yaml")
     text = (tmp_path / "recipe.yaml").read_text()
     assert "bank: null" in text
@@ -25,7 +27,9 @@ def test_explicit_nulls_survive(tmp_path):
 
 def test_the_command_line_wins(tmp_path):
     Recipe(seed=1, training={"learning_rate": 1e-3}).save(tmp_path / "recipe.yaml")
-    recipe = Recipe.load(tmp_path / "recipe.yaml", ["--training.learning_rate", "1e-4", "--method.name", "kd"])
+    recipe = Recipe.load(
+        tmp_path / "recipe.yaml", ["--training.learning_rate", "1e-4", "--method.name", "kd"]
+    )
     assert recipe.training["learning_rate"] == 1e-4
     assert recipe.method.name == "kd"
     assert recipe.seed == 1

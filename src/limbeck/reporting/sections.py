@@ -27,7 +27,9 @@ def result_table(lines: Sequence[Line]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("Arm", *columns, "Verdict"))
     body = []
     for line in lines:
-        controls = line.all_control_gains.replace(" ", "\u00a0").replace(",\u00a0", ", ")  # breaks between controls
+        controls = line.all_control_gains.replace(" ", "\u00a0").replace(
+            ",\u00a0", ", "
+        )  # breaks between controls
         cells = (line.link, line.given, line.score, line.gain, controls)
         body.append(f'<tr class="{line.verdict.kind}"><th scope="row">{html.escape(line.arm)}</th>')
         for (name, kind), cell in zip(columns.items(), cells):
