@@ -32,7 +32,7 @@ OMEGA = 1.4
 
 @dataclass
 class _Bank:
-    """The blocks made ready against one student batch."""
+    """The blocks made ready against one student batch; ``sizes`` counts their rows."""
 
     x_s: Tensor
     blocks: TeacherBlocks
@@ -40,25 +40,33 @@ class _Bank:
     validate: bool
     sizes: list[int] = field(default_factory=list)
 
-    def clouds(self) -> Iterator[Clouds]:
-        """One pass; every pass must bring the same rows."""
-        sizes, start = [], 0
+    def __post_init__(self) -> None:
+        # only lengths are looked at, so a bank that maps its files reads nothing here
+        self.sizes = [len(rows) for rows in self._rows() if len(rows)]
+
+    def _rows(self) -> Iterator[Tensor]:
         for block in self.blocks():
-            rows = block if isinstance(block, Tensor) else block.features  # a teacher's output holds features
+            yield block if isinstance(block, Tensor) else block.features  # a teacher's output holds features
+
+    def clouds(self) -> Iterator[tuple[slice, Clouds]]:
+        """One pass: the columns of a block and its clouds. Every pass must bring the same rows."""
+        start = k = 0
+        for rows in self._rows():
+            if not len(rows):
+                continue
             costs.check_clouds(self.x_s, rows)
+            if k == len(self.sizes) or self.sizes[k] != len(rows):
+                break
             rows = rows.to(device=self.x_s.device, dtype=self.x_s.dtype)
             if self.validate:
                 check_finite(rows, f"x_t (block from row {start})")
-            if len(rows):
-                sizes.append(len(rows))
-                start += len(rows)
-                yield costs.prepare(self.x_s, rows, self.cost)
-        if self.sizes and sizes != self.sizes:
+            yield slice(start, start + len(rows)), costs.prepare(self.x_s, rows, self.cost)
+            start, k = start + len(rows), k + 1
+        if start != sum(self.sizes):
             raise DataError(
-                f"the teacher's blocks changed between passes ({sum(self.sizes)} rows, then {sum(sizes)}); give a "
+                f"the teacher's blocks changed between passes ({sum(self.sizes)} rows, then {start} alike); give a "
                 "callable that yields the same blocks at every call, not one generator"
             )
-        self.sizes = sizes
 
 
 def bank_problem(
@@ -79,7 +87,6 @@ def bank_problem(
         bank = _Bank(x_s.detach().to(dtype), blocks, cost, validate)
         if s.reg_scale == "median":
             raise ConfigError("reg_scale='median' needs the teacher as a tensor; give reg in cost units")
-        logits = _logits_that_fit(bank, s.reg) if len(x_s) else None
         m = sum(bank.sizes)
         if not m or not len(x_s):
             warn_once(
@@ -88,38 +95,25 @@ def bank_problem(
             return nothing_to_compare(x_s, dtype), TransportInfo(reg=s.reg)
         a = marginal(weights_s, len(x_s), bank.x_s, dtype, "weights_s")
         b = marginal(weights_t, m, bank.x_s, dtype, "weights_t")
-        if logits is not None:
-            value, gradient, info = _dense(bank, logits, a, b, s, wants)
-        else:
-            value, gradient, info = _in_passes(bank, a, b, s, wants)
+        fits = len(x_s) * m * bank.x_s.element_size() <= DENSE_BYTES
+        value, gradient, info = (_dense if fits else _in_passes)(bank, a, b, s, wants)
     return attached(value + costs.offset(cost), x_s, gradient, "transport_cost"), info
 
 
-def _logits_that_fit(bank: _Bank, reg: float) -> Tensor | None:
-    """All logits from one pass, or None when they outgrow :data:`DENSE_BYTES`; notes the sizes of the blocks."""
-    parts: list[Tensor] | None = []
-    held = 0
-    for clouds in bank.clouds():
-        held += len(clouds.s) * len(clouds.t) * clouds.s.element_size()
-        if held > DENSE_BYTES:
-            parts = None  # the pass goes on, to count the rows
-        if parts is not None:
-            parts.append(costs.negative_cost(clouds, 1.0 / reg))
-    return torch.cat(parts, 1) if parts else None
-
-
 def _dense(
-    bank: _Bank, logits: Tensor, a: Tensor, b: Tensor, s: Settings, wants: bool
+    bank: _Bank, a: Tensor, b: Tensor, s: Settings, wants: bool
 ) -> tuple[Tensor, Tensor | None, TransportInfo]:
+    logits = bank.x_s.new_empty(len(a), len(b))
+    for columns, clouds in bank.clouds():
+        logits[:, columns] = costs.negative_cost(clouds, 1.0 / s.reg)
     found = answer(logits, a, b, s.reg, s, span=costs.span_bound(bank.cost) / s.reg)
     gradient = None
     if wants:
         gradient = torch.zeros_like(bank.x_s)
-        start = 0
-        for clouds in bank.clouds():
-            columns = slice(start, start + len(clouds.t))
-            gradient += costs.pull_back(clouds, found.weight[:, columns], found.u, found.v[columns])
-            start += len(clouds.t)
+        for columns, clouds in bank.clouds():
+            gradient += costs.pull_back(
+                clouds, found.weight[:, columns], found.u, found.v[columns], last=True
+            )
     return found.value, gradient, found.info
 
 
@@ -149,7 +143,7 @@ def _sweep(
 ) -> Tensor:
     """Move every block's potential in ``psi`` past its update by ``omega``; the log row sums that result."""
     sums = torch.full_like(phi, -torch.inf)
-    for j, clouds in enumerate(bank.clouds()):
+    for j, (_, clouds) in enumerate(bank.clouds()):
         logits = costs.negative_cost(clouds, 1.0 / reg)
         exact = log_b[j] - torch.logsumexp(logits + phi.unsqueeze(-1), 0)
         psi[j] = psi[j] + omega * (exact - psi[j])
@@ -199,7 +193,7 @@ def _plans(
     bank: _Bank, phi: Tensor, log_b: list[Tensor], reg: float
 ) -> Iterator[tuple[Clouds, Tensor, Tensor, Tensor]]:
     """Clouds, logits, plan and column potentials of each block, with exact column sums."""
-    for j, clouds in enumerate(bank.clouds()):
+    for j, (_, clouds) in enumerate(bank.clouds()):
         logits = costs.negative_cost(clouds, 1.0 / reg)
         psi = log_b[j] - torch.logsumexp(logits + phi.unsqueeze(-1), 0)
         yield clouds, logits, (logits + phi.unsqueeze(-1)).add_(psi).exp_(), psi
