@@ -71,7 +71,7 @@ def sinkhorn_divergence(
     Raises: ConfigError if blur <= 0 or p is not 1 or 2; DataError if d differs; NonFiniteError.
     Limits: n = m = 1 gives the cost. An empty side gives 0 and a warning.
     Example:
-        >>> float(sinkhorn_divergence(torch.zeros(3, 2), torch.zeros(5, 2)))
+        >>> round(float(sinkhorn_divergence(torch.zeros(3, 2), torch.zeros(5, 2))), 6)
         0.0
     """
     eps = _epsilon(p, blur)
