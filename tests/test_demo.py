@@ -10,7 +10,7 @@ import pytest
 from raw_files import fsdd_folder, mnist_folder
 
 from limbeck import cli
-from limbeck.demo import ARMS, Demo, DemoOptions, demo_options
+from limbeck.demo import ARMS, Demo, DemoOptions
 from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.evaluation import read_metrics
 from limbeck.recipes import Recipe
@@ -111,10 +111,12 @@ def test_json_is_all_that_standard_output_gets(options, capsys):
     assert err == ""
 
 
-def test_quick_changes_what_is_not_given():
-    values = {"quick": True, "seeds": 3, "steps": 240}
-    assert demo_options(values, given=["quick"]) == DemoOptions(quick=True, seeds=1, steps=120)
-    assert demo_options(values, given=["quick", "seeds"]) == DemoOptions(quick=True, seeds=3, steps=120)
+def test_quick_changes_what_is_not_given(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(Demo, "run", lambda demo: asked.append(demo.options) or tmp_path)
+    for more in ((), ("--seeds", "3")):
+        cli.main(["demo", "--quick", "--json", "--output", str(tmp_path), *more])
+    assert [(options.seeds, options.steps, options.labels) for options in asked] == [(1, 120, 5), (3, 120, 5)]
 
 
 def test_wrong_options_are_refused():

@@ -27,7 +27,7 @@ AFTER_INTERRUPT = {
 }
 # Subcommand (a file in limbeck/commands) to what it does.
 COMMANDS: dict[str, str] = {
-    "demo": "the main job on an embedded data set, end to end; ends with its report",
+    "demo": "the main job on an embedded data set, end to end, with a report",
     "bank": "ask a teacher once and keep what it says: build, info, verify, delete",
     "distill": "train a student from a recipe",
     "report": "(re)build the HTML report of a run or a comparison",
@@ -93,7 +93,7 @@ def _usage() -> str:
         f"{PROGRAM} {__version__}: cross-modal knowledge distillation\n\nusage: {PROGRAM} COMMAND [OPTIONS]\n\n"
         + "\n".join(lines)
         + f"\n\nexample:\n  {PROGRAM} demo --quick\n\n"
-        f"`{PROGRAM} COMMAND --help` tells a command's options; --debug shows the traceback of an error."
+        f"`{PROGRAM} COMMAND --help` tells a command's options;\n--debug shows the traceback of an error."
     )
 
 

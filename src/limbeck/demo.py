@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,6 +71,7 @@ ARMS: dict[str, DemoArm] = {
 }
 DEFAULT_ARMS = ("supervised", "ucmkd", "paired", "bagged")
 CONTROLS = ("shuffled", "random")
+QUICK = {"seeds": 1, "steps": 120}  # options of a demo of less than a minute
 MAPPED_LINKS = ("paired", "bagged")  # elsewhere a test clip has nothing to do with the images of the map
 WARNINGS_FILE, MAP_FILE = "warnings.json", "map.json"
 
@@ -81,7 +82,6 @@ class DemoOptions:
 
     Args:
         output: folder of results; a demo started again there goes on where it stopped.
-        quick: one seed and half the steps, unless they are given.
         seeds, labels, steps: seeds, labelled clips of each digit, optimiser steps; each at least 1.
         images: ``sklearn`` or ``mnist:DIR``.    audio: ``speech`` or ``fsdd:DIR``.
         unseen_speakers: speakers that are only tested on.
@@ -89,7 +89,6 @@ class DemoOptions:
     """
 
     output: str = "limbeck-demo"
-    quick: bool = False
     seeds: int = 3
     labels: int = 5
     steps: int = 240
@@ -204,7 +203,7 @@ class Demo:
         """The folder of the runs with these settings: other settings have another one, so none are mixed."""
         from limbeck.evaluation.compare import config_hash
 
-        about_more_runs = ("output", "quick", "seeds", "arms", "controls")
+        about_more_runs = ("output", "seeds", "arms", "controls")
         settings = {k: v for k, v in asdict(self.options).items() if k not in about_more_runs}
         return self.folder / "runs" / config_hash({"version": __version__, **settings})[:8]
 
@@ -285,11 +284,3 @@ def _warnings_kept_for_later() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def demo_options(values: Mapping[str, Any], given: Sequence[str]) -> DemoOptions:
-    """Options from parsed flags; ``--quick`` changes what was not given."""
-    values = dict(values)
-    if values.get("quick"):
-        values |= {k: v for k, v in {"seeds": 1, "steps": 120}.items() if k not in given}
-    return DemoOptions(**values)

@@ -18,7 +18,7 @@ def command(arguments: Sequence[str]) -> int:
     commands: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
         "build": (
             _build,
-            "ask a teacher about every row of a file, and keep what it says; goes on where it stopped",
+            "ask a teacher about every row of a file, and keep what it says",
         ),
         "info": (_info, "what a bank holds, from whom, in which state"),
         "verify": (_verify, "read every byte and compare it with the recorded hashes"),
@@ -27,9 +27,7 @@ def command(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: limbeck bank COMMAND [OPTIONS]\n")
         print("\n".join(f"  {name:<8}{text}" for name, (_, text) in commands.items()))
-        print(
-            "\nexample:\n  limbeck bank build --teacher hf:PATH --data texts.csv --column text --output banks/mine"
-        )
+        print("\nexample:\n  limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine")
         return 0 if arguments else 2
     if arguments[0] not in commands:
         raise WrongUse(
@@ -39,12 +37,49 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _build(arguments: Sequence[str]) -> int:
+    parser = _build_parser()
+    values, unknown = parser.parse_known_args(arguments)
+    parser.check_unknown(unknown)
+    rows = read_rows(Path(values.data))
+    for name in [values.key, *(values.column or []), *([values.label] if values.label else [])]:
+        if name not in rows.column_names:
+            raise UnknownNameError(
+                f"{values.data} has no column {name!r}; {nearest(name, rows.column_names)}"
+            )
+    label = values.label or ("label" if "label" in rows.column_names else None)
+    if values.dry_run:
+        batches = -(-len(rows) // values.batch_size)
+        print(
+            f"{len(rows)} rows of {values.data} in {batches} batches to {values.teacher}; nothing was asked."
+        )
+        return 0
+    from limbeck.signals import Bank
+
+    bank = Bank.build(
+        values.output,
+        make_teacher(values.teacher),
+        rows,
+        key=values.key,
+        label=label,
+        class_names=values.class_names or class_names_of(rows, label),
+        inputs=values.column,
+        batch_size=values.batch_size,
+        dtype=values.dtype,
+        licence=values.licence,
+        overwrite=values.overwrite,
+    )
+    print(f"{bank.path}: {len(bank)} rows, {', '.join(sorted(bank.signals))}")
+    return 0
+
+
+def _build_parser() -> Parser:
     parser = Parser(
         prog="limbeck bank build",
-        description="Ask a teacher about every row of a file and keep what it says. Started again it goes on where it "
-        "stopped\nand asks nothing twice.",
-        epilog="example:\n  limbeck bank build --teacher hf:PATH --data texts.csv --column text --output banks/mine"
-        "\n  limbeck bank build --teacher callable:my_module:ask --data rows.parquet --output banks/asked",
+        description="Ask a teacher about every row of a file and keep what it says. Started again it\n"
+        "goes on where it stopped and asks nothing twice.",
+        epilog="example:\n  limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine"
+        "\n  limbeck bank build --teacher callable:my_module:ask --data rows.parquet \\\n"
+        "    --column text --output banks/asked",
     )
     add = parser.add_argument
     add("--teacher", required=True, metavar="KIND:NAME", help="hf:PATH_OR_ID, or callable:MODULE:NAME")
@@ -84,38 +119,7 @@ def _build(arguments: Sequence[str]) -> int:
         help="delete a bank of another teacher or of other data, and ask again",
     )
     add("--dry-run", action="store_true", help="say what would be asked, and stop")
-    values, unknown = parser.parse_known_args(arguments)
-    parser.check_unknown(unknown)
-    rows = read_rows(Path(values.data))
-    for name in [values.key, *(values.column or []), *([values.label] if values.label else [])]:
-        if name not in rows.column_names:
-            raise UnknownNameError(
-                f"{values.data} has no column {name!r}; {nearest(name, rows.column_names)}"
-            )
-    label = values.label or ("label" if "label" in rows.column_names else None)
-    if values.dry_run:
-        batches = -(-len(rows) // values.batch_size)
-        print(
-            f"{len(rows)} rows of {values.data} in {batches} batches to {values.teacher}; nothing was asked."
-        )
-        return 0
-    from limbeck.signals import Bank
-
-    bank = Bank.build(
-        values.output,
-        make_teacher(values.teacher),
-        rows,
-        key=values.key,
-        label=label,
-        class_names=values.class_names or class_names_of(rows, label),
-        inputs=values.column,
-        batch_size=values.batch_size,
-        dtype=values.dtype,
-        licence=values.licence,
-        overwrite=values.overwrite,
-    )
-    print(f"{bank.path}: {len(bank)} rows, {', '.join(sorted(bank.signals))}")
-    return 0
+    return parser
 
 
 def read_rows(path: Path) -> Any:

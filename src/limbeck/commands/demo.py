@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from limbeck.commands.parser import Parser, parse_list, positive, print_json
@@ -10,58 +12,61 @@ from limbeck.commands.terminal import waiting
 
 
 def command(arguments: Sequence[str]) -> int:
-    from limbeck.demo import ARMS, DEFAULT_ARMS, Demo, demo_options
+    from limbeck.demo import QUICK, Demo, DemoOptions
 
-    parser = Parser(
-        prog="limbeck demo",
-        description="An image model that reads digits teaches a small audio model to hear them; compared, with the "
-        "same steps,\nwith the student taught by nobody and beside each arm its shuffled control.",
-        epilog="example:\n  limbeck demo --images mnist:DIR --audio fsdd:DIR --labels 2 --seeds 5",
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="one seed, half the steps: under a minute")
-    add(
-        "--output", metavar="DIR", default="limbeck-demo", help="folder of the results (default: %(default)s)"
-    )
-    add("--seeds", type=positive, default=3, metavar="N", help="seeds (default: %(default)s)")
-    add(
-        "--labels",
-        type=positive,
-        default=5,
-        metavar="N",
-        help="labelled clips of each digit (default: %(default)s)",
-    )
-    add("--steps", type=positive, default=240, metavar="N", help="optimiser steps (default: %(default)s)")
-    add("--images", default="sklearn", metavar="sklearn|mnist:DIR", help="(default: %(default)s)")
-    add("--audio", default="speech", metavar="speech|fsdd:DIR", help="(default: %(default)s)")
-    add(
-        "--unseen-speakers",
-        type=parse_list,
-        default=(),
-        metavar="A,B",
-        help="speakers that are only tested on",
-    )
-    add("--arms", type=parse_list, default=DEFAULT_ARMS, metavar="A,B", help=f"of {', '.join(ARMS)}")
-    add("--controls", type=parse_list, default=("shuffled",), metavar="A,B", help="of shuffled, random")
-    add("--json", action="store_true", help="print the results as JSON")
+    parser = _parser()
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    given = [a.lstrip("-").partition("=")[0].replace("-", "_") for a in arguments if a.startswith("--")]
-    options = {k: v for k, v in vars(values).items() if k != "json"}
-    demo = Demo(demo_options(options, given))
+    given = vars(values)  # without what was not given
+    as_json, quick = given.pop("json", False), given.pop("quick", False)
+    demo = Demo(DemoOptions(**(QUICK if quick else {}) | given))
     demo.folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
     with waiting("Starting torch and transformers"):
         import limbeck.data
         import limbeck.run  # noqa: F401
     report = demo.run()
-    if values.json:
-        from dataclasses import asdict
-
+    if as_json:
         print_json({"rows": [asdict(row) for row in demo.rows], "report": str(report)})
     else:
         _print_results(demo.rows, demo.warnings)
         print(f"\nreport: {report}")
     return 0
+
+
+def _parser() -> Parser:
+    from limbeck.demo import ARMS, CONTROLS, DemoOptions
+
+    parser = Parser(
+        prog="limbeck demo",
+        description="An image model that reads digits teaches a small audio model to hear them:\n"
+        "compared, with the same steps, with the student taught by nobody, and beside\n"
+        "each arm its shuffled control. Started again it goes on where it stopped.",
+        epilog="example:\n  limbeck demo --images mnist:DIR --audio fsdd:DIR --labels 2 --seeds 5",
+        argument_default=argparse.SUPPRESS,
+    )
+
+    def add(name: str, metavar: str, what: str, kind: Callable[[str], Any] = str) -> None:
+        default = getattr(DemoOptions, name)
+        shown = ", ".join(default) if isinstance(default, tuple) else default
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar=metavar,
+            help=f"{what} (default: {shown or 'none'})",
+        )
+
+    parser.add_argument("--quick", action="store_true", help="one seed, half the steps: under a minute")
+    add("output", "DIR", "folder of the results")
+    add("seeds", "N", "seeds", positive)
+    add("labels", "N", "labelled clips of each digit", positive)
+    add("steps", "N", "optimiser steps", positive)
+    add("images", "sklearn|mnist:DIR", "the teacher's images")
+    add("audio", "speech|fsdd:DIR", "the student's clips")
+    add("unseen_speakers", "A,B", "speakers that are only tested on", parse_list)
+    add("arms", "A,B", f"of {', '.join(ARMS)}", parse_list)
+    add("controls", "A,B", f"of {', '.join(CONTROLS)}", parse_list)
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    return parser
 
 
 def _print_results(rows: Sequence[Any], warnings: Sequence[str]) -> None:

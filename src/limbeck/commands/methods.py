@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ def command(arguments: Sequence[str]) -> int:
 
     parser = Parser(
         prog="limbeck methods",
-        description="List the methods, or show one card: paper, equations, what it needs, which links it can use.",
+        description="List the methods, or show one card: paper, equations, needs, links.",
         epilog="example:\n  limbeck methods bagkd",
     )
     parser.add_argument("name", nargs="?", help="a method")
@@ -26,8 +28,12 @@ def command(arguments: Sequence[str]) -> int:
     elif values.name:
         print(_card(cards[0]))
     else:
+        width = shutil.get_terminal_size().columns
         for card in cards:
-            print(f"{card.name:<12}{card.summary}\n{'':<12}links: {', '.join(card.links) or 'none'}\n")
+            for text in (card.summary, f"links: {', '.join(card.links) or 'none'}"):
+                name = card.name if text == card.summary else ""
+                print(textwrap.fill(text, width, initial_indent=f"{name:<12}", subsequent_indent=" " * 12))
+            print()
     return 0
 
 

@@ -11,8 +11,8 @@ from limbeck.commands.terminal import waiting
 def command(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="limbeck predict",
-        description="Use an exported student on files: audio files for an audio student, images for an\n"
-        "image student, CSV files for a student of tables.",
+        description="Use an exported student on files: audio files for an audio student,\n"
+        "images for an image student, CSV files for a student of tables.",
         epilog="example:\n  limbeck predict runs/av_digits_bagged/student clip.wav",
     )
     parser.add_argument("student", help="the student folder of a run")
