@@ -219,3 +219,9 @@ def test_extreme_magnitudes_stay_finite():
         got, gradient = graded(x * scale, y)
         assert got == pytest.approx(graded(x, y)[0], rel=1e-4)
         assert torch.isfinite(gradient).all()
+
+
+def test_a_length_that_overflows_is_no_zero_vector():
+    x, y, _, _ = batch(8, 8)
+    with pytest.warns(RuntimeWarning, match="NaN"):
+        assert torch.isnan(transport_cost(x * 1e25, y))

@@ -52,9 +52,10 @@ def check_clouds(x_s: Tensor, x_t: Tensor) -> None:
 
 
 def normalised(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows on the unit sphere and their inverse lengths (0 for a zero vector)."""
+    """Rows on the unit sphere and their inverse lengths (0 for a zero vector, NaN where the length overflows)."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    inverse = length.reciprocal_().nan_to_num_(posinf=0.0)
+    # alpha=0 adds 0, or NaN for an infinite length: its inverse 0 would pass for a zero vector
+    inverse = length.reciprocal().nan_to_num_(nan=torch.nan, posinf=0.0).add_(length, alpha=0)
     return x * inverse, inverse
 
 
