@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.commands.parser import Parser, WrongUse, parse_list, positive, print_json
+from limbeck.commands.terminal import waiting
 from limbeck.errors import DataError, UnknownNameError, nearest
 
 TEACHER_KINDS = ("hf", "callable")
@@ -53,7 +54,9 @@ def _build(arguments: Sequence[str]) -> int:
             f"{len(rows)} rows of {values.data} in {batches} batches to {values.teacher}; nothing was asked."
         )
         return 0
-    from limbeck.signals import Bank
+    with waiting("Starting torch and transformers"):
+        import limbeck.teachers.hf  # noqa: F401
+        from limbeck.signals import Bank
 
     bank = Bank.build(
         values.output,
