@@ -242,26 +242,8 @@ def print_lines(lines: Mapping[str, tuple[float, float | None]]) -> None:
             print(f"- {name}: {verdict(figure, target)}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sizes", default="128,512,2048", help="n = m, comma-separated")
-    parser.add_argument("--parts", default=",".join(PARTS), help="any of " + ", ".join(PARTS))
-    parser.add_argument("--json", type=Path, help="also write every number here")
-    args = parser.parse_args()
-    sizes, parts = [int(n) for n in args.sizes.split(",")], args.parts.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"unknown part {unknown.pop()!r}; choose from {', '.join(PARTS)}")
-    peers()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    warnings.filterwarnings("ignore", module="ot")
-
-    versions = {name: version(name) for name in ("torch", "POT", "geomloss", "numpy")}
-    result: dict[str, Any] = {"versions": versions, "limits": limits()}
-    print(", ".join(f"{k} {v}" for k, v in versions.items()) + f"; d = {WIDTH}, reg {REG}, one thread")
-    print("machine: " + ", ".join(f"{k} {v:.3g}" for k, v in result["limits"].items()) + "\n")
+def report(parts: list[str], sizes: list[int], result: dict[str, Any]) -> None:
+    """Run the parts in turn; print each as it comes and note its numbers in ``result``."""
     if "table" in parts:
         result["table"] = table(sizes)
         print_table(result["table"])
@@ -286,6 +268,29 @@ def main() -> None:
     if "vocabulary" in parts:
         result["vocabulary"] = vocabulary()
         print_lines(result["vocabulary"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", default="128,512,2048", help="n = m, comma-separated")
+    parser.add_argument("--parts", default=",".join(PARTS), help="any of " + ", ".join(PARTS))
+    parser.add_argument("--json", type=Path, help="also write every number here")
+    args = parser.parse_args()
+    sizes, parts = [int(n) for n in args.sizes.split(",")], args.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"unknown part {unknown.pop()!r}; choose from {', '.join(PARTS)}")
+    peers()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    warnings.filterwarnings("ignore", module="ot")
+
+    versions = {name: version(name) for name in ("torch", "POT", "geomloss", "numpy")}
+    result: dict[str, Any] = {"versions": versions, "limits": limits()}
+    print(", ".join(f"{k} {v}" for k, v in versions.items()) + f"; d = {WIDTH}, reg {REG}, one thread")
+    print("machine: " + ", ".join(f"{k} {v:.3g}" for k, v in result["limits"].items()) + "\n")
+    report(parts, sizes, result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=2))
 

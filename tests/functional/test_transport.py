@@ -128,9 +128,9 @@ def test_scaling_and_translation(seed, scale, shift):
 @given(seed=st.integers(0, 99))
 def test_falls_towards_exact_transport(seed):
     x, y = clouds(6, 6, seed=seed)
-    costs = [float(transport_cost(x, y, reg=reg, tol=1e-5)) for reg in (2.0, 0.5, 0.1, 0.02)]
+    costs = [float(transport_cost(x, y, reg=reg, tol=1e-4)) for reg in (2.0, 0.5, 0.1, 0.02)]
     exact = float(exact_transport_cost(x, y))
-    assert all(high >= low - 1e-4 for high, low in zip(costs, [*costs[1:], exact]))
+    assert all(high >= low - 1e-3 for high, low in zip(costs, [*costs[1:], exact]))
     assert costs[-1] - exact < 0.02 * math.log(36)
 
 

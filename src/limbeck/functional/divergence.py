@@ -40,7 +40,7 @@ def sinkhorn_divergence(
     weights_s: Tensor | None = None,
     weights_t: Tensor | None = None,
     teacher_term: Tensor | float | None = None,
-    tol: float = 1e-2,
+    tol: float | None = None,
     max_iter: int = 1000,
     validate: bool = False,
     return_info: bool = False,
@@ -59,7 +59,8 @@ def sinkhorn_divergence(
         debias: False gives the first term alone (``dual`` of :func:`transport_cost`).
         weights_s, weights_t: ``(n,)``, ``(m,)``, >= 0, scaled to sum to one; uniform when None.
         teacher_term: ``sinkhorn_teacher_term(x_t, ...)`` of the same teacher rows and settings, computed once.
-        tol: L1 error of the marginals to stop at, a hundredth of it for the self terms.
+        tol: L1 error of the marginals to stop at, as in :func:`transport_cost`; the self terms stop at 1e-4, or at
+            a hundredth of it.
         max_iter: most sweeps of each of the problems.
         validate: refuse NaN and Inf, naming their rows.      return_info: also return a TransportInfo.
     Returns: scalar in (feature units)^p, float32 or float64. Exactly 0 when both arguments are one tensor, else
@@ -107,7 +108,7 @@ def sinkhorn_teacher_term(
     p: int = 2,
     blur: float = 0.05,
     weights_t: Tensor | None = None,
-    tol: float = 1e-2,
+    tol: float | None = None,
     max_iter: int = 1000,
 ) -> Tensor:
     r"""The teacher's own part of :func:`sinkhorn_divergence`, :math:`OT_\varepsilon(b, b)`, to be computed once.

@@ -114,9 +114,8 @@ class _Sweeps:
         self.a, self.b = a, b
         self.take(kernel)
         self.softness, self.tol, self.max_iter = softness, tol, max_iter
-        self.lift_s: Tensor | None = (
-            None  # exp((softness - 1) shift): what the shifts already hold of a soft update
-        )
+        # exp((softness - 1) shift): what the shifts already hold of a soft update
+        self.lift_s: Tensor | None = None
         self.lift_t: Tensor | None = None
         self.u, self.v = a, b
         self.mass = 1.0 if softness == (1.0, 1.0) else float(a.sum())  # hard marginals sum to one

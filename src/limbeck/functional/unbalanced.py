@@ -73,18 +73,7 @@ def unbalanced_transport_cost(
         True
     """
     rho = (marginal, marginal) if isinstance(marginal, int | float) else marginal
-    check_positive("marginal", min(rho))
-    if reg != 0:
-        check_positive("reg", reg)
-    check_choice("penalty", penalty, ("kl", "l2"))
-    if (penalty == "l2" and reg != 0) or (reg == 0 and math.isinf(max(rho))):
-        raise ConfigError(
-            "penalty='l2' serves reg=0 alone, and reg=0 needs a finite marginal on both sides "
-            "(exact_transport_cost holds them exactly)"
-        )
-    check_choice("value", value, ("sharp", "dual"))
-    check_choice("cost", cost, costs.COST_NAMES)
-    costs.check_clouds(x_s, x_t)
+    _check(x_s, x_t, rho, cost, reg, penalty, value)
     if validate:
         check_finite(x_s, "x_s")
         check_finite(x_t, "x_t")
@@ -112,6 +101,23 @@ def unbalanced_transport_cost(
     if to_t is not None:
         total = total + attached(torch.zeros_like(found.value), x_t, to_t, "unbalanced_transport_cost")
     return (total, found.info) if return_info else total
+
+
+def _check(
+    x_s: Tensor, x_t: Tensor, rho: tuple[float, float], cost: str, reg: float, penalty: str, value: str
+) -> None:
+    check_positive("marginal", min(rho))
+    if reg != 0:
+        check_positive("reg", reg)
+    check_choice("penalty", penalty, ("kl", "l2"))
+    if (penalty == "l2" and reg != 0) or (reg == 0 and math.isinf(max(rho))):
+        raise ConfigError(
+            "penalty='l2' serves reg=0 alone, and reg=0 needs a finite marginal on both sides "
+            "(exact_transport_cost holds them exactly)"
+        )
+    check_choice("value", value, ("sharp", "dual"))
+    check_choice("cost", cost, costs.COST_NAMES)
+    costs.check_clouds(x_s, x_t)
 
 
 def _without_entropy(
