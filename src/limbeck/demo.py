@@ -128,9 +128,9 @@ class Demo:
         from limbeck.reporting import report_folder
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.task, self.bank = self._teach_teacher()
-        arms = [Arm(name, self._controls(name), self._identity(name)) for name in self.options.arms]
-        with _warnings_kept_for_later():
+        with _one_thread(), _warnings_kept_for_later():
+            self.task, self.bank = self._teach_teacher()
+            arms = [Arm(name, self._controls(name), self._identity(name)) for name in self.options.arms]
             self.rows = compare(
                 arms,
                 self._run,
@@ -272,6 +272,19 @@ class Demo:
             },
             "recipe": asdict(self.recipe(self.options.arms[-1])),
         }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Nets this small lose more to threads that wait for each other than they gain from them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
