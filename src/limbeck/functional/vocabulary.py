@@ -180,39 +180,33 @@ class _Gradients:
             self.weight.add_(slope.T @ student.hidden[tokens], alpha=scale)
 
 
-def _row_products(a: Tensor, b: Tensor) -> Tensor:
-    """``sum_v a_cv b_cv`` without the product in memory."""
-    return torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).flatten()
-
-
 # Each takes log q (student), log p (teacher) and two scratch buffers, all (c, V) and all overwritten, and returns
-# the divergence of each row; log q then holds its gradient with respect to the student's scaled logits.
+# the divergence of each row; log q then holds its gradient with respect to the student's scaled logits. Products are
+# made in a buffer that is not needed again and summed there: ``bmm`` takes ten times as long for a row by a row.
 
 
 def _forward_kl(log_q: Tensor, log_p: Tensor, p: Tensor, _: Tensor, beta: float) -> Tensor:
     torch.exp(log_p, out=p)
-    rows = _row_products(p, log_p.sub_(log_q))
+    rows = log_p.sub_(log_q).mul_(p).sum(1)
     log_q.exp_().sub_(p)
     return rows
 
 
 def _reverse_kl(log_q: Tensor, log_p: Tensor, q: Tensor, _: Tensor, beta: float) -> Tensor:
     torch.exp(log_q, out=q)
-    rows = _row_products(q, log_q.sub_(log_p))
-    log_q.sub_(rows.unsqueeze(1)).mul_(q)
+    rows = log_q.sub_(log_p).mul_(q).sum(1)
+    log_q.addcmul_(q, rows.unsqueeze(1), value=-1)
     return rows
 
 
-def _jsd(log_q: Tensor, log_p: Tensor, p: Tensor, log_m: Tensor, beta: float) -> Tensor:
-    torch.exp(log_p, out=p)
-    torch.mul(p, beta, out=log_m)
-    q = torch.exp(log_q, out=p)
-    log_m.add_(q, alpha=1 - beta)
+def _jsd(log_q: Tensor, log_p: Tensor, q: Tensor, log_m: Tensor, beta: float) -> Tensor:
+    p = torch.exp(log_p, out=log_m)
+    torch.lerp(torch.exp(log_q, out=q), p, beta, out=log_m)
     log_m.clamp_min_(torch.finfo(log_m.dtype).tiny).log_()  # where p and q both underflow they add nothing
-    of_q = _row_products(q, log_q.sub_(log_m))
-    log_q.sub_(of_q.unsqueeze(1)).mul_(q.mul_(1 - beta))
-    torch.exp(log_p, out=p)
-    return beta * _row_products(p, log_p.sub_(log_m)) + (1 - beta) * of_q
+    of_q = log_q.sub_(log_m).mul_(q).sum(1)
+    log_q.addcmul_(q, of_q.unsqueeze(1), value=-1).mul_(1 - beta)
+    p = torch.exp(log_p, out=q)
+    return beta * log_p.sub_(log_m).mul_(p).sum(1) + (1 - beta) * of_q
 
 
 _KINDS = {"forward_kl": _forward_kl, "reverse_kl": _reverse_kl, "jsd": _jsd}
