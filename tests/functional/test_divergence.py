@@ -102,7 +102,12 @@ def test_info():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"p": 3}, "p must be 1 or 2"), ({"blur": 0.0}, "blur must be > 0")]
+    ("options", "words"),
+    [
+        ({"p": 3}, "p must be 1 or 2"),
+        ({"blur": 0.0}, "blur must be > 0"),
+        ({"max_iter": 0}, "max_iter must be >= 1"),
+    ],
 )
 def test_refusals(options, words):
     x, y = clouds(2, 2)

@@ -217,3 +217,39 @@ def test_names_and_sizes_that_do_not_exist():
         L.cka(cloud(5, 0), cloud(5, 1), kernel="polynomial")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="at least 4 rows, got 3"):
         L.cka(cloud(3, 0), cloud(3, 1), unbiased=True)
+
+
+class TestDistanceCorrelation:
+    @settings(deadline=None, max_examples=25)
+    @given(seed=seeds, scale=st.floats(0.01, 100))
+    def test_one_for_similar_shapes(self, seed, scale):
+        s = cloud(8, seed)
+        torch.testing.assert_close(
+            L.distance_correlation(s, scale * rotated(s, seed + 1) + 3), torch.ones(()).double()
+        )
+
+    @settings(deadline=None, max_examples=25)
+    @given(seed=seeds)
+    def test_between_zero_and_one_symmetric_and_blind_to_a_common_order(self, seed):
+        s, t, order = cloud(8, seed), cloud(8, seed + 1000, d=2), torch.randperm(8)
+        value = L.distance_correlation(s, t)
+        assert 0 <= float(value) <= 1
+        torch.testing.assert_close(L.distance_correlation(t, s), value)
+        torch.testing.assert_close(L.distance_correlation(s[order], t[order]), value)
+
+    def test_gradcheck(self):
+        t = cloud(5, 1)
+        assert torch.autograd.gradcheck(lambda x: L.distance_correlation(x, t), cloud(5, 0).requires_grad_())
+
+    @pytest.mark.parametrize("n", [0, 1, 4])
+    def test_zero_where_nothing_varies(self, n):
+        s = torch.zeros(n, 3, requires_grad=True)
+        value = L.distance_correlation(s, cloud(n, 0).float())
+        value.backward()
+        assert float(value.detach()) == 0.0
+        assert s.grad is not None
+        assert s.grad.isfinite().all()
+
+    def test_refuses_unpaired_rows(self):
+        with pytest.raises(DataError, match="paired"):
+            L.distance_correlation(cloud(4, 0), cloud(5, 1))

@@ -223,6 +223,13 @@ def test_teacher_gradient_only_when_asked_for():
         ({"within_class": True}, ConfigError, "together"),
         ({"weights_s": torch.ones(3)}, ConfigError, "one entry per row"),
         ({"weights_s": -torch.ones(4)}, ConfigError, "must be >= 0"),
+        ({"max_iter": 0}, ConfigError, "max_iter must be >= 1"),
+        ({"tol": float("nan")}, ConfigError, "tol must be >= 0"),
+        (
+            {"labels_s": torch.zeros(4), "labels_t": torch.zeros(4), "within_class": True},
+            DataError,
+            "labels_s must hold class numbers of an integer type",
+        ),
         ({"gradient": "unrolled", "value": "dual"}, ConfigError, "serves value='sharp'"),
         (
             {"labels_s": torch.zeros(3, dtype=torch.long), "labels_t": torch.zeros(4, dtype=torch.long)},

@@ -14,7 +14,6 @@ from limbeck.functional.entropic import TransportInfo as TransportInfo
 from limbeck.functional.exact import exact_transport_cost as exact_transport_cost
 from limbeck.functional.exact import gromov_wasserstein as gromov_wasserstein
 from limbeck.functional.hints import hint_mse as hint_mse
-from limbeck.functional.kernels import distance_correlation as distance_correlation
 from limbeck.functional.kernels import median_bandwidth as median_bandwidth
 from limbeck.functional.kernels import mmd as mmd
 from limbeck.functional.kernels import mmd_teacher_term as mmd_teacher_term
@@ -25,6 +24,7 @@ from limbeck.functional.moments import mean_cov_bures as mean_cov_bures
 from limbeck.functional.moments import moment_matching as moment_matching
 from limbeck.functional.prototypes import prototype_transport as prototype_transport
 from limbeck.functional.similarity import cka as cka
+from limbeck.functional.similarity import distance_correlation as distance_correlation
 from limbeck.functional.similarity import mutual_knn as mutual_knn
 from limbeck.functional.similarity import procrustes as procrustes
 from limbeck.functional.sinkd import sinkd as sinkd

@@ -31,6 +31,14 @@ def attached(value: Tensor, x: Tensor, gradient: Tensor | None, name: str) -> Te
     return value if gradient is None else _Attached.apply(x, value, gradient, name)
 
 
+def attached_to_both(
+    value: Tensor, x_s: Tensor, to_s: Tensor | None, x_t: Tensor, to_t: Tensor | None, name: str
+) -> Tensor:
+    """``value`` as a function of both clouds, each with its gradient; as :func:`attached`."""
+    total = attached(value, x_s, to_s, name)
+    return total if to_t is None else total + attached(torch.zeros_like(value), x_t, to_t, name)
+
+
 def wants_gradient(x: Tensor) -> bool:
     return x.requires_grad and torch.is_grad_enabled()
 

@@ -38,6 +38,8 @@ def class_blocks(labels_s: Tensor, labels_t: Tensor, a: Tensor, b: Tensor) -> Cl
     A class counts with the student's weight in it, scaled so that the classes on both sides sum to one.
     """
     for labels, name in ((labels_s, "labels_s"), (labels_t, "labels_t")):
+        if labels.is_floating_point():
+            raise DataError(f"{name} must hold class numbers of an integer type, got {labels.dtype}")
         if int(labels.min()) < 0:
             raise DataError(f"{name} holds negative labels (no label); select the labelled rows first")
     weight_s, weight_t = _by_class(labels_s, a, labels_t), _by_class(labels_t, b, labels_s)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError
 from limbeck.functional import costs
-from limbeck.functional.attached import attached, nothing_to_compare, wants_gradient
+from limbeck.functional.attached import attached_to_both, nothing_to_compare, wants_gradient
 from limbeck.functional.costs import Clouds
 from limbeck.functional.entropic import Settings, TransportInfo, answer, marginal, warn_not_converged
 from limbeck.functional.notices import warn_once
@@ -95,9 +95,7 @@ def sinkhorn_divergence(
             x_s.to(dtype), x_t.to(dtype), a, b, p, settings, wants, debias, teacher_term
         )
     warn_not_converged(info, "sinkhorn_divergence")
-    total = attached(value, x_s, to_s, "sinkhorn_divergence")
-    if to_t is not None:
-        total = total + attached(torch.zeros_like(value), x_t, to_t, "sinkhorn_divergence")
+    total = attached_to_both(value, x_s, to_s, x_t, to_t, "sinkhorn_divergence")
     return (total, info) if return_info else total
 
 

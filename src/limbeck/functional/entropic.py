@@ -47,6 +47,12 @@ class Settings:
     groups: tuple[Tensor, Tensor] | None = None
     wants_plan: bool = False
 
+    def __post_init__(self) -> None:
+        if self.max_iter < 1:
+            raise ConfigError(f"max_iter must be >= 1, got {self.max_iter}")
+        if self.tol is not None and not self.tol >= 0:
+            raise ConfigError(f"tol must be >= 0 or None, got {self.tol}")
+
 
 @dataclass
 class Answer:

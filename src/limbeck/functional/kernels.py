@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy and distance correlation: clouds compared through their pairwise distances.
+"""Maximum mean discrepancy: two clouds compared through the distances between all their rows.
 
 Axis legend: n - student rows, m - teacher rows, d - features.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError
+from limbeck.errors import ConfigError
 from limbeck.functional.attached import attached, nothing_to_compare, wants_gradient
 from limbeck.functional.costs import check_clouds, cost_matrix
 from limbeck.functional.entropic import marginal
@@ -251,40 +251,3 @@ def _mmd(
         return value, None
     # the student's own pairs pull at both ends
     return value, within.gradient(own).mul_(2.0 / share).sub_(gradient_t.mul_(scale))
-
-
-@without_autocast
-def distance_correlation(x_s: Tensor, x_t: Tensor, *, validate: bool = False) -> Tensor:
-    r"""Squared distance correlation of paired features; 1 when distances are proportional, 0 when unrelated.
-
-    .. math:: \frac{\langle A, B \rangle}{\sqrt{\langle A, A\rangle \langle B, B\rangle}}
-
-    with A, B the doubly centred Euclidean distance matrices of the rows of each side.
-
-    Args:
-        x_s: student features, ``(n, d)``.      x_t: teacher features, ``(n, e)``; the widths may differ.
-        validate: refuse non-finite input, naming the row.
-    Returns: scalar in [0, 1], a similarity (use ``1 - value`` as a loss); float32 or wider. 0 where either
-        side does not vary (n < 2, equal rows).
-    Needs: pairing by row; teacher vectors; memory O(n^2).     Gradient: to ``x_s`` only.
-    Source: Szekely, Rizzo, Bakirov, Annals of Statistics 35, 2007, definition 5 (the V-statistic), squared.
-    Raises: DataError if the numbers of rows differ.
-    """
-    if x_s.dim() != 2 or x_t.dim() != 2 or len(x_s) != len(x_t):
-        raise DataError(
-            f"features must be paired, (n, d) and (n, e), got {tuple(x_s.shape)} and {tuple(x_t.shape)}"
-        )
-    if validate:
-        check_finite(x_s, "x_s")
-        check_finite(x_t, "x_t")
-    s, t = widened(x_s, x_t.detach())
-    if len(s) < 2:
-        return nothing_to_compare(x_s, s.dtype)
-    a, b = (_doubly_centred(cost_matrix(x, x, "euclidean").fill_diagonal_(0.0)) for x in (s, t))
-    scale = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
-    varies = scale > 0
-    return torch.where(varies, (a * b).sum() / torch.where(varies, scale, 1.0), 0.0)
-
-
-def _doubly_centred(distance: Tensor) -> Tensor:
-    return distance - distance.mean(0) - distance.mean(1, keepdim=True) + distance.mean()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError
 from limbeck.functional import costs
-from limbeck.functional.attached import attached, nothing_to_compare, wants_gradient
+from limbeck.functional.attached import attached_to_both, nothing_to_compare, wants_gradient
 from limbeck.functional.costs import CostName
 from limbeck.functional.entropic import Settings, Value, marginal, named_problem, warn_not_converged
 from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
@@ -80,9 +79,7 @@ def prototype_transport(
     wants = wants_gradient(x_s), wants_gradient(prototypes)
     found, to_s, to_t = named_problem(x_s.to(dtype), prototypes.to(dtype), cost, a, w, settings, wants)
     warn_not_converged(found.info, "prototype_transport")
-    total = attached(found.value, x_s, to_s, "prototype_transport")
-    if to_t is not None:
-        total = total + attached(torch.zeros_like(found.value), prototypes, to_t, "prototype_transport")
+    total = attached_to_both(found.value, x_s, to_s, prototypes, to_t, "prototype_transport")
     assert found.info.plan is not None
     plan = found.info.plan
     return total, plan / plan.sum(1, keepdim=True)

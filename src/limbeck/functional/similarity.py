@@ -75,7 +75,7 @@ def cka(
     if unbiased:
         k_s, k_t = (_without_diagonal(k) for k in (k_s, k_t))
     else:
-        k_s, k_t = (k - k.mean(0) - k.mean(1, keepdim=True) + k.mean() for k in (k_s, k_t))
+        k_s, k_t = (_doubly_centred(k) for k in (k_s, k_t))
     return _ratio((k_s * k_t).sum(), _norm(k_s), _norm(k_t))
 
 
@@ -84,6 +84,10 @@ def _rbf(x: Tensor, bandwidth: float) -> Tensor:
     i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
     width = square.detach()[i, j].median().sqrt() * bandwidth
     return (square / (-2.0 * torch.where(width > 0, width, 1.0).square())).exp()
+
+
+def _doubly_centred(k: Tensor) -> Tensor:
+    return k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
 
 
 def _without_diagonal(k: Tensor) -> Tensor:
@@ -106,6 +110,30 @@ def _ratio(product: Tensor, size_s: Tensor, size_t: Tensor) -> Tensor:
     scale = size_s * size_t
     varies = scale > 0
     return torch.where(varies, product / torch.where(varies, scale, 1.0), 0.0)
+
+
+@without_autocast
+def distance_correlation(x_s: Tensor, x_t: Tensor, *, validate: bool = False) -> Tensor:
+    r"""Squared distance correlation of paired features; 1 when distances are proportional, 0 when unrelated.
+
+    .. math:: \frac{\langle A, B \rangle}{\sqrt{\langle A, A\rangle \langle B, B\rangle}}
+
+    with A, B the doubly centred Euclidean distance matrices of the rows of each side.
+
+    Args:
+        x_s: student features, ``(n, d)``.      x_t: teacher features, ``(n, e)``; the widths may differ.
+        validate: refuse non-finite input, naming the row.
+    Returns: scalar in [0, 1], a similarity (use ``1 - value`` as a loss); float32 or wider. 0 where either
+        side does not vary (n < 2, equal rows).
+    Needs: pairing by row; teacher vectors; memory O(n^2).     Gradient: to ``x_s`` only.
+    Source: Szekely, Rizzo, Bakirov, Annals of Statistics 35, 2007, definition 5 (the V-statistic), squared.
+    Raises: DataError if the numbers of rows differ.
+    """
+    s, t = _paired(x_s, x_t, validate=validate)
+    if len(s) < 2:
+        return nothing_to_compare(x_s, s.dtype)
+    a, b = (_doubly_centred(cost_matrix(x, x, "euclidean").fill_diagonal_(0.0)) for x in (s, t))
+    return _ratio((a * b).sum(), _norm(a), _norm(b))
 
 
 @without_autocast

@@ -124,8 +124,8 @@ def _in_passes(
         raise ConfigError(
             "the plan against this many teacher rows does not fit; leave out return_info='plan'"
         )
-    log_a = a.clamp_min(1e-20).log()
-    log_b = list(b.clamp_min(1e-20).log().split(bank.sizes))
+    log_a = a.log()
+    log_b = list(b.log().split(bank.sizes))
     phi, psi = log_a.clone(), [part.clone() for part in log_b]
     tol, sweeps = s.tol or DEFAULT_TOL, 0
     while sweeps < s.max_iter:
@@ -175,7 +175,7 @@ def _valued(
     error = float((rows - a).abs().sum())
     info = TransportInfo(sweeps, error, error <= 1.5 * (s.tol or DEFAULT_TOL), s.reg)
     if s.value == "dual":
-        return (total + (a * (phi - a.clamp_min(1e-20).log())).sum()) * s.reg, gradient, info
+        return (total + (a * (phi - a.log())).sum()) * s.reg, gradient, info
     # the adjoint system of adjoint.py, columns eliminated; singular along the constant, hence the added ones
     schur.diagonal().add_(rows)
     alpha = torch.linalg.lstsq(schur + a.mean(), (cost_s + rhs).unsqueeze(-1)).solution.squeeze(-1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional import costs
-from limbeck.functional.attached import attached, nothing_to_compare, wants_gradient
+from limbeck.functional.attached import attached, attached_to_both, nothing_to_compare, wants_gradient
 from limbeck.functional.class_blocks import class_blocks
 from limbeck.functional.costs import Cost
 from limbeck.functional.entropic import (
@@ -195,7 +195,7 @@ def _solved(x_s: Tensor, x_t: Tensor, cost: Cost, a: Tensor, b: Tensor, s: Setti
         ), found.info
     wants = wants_gradient(x_s), wants_gradient(x_t)
     found, to_s, to_t = named_problem(x_s.to(a.dtype), x_t.to(a.dtype), cost, a, b, s, wants)
-    return _attached_to_both(found.value, x_s, to_s, x_t, to_t), found.info
+    return attached_to_both(found.value, x_s, to_s, x_t, to_t, "transport_cost"), found.info
 
 
 def _within_class(
@@ -214,16 +214,7 @@ def _within_class(
         )
     wants = wants_gradient(x_s), wants_gradient(x_t)
     value, to_s, to_t, info = within_class_problem(x_s.to(a.dtype), x_t.to(a.dtype), cost, blocks, s, wants)
-    return _attached_to_both(value, x_s, to_s, x_t, to_t), info
-
-
-def _attached_to_both(
-    value: Tensor, x_s: Tensor, to_s: Tensor | None, x_t: Tensor, to_t: Tensor | None
-) -> Tensor:
-    total = attached(value, x_s, to_s, "transport_cost")
-    if to_t is None:
-        return total
-    return total + attached(torch.zeros_like(value), x_t, to_t, "transport_cost")
+    return attached_to_both(value, x_s, to_s, x_t, to_t, "transport_cost"), info
 
 
 def _unrolled(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError
 from limbeck.functional import costs
-from limbeck.functional.attached import attached, nothing_to_compare, wants_gradient
+from limbeck.functional.attached import attached_to_both, nothing_to_compare, wants_gradient
 from limbeck.functional.costs import CostName
 from limbeck.functional.entropic import (
     Settings,
@@ -97,9 +97,7 @@ def unbalanced_transport_cost(
     wants = wants_gradient(x_s), wants_gradient(x_t)
     found, to_s, to_t = named_problem(x_s.to(dtype), x_t.to(dtype), cost, a, b, settings, wants)
     warn_not_converged(found.info, "unbalanced_transport_cost")
-    total = attached(found.value, x_s, to_s, "unbalanced_transport_cost")
-    if to_t is not None:
-        total = total + attached(torch.zeros_like(found.value), x_t, to_t, "unbalanced_transport_cost")
+    total = attached_to_both(found.value, x_s, to_s, x_t, to_t, "unbalanced_transport_cost")
     return (total, found.info) if return_info else total
 
 
