@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_ARGS ?=
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow lint format clean
 
 # The stamps make a second run quick: pip runs again only when what is to be installed has changed.
 .venv/pip:

@@ -1,6 +1,7 @@
 """From a recipe to a result: the same numbers twice, controls that lose, refusals before the first step."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from limbeck.errors import (
     SplitError,
 )
 from limbeck.recipes import MethodSpec, Recipe, StudentSpec, TeacherSpec
-from limbeck.run import run, teacher_bank
+from limbeck.run import make_trainer, run, teacher_bank
 from limbeck.signals import Bank
 
 TRAINING = {"max_steps": 60, "n_labelled": 6, "n_unlabelled": 18, "n_bags": 3, "learning_rate": 1e-2}
@@ -139,3 +140,26 @@ def test_other_class_names_are_refused(tmp_path, bank):
 def test_a_bank_that_lacks_rows_is_refused(tmp_path, bank):
     with pytest.raises(MissingKeysError, match="lacks 30 of the 54"):
         run(recipe(tmp_path), task=tiny_task(), bank=bank.subset(bank.keys[:30]))
+
+
+def test_a_bank_without_class_names_is_warned_about_or_refused(tmp_path, bank):
+    logits = torch.cat([block.logits for block in bank.blocks(100)])
+    unnamed = Bank.from_arrays(tmp_path / "a", keys=bank.keys, logits=logits)
+    result = run(recipe(tmp_path / "run"), task=tiny_task(), bank=unnamed)
+    assert "does not name its classes" in result.warnings[0]
+    wider = Bank.from_arrays(tmp_path / "b", keys=bank.keys, logits=logits.repeat(1, 2))
+    with pytest.raises(ClassNamesError, match="6 classes without names, the student has 3"):
+        run(recipe(tmp_path / "wide"), task=tiny_task(), bank=wider)
+
+
+def test_a_task_without_validation_is_trained_and_tested(tmp_path, bank):
+    task = tiny_task()
+    task = replace(task, splits=task.splits.without("validation"))
+    result = run(recipe(tmp_path), task=task, bank=bank)
+    assert set(result.scores) == {"test"}
+    assert result.curve == []
+
+
+def test_the_decay_holds_for_a_method_that_asks_for_an_ema_student(tmp_path, bank):
+    settings = recipe(tmp_path, "bagkd", training={**TRAINING, "ema_decay": 0.5})
+    assert make_trainer(settings, tiny_task("bagged"), bank, tmp_path).model.ema.decay == 0.5

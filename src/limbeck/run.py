@@ -119,7 +119,8 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
         check_signals(name, cls, bank.signals, bank.access)
         bank = bank.with_class_names(train.class_names, recipe.teacher.class_map)
         bank = controlled(bank, pairing, recipe.control, recipe.seed)
-    arguments = training_arguments(recipe.training, folder, recipe.seed)
+    has_validation = "validation" in task.splits
+    arguments = training_arguments(recipe.training, folder, recipe.seed, validated=has_validation)
     collate = DistillationCollator(
         train,
         pairing,
@@ -140,18 +141,26 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     method = cls(
         config, Widths(shape.feature_width, bank.width("features") if bank else None, shape.n_classes)
     )
-    distiller = Distiller(student, method, ema_decay=arguments.ema_decay if arguments.ema else None)
-    roles = {role: task.splits[role] for role in task.splits.roles if role == "validation"}
-    return DistillationTrainer(
-        distiller, arguments, collate, method_name=name, validation=roles.get("validation")
-    )
+    has_ema = arguments.ema or cls.needs_ema
+    distiller = Distiller(student, method, ema_decay=arguments.ema_decay if has_ema else None)
+    validation = task.splits["validation"] if has_validation else None
+    trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
+    if bank is not None and bank.class_names is None and bank.signals & {"logits", "log_probs", "labels"}:
+        trainer.terms.warn(
+            f"The bank {bank.name} does not name its classes; they are taken to be those of the data, in their order "
+            f"({', '.join(train.class_names)})."
+        )
+    return trainer
 
 
-def training_arguments(values: Mapping[str, Any], folder: Path, seed: int) -> DistillationArguments:
-    """The trainer's arguments; validation is scored about ten times, unless the recipe says otherwise."""
+def training_arguments(
+    values: Mapping[str, Any], folder: Path, seed: int, *, validated: bool = True
+) -> DistillationArguments:
+    """The trainer's arguments; validation, where there is a split for it, is scored about ten times, unless the
+    recipe says otherwise."""
     settings = dict(values)
     steps = settings.get("max_steps", DistillationArguments.max_steps)
-    settings.setdefault("eval_strategy", "steps")
+    settings.setdefault("eval_strategy", "steps" if validated else "no")
     settings.setdefault("eval_steps", max(1, steps // 10))
     settings.setdefault("per_device_eval_batch_size", 256)
     return DistillationArguments(output_dir=str(folder / "checkpoints"), seed=seed, **settings)

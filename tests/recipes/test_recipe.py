@@ -81,3 +81,16 @@ def test_every_shipped_recipe_is_valid(name):
 def test_a_recipe_that_is_not_there_names_those_that_ship():
     with pytest.raises(UnknownNameError, match="av_digits_paired"):
         parse_recipe(["--config", "av_digits_pair"])
+
+
+def test_a_setting_that_is_given_is_kept_even_if_it_equals_the_trainers_default(tmp_path):
+    recipe = parse_recipe(["--training.eval_strategy", "no", "--training.per_device_eval_batch_size", "8"])
+    assert recipe.training == {"eval_strategy": "no", "per_device_eval_batch_size": 8}
+    recipe.save(tmp_path / "recipe.yaml")
+    assert Recipe.load(tmp_path / "recipe.yaml").training == recipe.training
+    assert parse_recipe([]).training == {}
+
+
+def test_a_control_made_in_python_is_checked_too():
+    with pytest.raises(UnknownNameError, match="'shuffled'"):
+        check_recipe(Recipe(control="shufled"))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 
@@ -165,16 +165,14 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         values = parser.parse_args(arguments)
     except ArgumentError as error:
         raise ConfigError(_clear(str(error), parser)) from error
-    defaults = parser.get_defaults()
-    given = values.training.as_dict()
-    training = {key: value for key, value in given.items() if value != defaults.training[key]}
+    given = parser.parse_args(arguments, defaults=False).get("training")  # also what equals a default
     recipe = Recipe(
         data=DataSpec(**values.data.as_dict()),
         teacher=TeacherSpec(**values.teacher.as_dict()),
         student=StudentSpec(**values.student.as_dict()),
         method=MethodSpec(**values.method.as_dict()),
         control=values.control,
-        training=training,
+        training={} if given is None else given.as_dict(),
         output_dir=values.output_dir,
         seed=values.seed,
     )
@@ -206,9 +204,12 @@ def _find_recipes(arguments: Sequence[str]) -> list[str]:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Check what the types cannot: the method's name and settings, and the trainer's setting names."""
+    """Check what the types cannot: names of control and method, and the settings of method and trainer."""
     from limbeck.methods.registry import method_config
 
+    controls = get_args(Control)
+    if recipe.control not in controls:
+        raise UnknownNameError(f"There is no control {recipe.control!r}; {nearest(recipe.control, controls)}")
     method_config(recipe.method.name, recipe.method.config)
     for where, values in (("training", recipe.training), ("teacher.training", recipe.teacher.training)):
         check_training_keys(where, values)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import AbsentClassError, BankError, ConfigError, DataError
+from limbeck.errors import AbsentClassError, BankError, ClassNamesError, ConfigError, DataError
 from limbeck.signals.classes import join_class_names
 from limbeck.signals.columns import schema_of
 from limbeck.signals.fingerprint import check_fingerprint
@@ -233,9 +233,8 @@ class Bank:
             yield self._output(self._store.run(names, start, stop), np.arange(start, stop))
 
     def prototypes(self, classes: Sequence[int] | None = None) -> TeacherOutput:
-        """The mean of every signal over each class, float32, ``[C, ...]``; of log-probabilities, the log of
-        the
-        mean probability. Computed once, in one pass over the bank.
+        """The mean of every signal over each class, float32, ``[C, ...]``; of log-probabilities, the log
+        of the mean probability. Computed once, in one pass over the bank.
 
         Args:
             classes: class numbers, default all of :attr:`class_names`.
@@ -320,9 +319,18 @@ class Bank:
             class_map: student name to teacher name where they differ; classes of the teacher that no student
                 class maps to are dropped (log-probabilities renormalised, labels become -100).
 
-        Raises: ClassNamesError when the sets differ and ``class_map`` does not join them.
+        Raises: ClassNamesError when the sets differ and ``class_map`` does not join them, or when the bank has no
+            names and another number of classes.
         """
-        if self.class_names is None or tuple(names) == self.class_names:
+        if self.class_names is None:
+            width = self.width("logits") or self.width("log_probs")
+            if width not in (None, len(names)):
+                raise ClassNamesError(
+                    f"The bank {self.name} predicts {width} classes without names, the student has {len(names)}; "
+                    "make the bank with class_names=."
+                )
+            return self
+        if tuple(names) == self.class_names:
             return self
         picked = join_class_names(names, self.class_names, class_map)
         index, place = torch.tensor(picked), np.full(len(self.class_names), UNLABELLED, dtype=np.int64)

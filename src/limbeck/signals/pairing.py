@@ -96,9 +96,8 @@ def shuffled(bank: Bank, pairing: Pairing, seed: int) -> Bank:
     """``bank`` with its signals moved so that the link of ``pairing`` tells nothing; keys, labels and head
     stay.
 
-    A shuffle that respects the link changes nothing, so what moves depends on it: ``paired`` deranges keys
-        (no key
-    keeps its signals), ``bagged`` gives every group the signals of another group, ``by_class`` gives every
+    A shuffle that respects the link changes nothing, so what moves depends on it: ``paired`` deranges keys (no
+    key keeps its signals), ``bagged`` gives every group the signals of another group, ``by_class`` gives every
     class the signals of another class. Rows outside the link are deranged among themselves. Where the sizes
     of two groups differ, rows of the larger one come once and those of the smaller one repeat.
 
