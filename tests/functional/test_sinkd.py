@@ -15,6 +15,13 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda s: sinkd(s, t, scale=1.0), s)
 
 
+def test_second_derivative_is_refused_by_name():
+    s = torch.randn(4, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(sinkd(s, torch.randn(5, 3)), s, create_graph=True)
+    with pytest.raises(ConfigError, match="cost_matrix has no second derivative"):
+        gradient.sum().backward()
+
+
 def test_blind_to_order():
     s, t = torch.randn(6, 4), torch.randn(6, 4)
     torch.testing.assert_close(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import DataError
 from limbeck.functional.attached import nothing_to_compare
+from limbeck.functional.costs import cost_matrix
 from limbeck.functional.precision import check_finite, check_positive, widened, without_autocast
 
 
@@ -55,7 +55,7 @@ def sinkd(
     logits_s, logits_t = widened(logits_s, logits_t)
     if not len(logits_s) or not len(logits_t):
         return nothing_to_compare(logits_s, logits_s.dtype)
-    distance = torch.cdist((logits_s / temperature).softmax(1), (logits_t / temperature).softmax(1), p=1.0)
+    distance = cost_matrix((logits_s / temperature).softmax(1), (logits_t / temperature).softmax(1), "l1")
     log_plan = distance / -reg
     for _ in range(sweeps):
         log_plan = log_plan.log_softmax(1).log_softmax(0)
