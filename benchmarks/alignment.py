@@ -213,7 +213,7 @@ def more() -> dict[str, tuple[float, float | None]]:
 def vocabulary(
     tokens: int = 2048, width: int = 512, words: int = 32768
 ) -> dict[str, tuple[float, float | None]]:
-    """One round each, after a small one that warms the threads and the allocator."""
+    """Three rounds each, after a small one that warms the threads and the allocator."""
     found: dict[str, tuple[float, float | None]] = {}
     v = Vocabulary.make(tokens, width, words)
     pairs = (("KL", "forward_kl", naive_kl, 1.8, 9.0), ("JSD", "jsd", naive_jsd, 3.0, 12.0))
@@ -223,7 +223,7 @@ def vocabulary(
             return L.fused_linear_divergence(*args, kind=kind)  # type: ignore[arg-type]
 
         Vocabulary.make(64, 64, 512).run(fused)
-        t = interleaved({"ours": lambda f=fused: v.run(f), "naive": lambda f=naive: v.run(f)}, 1)  # type: ignore[misc]
+        t = interleaved({"ours": lambda f=fused: v.run(f), "naive": lambda f=naive: v.run(f)}, 3)  # type: ignore[misc]
         found[f"fused {name}: naive / ours, time"] = t["naive"] / t["ours"], faster
         mb = {
             "ours": peak_megabytes(lambda f=fused: v.run(f)),

@@ -59,7 +59,7 @@ def fused_linear_divergence(
             over temperatures, as :func:`distillation_kl` does).
         labels: ``(...)`` int64; tokens labelled ``ignore_index`` are left out. Default: all tokens count.
         ignore_index: default -100.
-        bias_s, bias_t: ``(V,)``, of the heads.
+        bias_s, bias_t: ``(V,)``, of the heads; finite (mask words by a large negative number, not by -inf).
         reduction: ``mean`` over the tokens that count, or ``sum``.
         chunk: tokens at a time; ``auto`` keeps a buffer at 32 MB (512 MB on an accelerator), at least 1 token.
         validate: refuse non-finite hidden states, naming the token.
