@@ -150,6 +150,10 @@ def test_a_bank_without_class_names_is_warned_about_or_refused(tmp_path, bank):
     wider = Bank.from_arrays(tmp_path / "b", keys=bank.keys, logits=logits.repeat(1, 2))
     with pytest.raises(ClassNamesError, match="6 classes without names, the student has 3"):
         run(recipe(tmp_path / "wide"), task=tiny_task(), bank=wider)
+    features, head = torch.zeros(len(bank), 2), (torch.zeros(4, 2), None)
+    headed = Bank.from_arrays(tmp_path / "c", keys=bank.keys, features=features, head=head)
+    with pytest.raises(ClassNamesError, match="4 classes without names"):
+        run(recipe(tmp_path / "head", "ucmkd"), task=tiny_task("unpaired"), bank=headed)
 
 
 def test_a_task_without_validation_is_trained_and_tested(tmp_path, bank):

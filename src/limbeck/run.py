@@ -145,7 +145,11 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     distiller = Distiller(student, method, ema_decay=arguments.ema_decay if has_ema else None)
     validation = task.splits["validation"] if has_validation else None
     trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
-    if bank is not None and bank.class_names is None and bank.signals & {"logits", "log_probs", "labels"}:
+    if (
+        bank is not None
+        and bank.class_names is None
+        and bank.signals & {"logits", "log_probs", "labels", "head"}
+    ):
         trainer.terms.warn(
             f"The bank {bank.name} does not name its classes; they are taken to be those of the data, in their order "
             f"({', '.join(train.class_names)})."

@@ -149,6 +149,14 @@ def test_groups_of_any_size_are_deranged(groups, ordered, seed):
 # ---- random, oracle, uniform ---------------------------------------------------------------------------
 
 
+def test_random_like_has_the_scale_of_a_bank_that_is_sorted(tmp_path):
+    x = torch.cat([torch.zeros(10_000, 2), torch.ones(10_000, 2)])
+    noise = random_like(Bank.from_arrays(tmp_path / "b", keys=range(20_000), features=x), 0)
+    features = next(noise.blocks(20_000)).features
+    assert abs(float(features.mean()) - 0.5) < 0.02
+    assert abs(float(features.std()) - 0.5) < 0.02
+
+
 def test_random_like_has_the_scale_but_not_the_content(tmp_path):
     x = torch.randn(4000, 3) * torch.tensor([1.0, 10.0, 0.1]) + torch.tensor([0.0, 50.0, 3.0])
     log_probs = torch.log_softmax(3 * torch.randn(4000, 4), -1)
@@ -199,3 +207,9 @@ def test_uniform_and_oracle_of_a_bank_of_features(tmp_path):
     nameless = Bank.from_arrays(tmp_path / "n", keys=[1, 2], features=torch.ones(2, 1))
     with pytest.raises(DataError, match="class_names"):
         uniform_like(nameless)
+
+
+def test_a_signal_that_does_not_exist_names_the_nearest(tmp_path):
+    bank = Bank.from_arrays(tmp_path / "b", keys=[1, 2], logits=torch.zeros(2, 3))
+    with pytest.raises(UnknownNameError, match="'logits'"):
+        bank.lookup([1], signals=["logit"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.files import write_whole
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -107,7 +108,7 @@ class Recipe:
         """Write the recipe as YAML; explicit nulls are kept."""
         import yaml
 
-        Path(path).write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+        write_whole(path, yaml.safe_dump(asdict(self), sort_keys=False))
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -12,13 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import AbsentClassError, BankError, ClassNamesError, ConfigError, DataError
+from limbeck.errors import (
+    AbsentClassError,
+    BankError,
+    ClassNamesError,
+    ConfigError,
+    DataError,
+    UnknownNameError,
+    nearest,
+)
 from limbeck.signals.classes import join_class_names
 from limbeck.signals.columns import schema_of
 from limbeck.signals.fingerprint import check_fingerprint
 from limbeck.signals.keys import KeyIndex
 from limbeck.signals.manifest import HEAD_FILE, INDEX_FILE, Manifest
-from limbeck.signals.output import TeacherOutput
+from limbeck.signals.output import SIGNALS, TeacherOutput
 from limbeck.signals.pairing import Key
 from limbeck.signals.shards import corrupt, file_hash, map_tensors
 from limbeck.signals.stores import HIDDEN, TEXT, MappedStore, MovedStore, ShardStore, Store, class_means
@@ -254,6 +262,8 @@ class Bank:
         if signals is None:
             return self._store.columns
         asked = set(signals)
+        for name in sorted(asked - {*SIGNALS, "labels", "head"}):
+            raise UnknownNameError(f"There is no signal {name!r}; {nearest(name, SIGNALS)}")
         return [
             c
             for c in self._store.columns
@@ -323,7 +333,8 @@ class Bank:
             names and another number of classes.
         """
         if self.class_names is None:
-            width = self.width("logits") or self.width("log_probs")
+            of_head = None if self.head is None else len(self.head[0])
+            width = self.width("logits") or self.width("log_probs") or of_head
             if width not in (None, len(names)):
                 raise ClassNamesError(
                     f"The bank {self.name} predicts {width} classes without names, the student has {len(names)}; "

@@ -182,7 +182,9 @@ def random_like(bank: Bank, seed: int) -> Bank:
     from limbeck.signals.stores import TEXT, MemoryStore
 
     generator = keyed_generator("random_like", seed)
-    sample = bank._store.run(bank._store.columns, 0, min(len(bank), 8192))
+    # from the whole length of the bank, which may be sorted by class
+    rows = np.linspace(0, len(bank) - 1, min(len(bank), 8192)).round().astype(np.int64)
+    sample = bank._store.take(bank._store.columns, rows)
     values: dict[str, Any] = {}
     for name, seen in sample.items():
         if name == TEXT:
