@@ -14,6 +14,7 @@ from limbeck.recipes.recipe import Recipe
 from limbeck.reporting import report_folder
 from limbeck.run import RunResult, run
 from limbeck.students.export import export_student
+from limbeck.training.processes import is_first_process
 
 STUDENT_FOLDER = "student"
 
@@ -25,6 +26,8 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
     projector. See :func:`limbeck.run.run` for what is raised.
     """
     result = run(recipe, resume=resume)
+    if not is_first_process():
+        return result
     write_metrics(result.folder, result_rows(result, arm=recipe.method.name), _info(recipe, result))
     train = result.task.splits["train"]
     export_student(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import ProgressBar, RunLog
 from limbeck.training.collator import DistillationCollator
 from limbeck.training.distiller import Distiller, check_signals
+from limbeck.training.processes import is_first_process, wait_for_all
 from limbeck.training.trainer import DistillationTrainer, EvaluationRows, check_link
 
 
@@ -79,7 +81,9 @@ def run(
     check_recipe(recipe)
     folder = Path(recipe.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    training_arguments(recipe.training, folder, recipe.seed).process_index  # noqa: B018  # starts the processes' group
     checkpoint = _last_checkpoint(folder, resume)
+    wait_for_all()
     task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     needs_teacher = bool(method_class(recipe.method.name).links)
     if needs_teacher and bank is None:
@@ -93,7 +97,8 @@ def run(
     trainer.add_callback(log)
     if show_progress:
         trainer.add_callback(ProgressBar(task.name))
-    recipe.save(folder / "recipe.yaml")
+    if is_first_process():
+        recipe.save(folder / "recipe.yaml")
     seconds = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.perf_counter() - seconds
@@ -163,6 +168,8 @@ def training_arguments(
     """The trainer's arguments; validation, where there is a split for it, is scored about ten times, unless the
     recipe says otherwise."""
     settings = dict(values)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        settings.pop("ddp_backend", None)  # a recipe for several processes also runs in one
     steps = settings.get("max_steps", DistillationArguments.max_steps)
     settings.setdefault("eval_strategy", "steps" if validated else "no")
     settings.setdefault("eval_steps", max(1, steps // 10))
@@ -221,10 +228,14 @@ def teacher_bank(spec: TeacherSpec, task: Task, folder: Path) -> Bank:
     if spec.train:
         model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder / "teacher")
     else:
+        torch.manual_seed(keyed_seed(spec.seed, "teacher"))
         model = model_from_spec(spec.model, n_classes=len(task.class_names), **spec.config)
     link = task.teacher_splits["link"]
     teacher = ModuleTeacher(model, class_names=link.class_names)
-    return Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
+    if is_first_process():
+        Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
+    wait_for_all()
+    return Bank.open(folder / "bank")
 
 
 def trained_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
@@ -239,16 +250,18 @@ def trained_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Mod
     digests = input_digests({**rows.inputs, "labels": rows.labels}, len(rows))
     identity = settings_fingerprint([asdict(spec), rows.class_names, digests.tobytes().hex()])
     record, weights = folder / "teacher.json", folder / "model.safetensors"
-    if record.is_file() and weights.is_file():
-        known = json.loads(record.read_text(encoding="utf-8"))
-        if known["identity"] == identity:
-            model = model_from_spec(spec.model, n_classes=len(rows.class_names), **spec.config)
-            load_model(model, str(weights))
-            return model, known["accuracy"]
-    model, accuracy = _train_teacher(spec, task, folder)
-    save_model(model, str(weights))
-    write_whole(record, json.dumps({"identity": identity, "accuracy": accuracy}, indent=1))
-    return model, accuracy
+    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    wait_for_all()  # all have looked before any of them starts to train
+    if known.get("identity") != identity or not weights.is_file():
+        model, accuracy = _train_teacher(spec, task, folder)
+        if is_first_process():
+            save_model(model, str(weights))
+            write_whole(record, json.dumps({"identity": identity, "accuracy": accuracy}, indent=1))
+        wait_for_all()
+        known = {"accuracy": accuracy}
+    model = model_from_spec(spec.model, n_classes=len(rows.class_names), **spec.config)
+    load_model(model, str(weights))  # the same in every process, BatchNorm's statistics included
+    return model.eval(), known["accuracy"]
 
 
 def _train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
@@ -266,8 +279,10 @@ def _train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Modu
         output_dir=str(folder),
         seed=spec.seed,
     )
-    (folder / "teacher.json").unlink(missing_ok=True)  # the old record does not speak for the new weights
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if is_first_process():
+        (folder / "teacher.json").unlink(missing_ok=True)  # the old record does not speak for the new weights
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    wait_for_all()
     result = run(recipe, task=own)
     return result.student.model, result.scores
 

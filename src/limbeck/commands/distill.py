@@ -25,11 +25,14 @@ def command(arguments: Sequence[str]) -> int:
         print(yaml.safe_dump(asdict(recipe), sort_keys=False), end="")
         return 0
     from limbeck.distill import distill
+    from limbeck.training.processes import is_first_process
 
     folder = Path(recipe.output_dir)
     if values.resume and not any(folder.glob("checkpoints/checkpoint-*")):
         print(f"limbeck: {folder} has no checkpoint; starting from the first step.", file=sys.stderr)
     result = distill(recipe, resume=values.resume)
+    if not is_first_process():
+        return 0
     if values.json:
         print_json({"scores": result.scores, "steps": result.steps, "folder": str(folder)})
         return 0

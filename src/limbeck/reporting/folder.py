@@ -47,7 +47,9 @@ def _curve(log: Path) -> list[dict[str, float]]:
     if not log.is_file():
         return []
     points: dict[int, float] = {}
-    for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), 1):
+    text = log.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]  # a last line cut by an interruption says nothing
+    for number, line in enumerate(whole.splitlines(), 1):
         try:
             entry = json.loads(line)
         except ValueError as error:

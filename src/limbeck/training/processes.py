@@ -1,0 +1,16 @@
+"""Several processes of one run: who writes, and when the others may read."""
+
+from __future__ import annotations
+
+from torch import distributed
+
+
+def is_first_process() -> bool:
+    """True in a single process, and in rank 0 of several."""
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Until every process of the run has come here; nothing to wait for in a single one."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
