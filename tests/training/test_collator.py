@@ -114,6 +114,13 @@ def test_by_class_rows_have_the_row_s_class(toy: ModuleType, bank: Bank) -> None
         assert torch.equal(torch.stack(again), batch["teacher"]["features"])
 
 
+def test_rows_without_labels_take_part_where_nothing_links(toy: ModuleType, bank: Bank) -> None:
+    collate = toy.collator("unpaired", bank)
+    labelled, unlabelled = streams(collate, {"unpaired"})
+    assert sorted([*labelled, *(row for (row,) in unlabelled)]) == list(range(len(collate.examples)))
+    assert streams(toy.collator("by_class", bank), {"by_class"})[1] == []
+
+
 def test_unpaired_rows_are_any_rows(toy: ModuleType, bank: Bank) -> None:
     collate = toy.collator("unpaired", bank)
     seen = set()

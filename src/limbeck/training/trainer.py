@@ -239,14 +239,17 @@ class DistillationTrainer(Trainer):
 def streams(
     collate: DistillationCollator, links: frozenset[str] | set[str]
 ) -> tuple[list[int], list[list[int]]]:
-    """Row numbers of the labelled stream, and the units of the unlabelled one (rows with a pair, or whole bags).
+    """Row numbers of the labelled stream, and the units of the unlabelled one: rows with a pair, whole bags, or, when
+    nothing links the modalities, all rows without a label.
 
-    A method without links has no second stream; ``by_class`` and ``unpaired`` have none either.
+    A method without links has no second stream, nor has ``by_class``: it says nothing of a row without a label.
     """
     examples, pairing = collate.examples, collate.pairing
     labelled = torch.nonzero(examples.labels >= 0).squeeze(1).tolist()
-    if not links or collate.bank is None or pairing.link in ("by_class", "unpaired"):
+    if not links or collate.bank is None or pairing.link == "by_class":
         return labelled, []
+    if pairing.link == "unpaired":
+        return labelled, [[row] for row in torch.nonzero(examples.labels < 0).squeeze(1).tolist()]
     if pairing.link == "bagged":
         bags: dict[int, list[int]] = {}
         for row, key in enumerate(examples.keys):
