@@ -48,10 +48,16 @@ class Distiller(nn.Module):
         return self.student if self.ema is None else self.ema.student
 
     def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
-        """Forwarded to the student's model."""
-        self.student.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+        """Forwarded to the student's model; ``options`` are those of the Trainer's version."""
+        self.student.gradient_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        """:meth:`gradient_checkpointing_enable` under the name that newer transformers call."""
+        self.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
 
     def forward(
         self,
