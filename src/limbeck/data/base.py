@@ -15,7 +15,8 @@ from limbeck.signals.pairing import Key, Pairing
 if TYPE_CHECKING:
     from limbeck.data.splits import Splits
 
-Inputs = dict[str, Tensor]
+# Column name to a tensor ``[n, ...]``, or to an object array of ``n`` texts (see :func:`texts`).
+Inputs = dict[str, Any]
 # A view takes the stacked inputs of n rows and one generator a row, and returns the augmented inputs.
 View = Callable[[Inputs, Sequence[torch.Generator]], Inputs]
 RowNumbers = Sequence[int] | Tensor | np.ndarray
@@ -32,12 +33,15 @@ class Examples:
         keys: N unique identifiers.
         labels: ``[N]`` int64 indices into ``class_names``, -100 = unlabelled.
         class_names: the label names, in index order.
+        targets: regression only: ``[N]`` float32, the values to predict; then there is one class name (what
+            is predicted), and a label is 0 where the value is known.
     """
 
     inputs: Inputs
     keys: tuple[Key, ...]
     labels: Tensor
     class_names: tuple[str, ...]
+    targets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -45,13 +49,32 @@ class Examples:
     def rows(self, index: RowNumbers) -> Inputs:
         """Stacked inputs of the given rows."""
         index = torch.as_tensor(index, dtype=torch.long)
-        return {name: value[index] for name, value in self.inputs.items()}
+        return {name: take_rows(value, index) for name, value in self.inputs.items()}
 
     def subset(self, index: RowNumbers) -> Examples:
         """The given rows as examples of their own."""
         index = torch.as_tensor(index, dtype=torch.long)
         keys = tuple(self.keys[i] for i in index.tolist())
-        return replace(self, inputs=self.rows(index), keys=keys, labels=self.labels[index])
+        targets = None if self.targets is None else self.targets[index]
+        return replace(self, inputs=self.rows(index), keys=keys, labels=self.labels[index], targets=targets)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that hold texts, which a student's tokenizer has yet to encode."""
+        return tuple(name for name, value in self.inputs.items() if not isinstance(value, Tensor))
+
+
+def texts(values: Sequence[Any]) -> np.ndarray:
+    """A column of texts: an object array ``[N]`` of strings (or of tuples of strings, for multiple choice)."""
+    column = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):  # one by one, or tuples of one length would become an axis
+        column[row] = value if isinstance(value, str) else tuple(value)
+    return column
+
+
+def take_rows(value: Any, index: Tensor) -> Any:
+    """Rows of one column, a tensor or an object array."""
+    return value[index] if isinstance(value, Tensor) else value[index.numpy()]
 
 
 @dataclass(frozen=True)
@@ -69,6 +92,7 @@ class Task:
         teacher_views: the same of the teacher's inputs, for a teacher that is trained here.
         truth: ``[len(splits["train"])]`` int64, the true classes of the training rows where they are known,
             -100 elsewhere. Only for upper-bound arms and diagnosis: no training code reads it.
+        metric: what its scores are: ``accuracy``, or for regression ``pearson``.
         preprocessor: how a raw file of the student's modality becomes its inputs: ``{"kind": "log_mel" | "image" |
             "table", ...}``, JSON-able; it is shipped with the student.
         info: facts for the report (origins, counts, skipped files), JSON-able.
@@ -81,6 +105,7 @@ class Task:
     views: Mapping[str, View] = field(default_factory=dict)
     teacher_views: Mapping[str, View] = field(default_factory=dict)
     truth: Tensor | None = None
+    metric: str = "accuracy"
     preprocessor: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from limbeck.data.base import Examples
@@ -63,6 +63,10 @@ class Splits:
     def without(self, *roles: str) -> Splits:
         """The other roles, as guarded as here."""
         return Splits(**{role: examples for role, examples in self._roles.items() if role not in roles})
+
+    def map(self, change: Callable[[Examples], Examples]) -> Splits:
+        """Every role changed in the same way (texts encoded, say), as guarded as here."""
+        return Splits(**{role: change(examples) for role, examples in self._roles.items()})
 
     @contextmanager
     def final_evaluation(self) -> Iterator[Splits]:

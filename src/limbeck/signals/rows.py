@@ -80,7 +80,7 @@ class RowReader:
     def _take_examples(self, n: int) -> RowBatch:
         span = slice(self._at, min(self._at + n, len(self._data)))
         keys = plain_keys(self._data.keys[span])
-        inputs = {name: value[span] for name, value in self._data.inputs.items()}
+        inputs = {name: _plain_column(value[span]) for name, value in self._data.inputs.items()}
         return RowBatch(keys, [DEFAULT_VIEW] * len(keys), self._data.labels[span].tolist(), inputs)
 
     def _take_dicts(self, n: int) -> RowBatch:
@@ -155,6 +155,11 @@ def _stack(values: list[Any]) -> Tensor | list[Any]:
             return values
         return torch.from_numpy(array) if array.dtype.kind in "biuf" else values
     return values
+
+
+def _plain_column(values: Any) -> Any:
+    """Texts as a list."""
+    return values.tolist() if isinstance(values, np.ndarray) and values.dtype == object else values
 
 
 def _plain(key: Any) -> Any:
