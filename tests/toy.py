@@ -26,6 +26,7 @@ N, WIDTH, BAG = 48, 5, 4
 # The link each method is tried with.
 LINK = {
     "supervised": "unpaired",
+    "armada": "paired",
     "kd": "paired",
     "fitnets": "paired",
     "feature_ot": "by_class",

@@ -30,6 +30,9 @@ CASES = {
     "kd, partly paired": ("kd", "partly_paired", {}),
     "fitnets by class": ("fitnets", "by_class", {}),
     "bagkd": ("bagkd", "bagged", {"ramp": 0.2}),
+    "armada": ("armada", "paired", {}),
+    "armada by class, trained by the match": ("armada", "by_class", {"match_trains_aligner": True}),
+    "armada, partly paired, cosine": ("armada", "partly_paired", {"manifold": "cosine"}),
 }
 # Terms that couple rows: gathered over the ranks.
 GATHERED = {

@@ -17,6 +17,10 @@ from limbeck.functional.hints import hint_mse as hint_mse
 from limbeck.functional.kernels import median_bandwidth as median_bandwidth
 from limbeck.functional.kernels import mmd as mmd
 from limbeck.functional.kernels import mmd_teacher_term as mmd_teacher_term
+from limbeck.functional.manifold import mean_cosine_gap as mean_cosine_gap
+from limbeck.functional.manifold import mean_distance as mean_distance
+from limbeck.functional.manifold import pair_cosine_gap as pair_cosine_gap
+from limbeck.functional.manifold import pair_distance as pair_distance
 from limbeck.functional.moments import bures_wasserstein as bures_wasserstein
 from limbeck.functional.moments import central_moment_discrepancy as central_moment_discrepancy
 from limbeck.functional.moments import coral as coral

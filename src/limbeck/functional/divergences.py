@@ -39,6 +39,7 @@ def distillation_kl(
     *,
     temperature: float = 1.0,
     reduction: Reduction = "mean",
+    trains_teacher: bool = False,
     validate: bool = False,
 ) -> Tensor:
     r"""Divergence of the student's softened prediction from the teacher's; zero when they agree.
@@ -50,9 +51,10 @@ def distillation_kl(
         logits_t: teacher logits or log-probabilities, same shape; -inf stands for probability 0.
         temperature: float > 0, default 1; softens both sides. The factor T^2 keeps the size of the gradient.
         reduction: ``mean`` over rows (never over classes), ``sum``, or ``none`` for one value a row.
+        trains_teacher: also let the gradient through to ``logits_t`` (two nets that learn together), default False.
         validate: refuse non-finite student logits, naming the row.
     Returns: nats times T^2, >= 0 up to rounding; float32 or wider. An empty batch gives 0.
-    Needs: pairing by row; teacher logits.     Gradient: to ``logits_s`` only.
+    Needs: pairing by row; teacher logits.     Gradient: to ``logits_s`` only, unless ``trains_teacher``.
     Source: Hinton, Vinyals, Dean, arXiv 1503.02531, section 2.  Deviation: none.
     Raises: DataError for different shapes; ConfigError for the temperature.
     Example:
@@ -63,7 +65,7 @@ def distillation_kl(
     check_positive("temperature", temperature)
     if validate:
         check_finite(logits_s, "logits_s")
-    s, t = widened(logits_s, logits_t.detach())
+    s, t = widened(logits_s, logits_t if trains_teacher else logits_t.detach())
     log_s, log_t = F.log_softmax(s / temperature, -1), F.log_softmax(t / temperature, -1)
     # a class that the teacher excludes has 0 * -inf, which counts as 0
     gap = torch.where(log_t == -torch.inf, 0.0, log_t - log_s)

@@ -2,5 +2,6 @@
 
 from limbeck.layers.gather import gather_with_grad
 from limbeck.layers.projectors import linear_projector, mlp_projector
+from limbeck.layers.ts_aligner import TSAligner
 
-__all__ = ["gather_with_grad", "linear_projector", "mlp_projector"]
+__all__ = ["TSAligner", "gather_with_grad", "linear_projector", "mlp_projector"]

@@ -32,6 +32,7 @@ class StepBatch:
         pair_index: ``[n]`` row of ``teacher`` that belongs to each student row, -1 = none.
         group_s: ``[n]`` bag of each student row, -1 = none.    group_t: ``[m]`` bag of each teacher row, -1.
         ema: outputs of the EMA student on the weak view of the unlabelled rows, without gradient; only if asked for.
+        targets: ``[n]`` float32, regression only: the values to predict, read where a label is 0.
         ema_index: ``[n]`` row of ``ema`` that belongs to each student row, -1 = none.
         progress: share of the training done, 0 to 1.
         generator: a generator keyed by seed, step and micro-batch.
@@ -43,6 +44,7 @@ class StepBatch:
     pair_index: Tensor
     group_s: Tensor
     group_t: Tensor
+    targets: Tensor | None = None
     ema: StudentOutput | None = None
     ema_index: Tensor | None = None
     progress: float = 0.0
@@ -89,12 +91,14 @@ class Method(nn.Module):
         units: term name to the unit its sum runs over. ``batch`` terms couple rows: they are means over one
             micro-batch, averaged over micro-batches and ranks.
         needs_ema: asks for the EMA student's weak view of the unlabelled rows.
-        detached: terms that are declared to carry no gradient (monitoring only).
+        detached: terms that on purpose carry no gradient to the student (monitoring, or training of other parts).
     """
 
     needs: ClassVar[frozenset[str] | set[str]] = frozenset()
     links: ClassVar[frozenset[str] | set[str]] = frozenset()
-    units: ClassVar[Mapping[str, Unit]] = {}
+    units: Mapping[
+        str, Unit
+    ] = {}  # of an instance too: a term may couple rows in one form and not in another
     needs_ema: ClassVar[bool] = False
     detached: ClassVar[frozenset[str] | set[str]] = frozenset()
     Config: ClassVar[type[Any]]
@@ -103,6 +107,11 @@ class Method(nn.Module):
         super().__init__()
         self.config = config
         self.widths = widths
+
+    @classmethod
+    def needs_for(cls, config: Any) -> set[str]:
+        """Signals of the teacher that must be present under this config."""
+        return set(cls.needs)
 
     @property
     def scheme(self) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Method name, as in its paper, to its class. The file is the name; nothing else is ever imported by name.
 METHODS: dict[str, str] = {
+    "armada": "ARMADA",
     "bagkd": "BagKD",
     "feature_ot": "FeatureOT",
     "fitnets": "FitNets",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.errors import ConfigError
 from limbeck.functional.precision import widened
 from limbeck.methods.base import Method, StepBatch, check_range, check_types
 
@@ -27,15 +28,31 @@ class SupervisedConfig:
 
 
 def supervised_term(b: StepBatch, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy summed over the labelled rows; zero, with a gradient path, when there is none."""
-    (logits,) = widened(b.student.logits)
-    return F.cross_entropy(
-        logits, b.labels, ignore_index=-100, label_smoothing=label_smoothing, reduction="sum"
-    )
+    """The student's :func:`label_loss`."""
+    return label_loss(b.student.logits, b.labels, b.targets, label_smoothing)
+
+
+def label_loss(
+    logits: Tensor, labels: Tensor, targets: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Sum over the labelled rows, zero, with a gradient path, when there is none: of the cross-entropy, or, given the
+    ``targets`` ``[n]`` of a regression, of the squared error of the one logit (labels tell where a target is known).
+
+    Raises: ConfigError for label smoothing in a regression.
+    """
+    (logits,) = widened(logits)
+    if targets is None:
+        return F.cross_entropy(
+            logits, labels, ignore_index=-100, label_smoothing=label_smoothing, reduction="sum"
+        )
+    if label_smoothing:
+        raise ConfigError("Label smoothing is for classes; set label_smoothing to 0 for a regression.")
+    known = labels >= 0
+    return (logits[known, 0] - targets[known]).square().sum()
 
 
 class Supervised(Method):
-    r"""The same student taught by nobody: cross-entropy on the labelled rows.
+    r"""The same student taught by nobody: cross-entropy on the labelled rows (squared error in a regression).
 
     .. math:: L = \frac1{n_l} \sum_{i\,\text{labelled}} -\log p_s(y_i | x_i)
 
