@@ -13,6 +13,7 @@ from limbeck.errors import ConfigError, UnknownNameError, nearest
 # Name to the module of :mod:`limbeck.data` and the function in it that makes the task.
 TASKS: dict[str, tuple[str, str]] = {
     "av_digits": ("av_digits", "av_digits"),
+    "emoji": ("emoji", "emoji"),
     "folders": ("two_folders", "two_folders"),
 }
 
