@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the folder of what is kept between runs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         os.fsync(file.fileno())
     os.replace(partial, path)
     _sync_folder(path.parent)
+
+
+def cache_folder() -> Path:
+    """``$LIMBECK_CACHE``, else ``limbeck`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if named := os.environ.get("LIMBECK_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limbeck"
 
 
 def _sync_folder(folder: Path) -> None:

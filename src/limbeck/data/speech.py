@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 
 from limbeck.data.audio import resampled
 from limbeck.errors import ConfigError, DataError
+from limbeck.files import cache_folder
 from limbeck.progress import progress
 from limbeck.seeding import keyed_seed
 
@@ -57,13 +57,6 @@ def voices() -> dict[str, str]:
         for role, variants in _VARIANTS.items()
         for variant, accent in zip(variants.split(), itertools.cycle(_ACCENTS[role]))
     }
-
-
-def cache_folder() -> Path:
-    """``$LIMBECK_CACHE``, else ``limbeck`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if named := os.environ.get("LIMBECK_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limbeck"
 
 
 def spoken_digits() -> tuple[Path, dict[str, str]]:
