@@ -27,7 +27,7 @@ from limbeck.students.exported import (
     predict,
     sha256_of,
 )
-from limbeck.students.specs import auto_class
+from limbeck.students.pretrained import auto_class
 from limbeck.students.student import Student, bare_copy, call_by_name, logits_of
 from limbeck.students.tracing import save_program
 

@@ -1,43 +1,91 @@
-"""Models by the names that recipes use: a reference encoder, or ``hf:PATH``."""
+"""Models by the names that recipes use: a reference encoder, ``minilm``, or ``hf:PATH``."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+import torch
 from torch import nn
 
-from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.students import encoders
+from limbeck.students.freezing import freeze_parts
+from limbeck.students.lora import add_lora
+from limbeck.students.pooled import Pooling
+from limbeck.students.pretrained import Problem, check_choice, pretrained_model
 from limbeck.students.student import Student
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+from limbeck.students.text import text_model_path
 
 ENCODERS: Mapping[str, Callable[..., nn.Sequential]] = {
     name: getattr(encoders, name)
     for name in ("small_conv_net", "image_encoder", "audio_encoder", "text_encoder", "table_encoder")
 }
-_TASKS = ("SequenceClassification", "ImageClassification", "AudioClassification")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def model_from_spec(spec: str, *, n_classes: int, **config: Any) -> nn.Module:
-    """A fresh model for ``n_classes`` classes, with weights drawn from torch's generator.
+def model_from_spec(
+    spec: str,
+    *,
+    n_classes: int,
+    problem: str = "classification",
+    pooling: str | None = None,
+    lora: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    freeze: Sequence[str] = (),
+    **config: Any,
+) -> nn.Module:
+    """A fresh model with weights, where no checkpoint gives them, drawn from torch's generator.
 
     Args:
-        spec: the name of a reference encoder, or ``hf:`` and the folder or hub id of a transformers model;
-            its classification head is made anew if it has none of this width.
-        config: arguments of the encoder, or for ``hf:`` changes to the model's configuration.
+        spec: the name of a reference encoder; ``minilm``, the sentence encoder of the extra ``text``; or ``hf:`` and
+            the folder or hub id of a transformers model. A head that the checkpoint does not have is made anew.
+        n_classes: width of the logits; for multiple choice K, the number of choices.
+        problem: ``classification``; ``regression`` (one output, whatever ``n_classes``); ``choice``, text models:
+            inputs ``[n, K, L]``, logits ``[n, K]``.
+        pooling: text models: ``mean``, ``last`` or ``cls`` of the last hidden states into a new linear head; None =
+            the model's own head (for ``minilm`` the mean, as it is trained for).
+        lora: adapters in place of full fine-tuning, see :func:`limbeck.students.lora.add_lora`.
+        dtype: of the weights: ``float32`` or ``bfloat16``.
+        freeze: parts that are not trained, see :func:`limbeck.students.freezing.freeze_parts`.
+        config: arguments of the encoder, or changes to the transformers configuration.
 
-    Raises: UnknownNameError for a wrong name or argument; DataError for a folder that holds no model.
+    Raises: UnknownNameError for a wrong name or argument; DataError for a folder that holds no model; ConfigError for
+    settings that this model does not have, and where a package is missing.
     """
-    if spec.startswith("hf:"):
-        return _transformers_model(spec.removeprefix("hf:"), n_classes, config)
+    check_choice("problem", problem, Problem)
+    check_choice("pooling", pooling, Pooling)
+    if dtype not in _DTYPES:
+        raise UnknownNameError(f"There is no dtype {dtype!r} of a student; {nearest(dtype, _DTYPES)}")
+    path, new = text_model_path(spec), set[str]()
+    if path is None:
+        if pooling is not None or lora is not None or problem == "choice":
+            what = "pooling" if pooling is not None else "lora" if lora is not None else "multiple choice"
+            _encoder(spec)
+            raise ConfigError(f"The student {spec!r} has no {what}; take 'minilm' or 'hf:PATH'.")
+        model: nn.Module = _reference(spec, 1 if problem == "regression" else n_classes, config)
+        model = model.to(_DTYPES[dtype])
+    else:
+        pooling = "mean" if spec == "minilm" and pooling is None else pooling
+        model, new = pretrained_model(
+            path, n_classes, cast(Problem, problem), cast("Pooling | None", pooling), _DTYPES[dtype], config
+        )
+    if lora is not None:
+        add_lora(model, lora, new)
+    freeze_parts(model, freeze)
+    return model
+
+
+def _encoder(spec: str) -> Callable[..., nn.Sequential]:
     if spec not in ENCODERS:
-        raise UnknownNameError(f"There is no student {spec!r}; {nearest(spec, [*ENCODERS, 'hf:PATH'])}")
-    make = ENCODERS[spec]
+        options = [*ENCODERS, "minilm", "hf:PATH"]
+        raise UnknownNameError(f"There is no student {spec!r}; {nearest(spec, options)}")
+    return ENCODERS[spec]
+
+
+def _reference(spec: str, n_classes: int, config: Mapping[str, Any]) -> nn.Sequential:
+    make = _encoder(spec)
     arguments = [name for name in inspect.signature(make).parameters if name != "n_classes"]
     for name in config:
         if name not in arguments:
@@ -61,59 +109,3 @@ def student_from_spec(spec: str | Mapping[str, Any], *, n_classes: int) -> Stude
     if "model" not in spec:
         raise ConfigError("A student needs the setting 'model'; name an encoder or 'hf:PATH'.")
     return Student(model_from_spec(spec["model"], n_classes=n_classes, **(spec.get("config") or {})))
-
-
-def _transformers_model(path: str, n_classes: int, changes: Mapping[str, Any]) -> PreTrainedModel:
-    import transformers
-
-    try:
-        config = transformers.AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        where = (
-            "folder holds no transformers model"
-            if Path(path).is_dir()
-            else "is no folder, nor a model at hand"
-        )
-        raise DataError(
-            f"'{path}': {where} (a config.json is needed); {str(error).splitlines()[0]}"
-        ) from error
-    for name in changes:
-        if not hasattr(config, name):
-            raise UnknownNameError(
-                f"The model '{path}' has no setting {name!r}; {nearest(name, config.to_dict())}"
-            )
-    auto = getattr(transformers, f"AutoModelFor{classification_task(config)}")
-    return auto.from_pretrained(path, num_labels=n_classes, ignore_mismatched_sizes=True, **changes)
-
-
-def classification_task(config: PreTrainedConfig) -> str:
-    """``SequenceClassification``, ``ImageClassification`` or ``AudioClassification``: what a model's kind does.
-
-    The architecture that the configuration names decides, if it classifies; else the first that the kind can.
-    Raises: ConfigError when the kind classifies nothing.
-    """
-    able = [task for task in _TASKS if _class_names_of(task, config.model_type)]
-    named = [t for t in able if set(_class_names_of(t, config.model_type)) & set(config.architectures or ())]
-    for task in (*named, *able):
-        return task
-    raise ConfigError(
-        f"Transformers has no classification model of the kind '{config.model_type}'; take another encoder."
-    )
-
-
-def _class_names_of(task: str, model_type: str) -> tuple[str, ...]:
-    """The model classes behind ``AutoModelFor<task>`` for a kind of model; none if it cannot do the task."""
-    from transformers.models.auto import modeling_auto
-
-    mapping = f"MODEL_FOR_{task.removesuffix('Classification').upper()}_CLASSIFICATION_MAPPING_NAMES"
-    names = getattr(modeling_auto, mapping).get(model_type, ())
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def auto_class(model: nn.Module) -> str | None:
-    """Name of the transformers ``AutoModelFor...`` that loads ``model`` without code of its own, if one does."""
-    if not type(model).__module__.startswith("transformers.models."):
-        return None
-    kind = cast("PreTrainedModel", model).config.model_type
-    tasks = [task for task in _TASKS if type(model).__name__ in _class_names_of(task, kind)]
-    return f"AutoModelFor{tasks[0]}" if tasks else None

@@ -1,0 +1,94 @@
+"""Low-rank adapters in place of full fine-tuning (``peft``, extra ``llm``), and their merging before export."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.students.freezing import base_model
+from limbeck.students.heads import linear_layers
+
+DEFAULTS: dict[str, Any] = {"r": 8, "alpha": 16, "dropout": 0.05, "target_modules": None}
+
+
+def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] = ()) -> None:
+    """Put adapters into the encoder of ``model``, in place; they, the head and the ``new`` parameters are trained.
+
+    Args:
+        settings: ``r`` (rank), ``alpha`` (the product is scaled by alpha / r), ``dropout`` before the adapters,
+            ``target_modules``: last parts of the paths of the linear layers that get one; null = those that peft
+            takes for this kind of model (queries and values), or all linear layers of a kind that it does not know.
+        new: names of parameters that no checkpoint held (a fresh pooler), which must learn.
+
+    Raises: UnknownNameError for a setting or layer that does not exist; ConfigError for a value out of range, or
+    without peft.
+    """
+    values = _checked(settings)
+    if importlib.util.find_spec("peft") is None:
+        raise ConfigError("LoRA needs the package peft; install it with: pip install 'limbeck[llm]'.")
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
+
+    encoder = base_model(model)
+    layers = {path.rpartition(".")[2] for path in linear_layers(encoder)}
+    targets = values["target_modules"]
+    if targets is None:
+        kind = getattr(getattr(encoder, "config", None), "model_type", "")
+        targets = USUAL.get(kind, sorted(layers))
+    for name in [targets] if isinstance(targets, str) else targets:
+        if name.rpartition(".")[2] not in layers:
+            raise UnknownNameError(
+                f"lora.target_modules has {name!r}, which is no linear layer of the student; {nearest(name, layers)}"
+            )
+    inside = {f"{_prefix(model, encoder)}{name}" for name, _ in encoder.named_parameters()}
+    config = LoraConfig(
+        r=values["r"],
+        lora_alpha=values["alpha"],
+        lora_dropout=values["dropout"],
+        target_modules=[targets] if isinstance(targets, str) else list(targets),
+    )
+    trained = {name for name, _ in model.named_parameters() if name not in inside} | set(new)
+    before = {name: parameter for name, parameter in model.named_parameters() if name in trained}
+    inject_adapter_in_model(config, encoder)  # freezes the rest of the encoder
+    for parameter in before.values():
+        parameter.requires_grad_(True)
+
+
+def _prefix(model: nn.Module, encoder: nn.Module) -> str:
+    return next(f"{path}." if path else "" for path, module in model.named_modules() if module is encoder)
+
+
+def merge_lora(model: nn.Module) -> nn.Module:
+    """``model`` with its adapters added to the weights they adapt, in place; as it is without adapters."""
+    if importlib.util.find_spec("peft") is None:
+        return model
+    from peft.tuners.lora import LoraLayer
+
+    for path, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge(safe_merge=True)
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, module.get_base_layer())
+    for module in model.modules():
+        module.__dict__.pop("peft_config", None)
+    return model
+
+
+def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with their defaults; an error for a wrong one."""
+    for name in settings:
+        if name not in DEFAULTS:
+            raise UnknownNameError(f"lora has no setting {name!r}; {nearest(name, DEFAULTS)}")
+    values = DEFAULTS | dict(settings)
+    rank, dropout, alpha = values["r"], values["dropout"], values["alpha"]
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+        raise ConfigError(f"lora.r must be a whole number of at least 1; it is {rank!r}.")
+    if not isinstance(alpha, int | float) or not alpha > 0:
+        raise ConfigError(f"lora.alpha must be a number above 0; it is {alpha!r}.")
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ConfigError(f"lora.dropout must lie in [0, 1); it is {dropout!r}.")
+    return values

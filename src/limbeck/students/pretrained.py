@@ -1,0 +1,196 @@
+"""Students from transformers checkpoints: sequence, image and audio classifiers, regression, multiple choice."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import torch
+from torch import nn
+
+from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, nearest
+from limbeck.students.pooled import PooledClassifier, Pooling
+from limbeck.students.text import encoder_class, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+Problem = Literal["classification", "regression", "choice"]
+_TASKS = ("SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice")
+
+
+def pretrained_model(
+    path: str,
+    n_classes: int,
+    problem: Problem,
+    pooling: Pooling | None,
+    dtype: torch.dtype,
+    changes: Mapping[str, Any],
+) -> tuple[nn.Module, set[str]]:
+    """The checkpoint at ``path`` under a head for ``problem``, and the names of the parameters that it did not hold.
+
+    Args:
+        pooling: None = transformers' own class for the problem, where the kind has one.
+        changes: to the model's configuration.
+    """
+    config = _config(path, changes)
+    name = None if pooling is not None else _own_class(config, problem)
+    if name is None:
+        model, new = _pooled(
+            path, config, 1 if problem != "classification" else n_classes, problem, pooling, dtype
+        )
+    else:
+        model, new = _own(path, name, n_classes, problem, dtype, changes)
+    _settle(model, path)
+    return model, new
+
+
+def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:
+    """The configuration with ``changes``; errors for a path without one and for settings it does not have."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        where = (
+            "folder holds no transformers model"
+            if Path(path).is_dir()
+            else "is no folder, nor a model at hand"
+        )
+        raise DataError(
+            f"'{path}': {where} (a config.json is needed); {str(error).splitlines()[0]}"
+        ) from error
+    for name, value in changes.items():
+        if not hasattr(config, name):
+            raise UnknownNameError(
+                f"The model '{path}' has no setting {name!r}; {nearest(name, config.to_dict())}"
+            )
+        setattr(config, name, value)
+    return config
+
+
+def _own_class(config: PreTrainedConfig, problem: Problem) -> str | None:
+    """Name of transformers' ``AutoModelFor...`` for the problem; None if a pooled encoder does it."""
+    if problem == "choice":
+        return "AutoModelForMultipleChoice" if _class_names_of("MultipleChoice", config.model_type) else None
+    return f"AutoModelFor{classification_task(config)}"
+
+
+def _own(
+    path: str, name: str, n_classes: int, problem: Problem, dtype: torch.dtype, changes: Mapping[str, Any]
+) -> tuple[nn.Module, set[str]]:
+    import transformers
+
+    head: dict[str, Any] = {"num_labels": n_classes}
+    if problem == "regression":
+        head = {"num_labels": 1, "problem_type": "regression"}
+    model, found = getattr(transformers, name).from_pretrained(
+        path, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True, **head, **changes
+    )
+    return model, set(found["missing_keys"]) | {entry[0] for entry in found["mismatched_keys"]}
+
+
+def _pooled(
+    path: str,
+    config: PreTrainedConfig,
+    n_outputs: int,
+    problem: Problem,
+    pooling: Pooling | None,
+    dtype: torch.dtype,
+) -> tuple[nn.Module, set[str]]:
+    """The encoder alone under a pooled head of our own."""
+    kind = encoder_class(config)
+    if kind is None or "input_ids" not in inspect.signature(kind.forward).parameters:
+        raise ConfigError(
+            f"pooling and multiple choice are for text models; the kind '{config.model_type}' is none, so leave "
+            "pooling null."
+        )
+    if config.is_encoder_decoder:
+        raise ConfigError(
+            f"pooling is for models of one stack; '{config.model_type}' has an encoder and a decoder, so leave it null."
+        )
+    # A pooler that nothing reads would be a parameter without gradient.
+    extra = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
+    encoder, found = kind.from_pretrained(path, config=config, dtype=dtype, output_loading_info=True, **extra)
+    text = config.get_text_config()
+    names = ("classifier_dropout", "hidden_dropout_prob", "dropout", "resid_pdrop")
+    dropouts = [value for name in names if isinstance(value := getattr(text, name, None), float)]
+    model = PooledClassifier(
+        encoder,
+        pooling or ("last" if is_causal(config) else "mean"),
+        n_outputs,
+        choices=problem == "choice",
+        dropout=dropouts[0] if dropouts else 0.0,
+        deviation=float(getattr(text, "initializer_range", 0.02)),
+    )
+    return model.to(dtype), {f"encoder.{name}" for name in found["missing_keys"]}
+
+
+def is_causal(config: PreTrainedConfig) -> bool:
+    """Whether models of this kind read from left to right only."""
+    from transformers.models.auto import modeling_auto
+
+    kind = config.get_text_config().model_type
+    return kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not (
+        kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    )
+
+
+def _settle(model: nn.Module, path: str) -> None:
+    """No cache of keys and values, which only generation reads, and the padding token of the tokenizer."""
+    encoder = model.encoder if isinstance(model, PooledClassifier) else model
+    config = cast("PreTrainedModel", encoder).config.get_text_config()
+    if getattr(config, "use_cache", False):
+        config.use_cache = False
+    if isinstance(model, PooledClassifier) or not is_causal(config):
+        return
+    try:
+        # After loading: given before, transformers would not train the embedding of the token.
+        config.pad_token_id = load_tokenizer(path).pad_token_id
+    except LimbeckError:
+        if getattr(config, "pad_token_id", None) is None:
+            end = config.eos_token_id
+            config.pad_token_id = end[0] if isinstance(end, list) else end
+
+
+def classification_task(config: PreTrainedConfig) -> str:
+    """``SequenceClassification``, ``ImageClassification`` or ``AudioClassification``: what a model's kind does.
+
+    The architecture that the configuration names decides, if it classifies; else the first that the kind can.
+    Raises: ConfigError when the kind classifies nothing.
+    """
+    able = [task for task in _TASKS[:3] if _class_names_of(task, config.model_type)]
+    named = [t for t in able if set(_class_names_of(t, config.model_type)) & set(config.architectures or ())]
+    for task in (*named, *able):
+        return task
+    raise ConfigError(
+        f"Transformers has no classification model of the kind '{config.model_type}'; take another encoder."
+    )
+
+
+def _class_names_of(task: str, model_type: str) -> tuple[str, ...]:
+    """The model classes behind ``AutoModelFor<task>`` for a kind of model; none if it cannot do the task."""
+    from transformers.models.auto import modeling_auto
+
+    mapping = f"MODEL_FOR_{task.removesuffix('Classification').upper()}_CLASSIFICATION_MAPPING_NAMES"
+    if task == "MultipleChoice":
+        mapping = "MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES"
+    names = getattr(modeling_auto, mapping).get(model_type, ())
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def auto_class(model: nn.Module) -> str | None:
+    """Name of the transformers ``AutoModelFor...`` that loads ``model`` without code of its own, if one does."""
+    if not type(model).__module__.startswith("transformers.models."):
+        return None
+    kind = cast("PreTrainedModel", model).config.model_type
+    tasks = [task for task in _TASKS if type(model).__name__ in _class_names_of(task, kind)]
+    return f"AutoModelFor{tasks[0]}" if tasks else None
+
+
+def check_choice(name: str, value: str | None, options: Any) -> None:
+    """UnknownNameError for a value that is none of a Literal's."""
+    if value is not None and value not in get_args(options):
+        raise UnknownNameError(f"There is no {name} {value!r}; {nearest(value, get_args(options))}")
