@@ -15,6 +15,9 @@ TASKS: dict[str, tuple[str, str]] = {
     "av_digits": ("av_digits", "av_digits"),
     "emoji": ("emoji", "emoji"),
     "folders": ("two_folders", "two_folders"),
+    "glue": ("glue", "glue"),
+    "texts": ("text_table", "text_table"),
+    "vec": ("vec", "vec"),
 }
 
 

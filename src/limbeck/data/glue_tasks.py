@@ -1,0 +1,89 @@
+"""The tasks of GLUE, and COPA and WiC of SuperGLUE, as data: their columns, class names and files.
+
+Columns are named as on the hub; ``aliases`` maps the names in the official files to them. Class names stand in the
+order of the numbers that hub and files use.
+
+Source: Wang et al., GLUE, ICLR 2019, arXiv 1804.07461; SuperGLUE, NeurIPS 2019, arXiv 1905.00537.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+HELD_OUT = {"test": ("dev", "validation", "val")}
+HUB_GLUE, HUB_SUPERGLUE = "nyu-mll/glue", "aps/super_glue"
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """One task.
+
+    Args:
+        text, text_pair, choices: templates over the columns; ``text`` may be empty where there are choices.
+        class_names: in the order of their numbers; for regression the one name of what is predicted.
+        problem: ``classification``, ``regression`` or ``choice``.
+        aliases: column name in the official files to the name used here.
+        values: column to what its values read as in a template.
+        held_out: role to the names its file or hub split may have; the official test has no labels.
+        header: of official files that have none.
+        hub: the repository on the hub; the task's name is its configuration.
+    """
+
+    class_names: tuple[str, ...]
+    text: str = "{sentence1}"
+    text_pair: str = "{sentence2}"
+    choices: tuple[str, ...] = ()
+    problem: str = "classification"
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    held_out: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: HELD_OUT)
+    header: tuple[str, ...] | None = None
+    hub: str = HUB_GLUE
+
+
+ENTAILMENT = ("entailment", "not_entailment")
+
+TEXT_TASKS: dict[str, TextTask] = {
+    "cola": TextTask(
+        ("unacceptable", "acceptable"),
+        text="{sentence}",
+        text_pair="",
+        header=("source", "label", "star", "sentence"),
+    ),
+    "sst2": TextTask(("negative", "positive"), text="{sentence}", text_pair=""),
+    "mrpc": TextTask(
+        ("not_equivalent", "equivalent"),
+        aliases={"Quality": "label", "#1 String": "sentence1", "#2 String": "sentence2"},
+    ),
+    "qqp": TextTask(
+        ("not_duplicate", "duplicate"),
+        text="{question1}",
+        text_pair="{question2}",
+        aliases={"is_duplicate": "label"},
+    ),
+    "stsb": TextTask(("score",), problem="regression", aliases={"score": "label"}),
+    "mnli": TextTask(
+        ("entailment", "neutral", "contradiction"),
+        text="{premise}",
+        text_pair="{hypothesis}",
+        aliases={"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
+        held_out={
+            "test": ("dev_matched", "validation_matched"),
+            "test_mismatched": ("dev_mismatched", "validation_mismatched"),
+        },
+    ),
+    "qnli": TextTask(ENTAILMENT, text="{question}", text_pair="{sentence}"),
+    "rte": TextTask(ENTAILMENT),
+    "wnli": TextTask(("not_entailment", "entailment")),
+    "copa": TextTask(
+        ("choice1", "choice2"),
+        text="{premise} {question}",
+        text_pair="",
+        choices=("{choice1}", "{choice2}"),
+        problem="choice",
+        values={"question": {"cause": "What was the cause?", "effect": "What happened as a result?"}},
+        hub=HUB_SUPERGLUE,
+    ),
+    "wic": TextTask(("different", "same"), text="{word}: {sentence1}", hub=HUB_SUPERGLUE),
+}
