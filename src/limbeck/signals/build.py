@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ from limbeck.errors import (
 )
 from limbeck.progress import progress
 from limbeck.signals import manifest as names
-from limbeck.signals.bank import Bank
+from limbeck.signals.bank import Bank, Head
 from limbeck.signals.classes import join_class_names
 from limbeck.signals.columns import Schema, check_labels, check_schema, columns_of, schema_of, to_stored
+from limbeck.signals.engines import Answered, Engine, Planned, engine_named
 from limbeck.signals.files import (
     ShardRows,
     builder_lock,
@@ -39,6 +42,7 @@ from limbeck.signals.files import (
 from limbeck.signals.fingerprint import check_fingerprint, stale
 from limbeck.signals.keys import kind_of
 from limbeck.signals.manifest import DTYPES, Manifest, dtype_name
+from limbeck.signals.output import TeacherOutput
 from limbeck.signals.rows import Columns, RowBatch, RowReader, is_one_shot
 from limbeck.signals.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.signals.stores import TEXT
@@ -62,6 +66,9 @@ def build_bank(
     licence: str | None = None,
     overwrite: bool = False,
     wait: float | None = None,
+    engine: str = "plain",
+    workers: int | None = None,
+    worker_resources: Mapping[str, float] | None = None,
 ) -> Bank:
     """Ask ``teacher`` about every row of ``data`` and keep what it says in the folder ``path``.
 
@@ -85,6 +92,9 @@ def build_bank(
         overwrite: where the bank at ``path`` is stale or damaged, delete it and ask again.
         wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at
             all.
+        engine: ``plain`` asks in this process, ``ray`` in worker processes, on one machine or many (extra
+            ``ray``); the bank is the same up to rounding.
+        workers, worker_resources: of ``engine="ray"``, see :func:`limbeck.signals.engines.engine_named`.
 
     Raises:
         DataError: no rows, a missing column, a key that comes twice.    ClassNamesError: names do not join.
@@ -98,13 +108,14 @@ def build_bank(
         raise BankError(
             f"batch_size and shard_size must be at least 1; they are {batch_size} and {shard_size}."
         )
+    ask = engine_named(engine, workers, worker_resources)
     check_folder(folder)
     columns = Columns(key=key, label=label, view=view, inputs=inputs)
     note = licence if licence is not None else str(getattr(teacher, "licence", "") or "")
 
     def run() -> None:
         reader = RowReader(data, columns, class_names)
-        _Builder(folder, teacher, reader, batch_size, shard_size, dtype_name(dtype), class_map, note).run()
+        _Builder(folder, teacher, reader, batch_size, shard_size, dtype_name(dtype), class_map, note).run(ask)
 
     with builder_lock(folder, wait):
         if overwrite and is_one_shot(data):
@@ -150,6 +161,7 @@ class _Builder:
         self.all_rows = ShardRows()
         self.hashes: dict[str, str] = {}
         self.schema: Schema = {}
+        self.head: Head | None = None  # of a teacher that was asked in another process
         self.n_asked = 0
 
     def _resume(self, wanted: Manifest) -> tuple[Manifest, bool]:
@@ -171,25 +183,21 @@ class _Builder:
         )
         return wanted, complete
 
-    def run(self) -> None:
-        first = self.reader.take(min(self.batch_size, self.manifest.shard_rows))
-        if not len(first):
+    def run(self, ask: Engine) -> None:
+        batches = self._batches()
+        first = next(batches, None)
+        if first is None:
             raise DataError(f"The data set is empty, so there is nothing to ask for the bank {self.folder}.")
         if not self.was_complete:
             self.manifest.write(self.folder)
         log(self.folder, "start", rows=self.reader.total, batch_size=self.batch_size)
-        start, number = time.monotonic(), 0
-        with progress(f"Asking for {self.folder.name}", self.reader.total) as advance:
-            batch: RowBatch | None = first
-            while (rows := self._shard(number, batch, advance)) is not None:
-                number, batch = number + 1, None
-                self.all_rows.keys += rows.keys
-                self.all_rows.views += rows.views
-                self.all_rows.labels += rows.labels
-                self.all_rows.digests += rows.digests
-                if len(rows) < self.manifest.shard_rows:
-                    break
-        if (self.folder / shard_name(number)).is_file():
+        start = time.monotonic()
+        with (
+            progress(f"Asking for {self.folder.name}", self.reader.total) as advance,
+            closing(ask(self.teacher, chain([first], batches))) as answered,
+        ):
+            last = self._shards(answered, advance)
+        if (self.folder / shard_name(last + 1)).is_file():
             raise stale(str(self.folder), ["rows"], "more than the data has now")
         if self.n_asked or not self.was_complete or not (self.folder / names.INDEX_FILE).is_file():
             self._finish()
@@ -197,42 +205,58 @@ class _Builder:
 
     def _finish(self) -> None:
         self.manifest.signals = {name: dict(entry) for name, entry in self.schema.items()}
-        write_head(self.folder, self.teacher.head)
+        write_head(self.folder, self.teacher.head or self.head)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
 
-    def _shard(self, number: int, batch: RowBatch | None, advance: Callable[[int], None]) -> ShardRows | None:
-        """Read the rows of one shard, ask about them unless it is there; ``None`` past the end."""
-        exists = self._is_there(number)
-        is_extra = self.n_finished is not None and number * self.manifest.shard_rows >= self.n_finished
-        rows, size, start = ShardRows(), self.manifest.shard_rows, time.monotonic()
-        while len(rows) < size:
-            if batch is None:
-                batch = self.reader.take(min(self.batch_size, size - len(rows)))
-            if not len(batch):
-                break
-            if is_extra:
-                raise stale(str(self.folder), ["rows"], f"{self.n_finished} then, more now")
-            self._add(rows, batch, ask=not exists)
-            advance(len(batch))
-            batch = None
-        if not len(rows):
-            return None
-        if exists:
-            self._compare(number, rows)
-        else:
-            self._write(number, rows, time.monotonic() - start)
-        return rows
+    def _batches(self) -> Iterator[Planned]:
+        """The data in order, cut at the ends of shards; a shard that exists is not asked about."""
+        size = self.manifest.shard_rows
+        for shard in count():
+            exists = self._is_there(shard)
+            is_extra = self.n_finished is not None and shard * size >= self.n_finished
+            for start in range(0, size, self.batch_size):
+                batch = self.reader.take(min(self.batch_size, size - start))
+                if not len(batch):
+                    return
+                if is_extra:
+                    raise stale(str(self.folder), ["rows"], f"{self.n_finished} then, more now")
+                yield Planned(shard, batch, ask=not exists)
 
-    def _add(self, rows: ShardRows, batch: RowBatch, ask: bool) -> None:
+    def _shards(self, answered: Answered, advance: Callable[[int], None]) -> int:
+        """Write each shard as soon as its last row is there, or compare it with the one that is there; returns the
+        number of the last."""
+        rows, start = ShardRows(), time.monotonic()
+        for planned, output in answered:
+            self._add(rows, planned.rows, output)
+            advance(len(planned.rows))
+            if len(rows) == self.manifest.shard_rows:
+                self._end_shard(planned, rows, start)
+                rows, start = ShardRows(), time.monotonic()
+        if len(rows):
+            self._end_shard(planned, rows, start)
+        return planned.shard
+
+    def _end_shard(self, last: Planned, rows: ShardRows, start: float) -> None:
+        if last.ask:
+            self._write(last.shard, rows, time.monotonic() - start)
+        else:
+            self._compare(last.shard, rows)
+        self.all_rows.keys += rows.keys
+        self.all_rows.views += rows.views
+        self.all_rows.labels += rows.labels
+        self.all_rows.digests += rows.digests
+
+    def _add(self, rows: ShardRows, batch: RowBatch, output: TeacherOutput | None) -> None:
         labels = batch.labels if self.label_map is None else [self.label_map.get(c, -1) for c in batch.labels]
         check_labels(labels, len(self.names) if self.names else None, batch.keys)
         rows.keys += batch.keys
         rows.views += batch.views
         rows.labels += labels
         rows.digests.append(batch.digests())
-        if not ask:
+        if output is None:
             return
-        columns = columns_of(self.teacher(batch.inputs), batch.keys)
+        self.head = self.head or output.head
+        columns = columns_of(output, batch.keys)
         schema = schema_of(columns)
         if not self.schema:
             self._check_width(schema)
@@ -261,7 +285,7 @@ class _Builder:
         if self.was_complete:
             self.was_complete = False
             self.manifest.write(self.folder)
-        write_head(self.folder, self.teacher.head)
+        write_head(self.folder, self.teacher.head or self.head)
         hashes = write_shard(self.folder, number, rows, kind_of(rows.keys), {"schema": self.schema})
         self.hashes |= hashes
         rows.columns.clear()
