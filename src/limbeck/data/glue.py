@@ -16,10 +16,11 @@ from limbeck.data.text_rows import (
     check_classes,
     check_keys,
     check_on_error,
-    cut_by_group,
     examples_of,
+    finite_number,
     paired_text_task,
 )
+from limbeck.data.text_splits import cut_by_group
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 
 FILE_SUFFIXES = (".tsv", ".csv", ".jsonl")
@@ -202,18 +203,8 @@ def _row(key: str, record: Record, cells: dict[str, Any], spec: TextTask) -> Tex
         columns["text_pair"] = spec.text_pair.format_map(words)
     if spec.choices:
         columns["choices"] = tuple(choice.format_map(words) for choice in spec.choices)
-    label = _value(cells["label"]) if spec.problem == "regression" else _class(cells["label"], spec)
+    label = finite_number(cells["label"]) if spec.problem == "regression" else _class(cells["label"], spec)
     return TextRow(key, record.place, columns, label, group=words[_fields(spec)[0]])
-
-
-def _value(cell: Any) -> float:
-    try:
-        value = float(cell)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if abs(value) < float("inf"):
-        return value
-    raise DataError(f"has {cell!r} where a finite number is predicted")
 
 
 def _class(cell: Any, spec: TextTask) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,26 +68,15 @@ def examples_of(rows: Sequence[TextRow], class_names: Sequence[str], problem: st
     return Examples(columns, keys, labels, tuple(class_names))
 
 
-def share_of(*parts: object) -> float:
-    """A number in [0, 1) that depends on ``parts`` alone: rows below a share form a fixed split of that size."""
-    return keyed_seed(*parts) / 2**63
-
-
-def cut_by_group(
-    rows: Sequence[TextRow], shares: Mapping[str, float], salt: Sequence[object]
-) -> dict[str, list[TextRow]]:
-    """Rows by role, whole groups each: the first role of ``shares`` takes the hashes below its share, and so on; the
-    rest is ``train``."""
-    parts: dict[str, list[TextRow]] = {"train": [], **{role: [] for role in shares}}
-    for row in rows:
-        at, upto, chosen = share_of(*salt, row.group or row.key), 0.0, "train"
-        for role, share in shares.items():
-            upto += share
-            if at < upto:
-                chosen = role
-                break
-        parts[chosen].append(row)
-    return parts
+def finite_number(cell: Any) -> float:
+    """The value of a cell; DataError, to be completed by the row's place, for what is no finite number."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        value = math.nan
+    if math.isfinite(value):
+        return value
+    raise DataError(f"has {cell!r} where a finite number is predicted")
 
 
 def with_few_labels(train: Examples, n: int | None, seed: int) -> Examples:
