@@ -1,6 +1,6 @@
 """Which linear layer is the head, and which of its rows made the logits.
 
-Axis legend: n rows of the batch, L positions (tokens, patches), d feature width, C classes.
+Axis legend: n rows of the batch, K choices, L positions (tokens, patches), d feature width, C classes.
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ def find_head(model: nn.Module, record: Recorder, logits: Tensor) -> str:
     """Path of the last executed linear layer that made ``logits``.
 
     The layer must be as wide as the logits, and the logits its output: as it is, one of its positions per
-    row, or after an increasing function of each entry (log-softmax, a temperature, a soft cap).
+    row, or after an increasing function of each entry (log-softmax, a temperature, a soft cap). In multiple choice
+    it has one output, of which ``n K`` make the logits ``[n, K]``.
 
     Raises: HeadNotFoundError with the candidates, when there is none.
     """
+    single = record.calls.get(1)
+    if single is not None and scores_choices(single, logits):
+        return single.path
     call = record.calls.get(logits.shape[-1])
     if call is None:
         raise HeadNotFoundError(
@@ -64,6 +68,20 @@ def head_call(model: nn.Module, record: Recorder, head: str) -> LinearCall:
     )
 
 
+def scores_choices(call: LinearCall, logits: Tensor) -> bool:
+    """Whether a layer's outputs ``[n K, 1]`` are the logits ``[n, K]``: one row of the layer for each choice."""
+    outputs = call.outputs
+    if (
+        outputs.shape[-1] != 1
+        or logits.ndim != 2
+        or logits.shape[1] == 1
+        or outputs.numel() != logits.numel()
+    ):
+        return False
+    outputs, logits = outputs.detach().reshape(logits.shape), logits.detach()
+    return bool(((outputs == logits) | (outputs.isnan() & logits.isnan())).all())
+
+
 @torch.no_grad()
 def _keeps_order(outputs: Tensor, logits: Tensor) -> bool:
     """Whether every finite row of ``logits`` has the order of ``outputs`` (ties allowed)."""
@@ -77,6 +95,8 @@ def _keeps_order(outputs: Tensor, logits: Tensor) -> bool:
 def feature_rows(call: LinearCall, logits: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
     """Head inputs in the layout of ``logits``: ``[n, d]`` for ``[n, C]``, ``[n, L, d]`` for ``[n, L, C]``.
 
+    Multiple choice: the mean over the choices of a row, as a row has one teacher and one logit for each choice.
+
     A model that scores every position and then takes one per row (decoders with a classification head) gives
     the features of that position. It is found by its logits; where several positions have the same ones (a
     head of zeros), the last that the attention mask shows, which is the one that such models take.
@@ -84,6 +104,8 @@ def feature_rows(call: LinearCall, logits: Tensor, inputs: Mapping[str, Tensor])
     Raises: HeadNotFoundError when rows of logits and rows of the head cannot be matched.
     """
     lead = logits.shape[:-1]
+    if scores_choices(call, logits):
+        return call.inputs.reshape(*logits.shape, -1).mean(1)
     if call.inputs.shape[:-1] == lead:
         return call.inputs
     if logits.ndim == 2 and call.outputs.ndim > 2 and len(call.outputs) == len(logits):

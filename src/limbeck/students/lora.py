@@ -64,12 +64,8 @@ def _prefix(model: nn.Module, encoder: nn.Module) -> str:
 
 def merge_lora(model: nn.Module) -> nn.Module:
     """``model`` with its adapters added to the weights they adapt, in place; as it is without adapters."""
-    if importlib.util.find_spec("peft") is None:
-        return model
-    from peft.tuners.lora import LoraLayer
-
     for path, module in list(model.named_modules()):
-        if isinstance(module, LoraLayer):
+        if hasattr(module, "lora_A") and hasattr(module, "get_base_layer"):  # told without loading peft
             module.merge(safe_merge=True)
             parent, _, name = path.rpartition(".")
             setattr(model.get_submodule(parent), name, module.get_base_layer())

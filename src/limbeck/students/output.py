@@ -12,8 +12,9 @@ class StudentOutput:
     """Student outputs for ``n`` rows.
 
     Args:
-        features: ``[n, d]``, the input of the head, before dropout; one row per row of logits.
-        logits: ``[n, C]``.
+        features: ``[n, d]``, the input of the head, before dropout; one row per row of logits
+            (multiple choice: their mean over the choices).
+        logits: ``[n, C]``; multiple choice: ``[n, K]``, one for each choice.
         hidden_states: module path to its output ``[n, ...]``, for the layers that a method asked for.
     """
 

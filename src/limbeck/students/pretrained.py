@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -36,15 +37,41 @@ def pretrained_model(
         changes: to the model's configuration.
     """
     config = _config(path, changes)
-    name = None if pooling is not None else _own_class(config, problem)
-    if name is None:
-        model, new = _pooled(
-            path, config, 1 if problem != "classification" else n_classes, problem, pooling, dtype
-        )
-    else:
-        model, new = _own(path, name, n_classes, problem, dtype, changes)
+    with quietly():
+        model, new = _loaded(path, config, n_classes, problem, pooling, dtype, changes)
     _settle(model, path)
     return model, new
+
+
+def _loaded(
+    path: str,
+    config: PreTrainedConfig,
+    n_classes: int,
+    problem: Problem,
+    pooling: Pooling | None,
+    dtype: torch.dtype,
+    changes: Mapping[str, Any],
+) -> tuple[nn.Module, set[str]]:
+    name = None if pooling is not None else _own_class(config, problem)
+    if name is None:
+        return _pooled(path, config, n_classes if problem == "classification" else 1, problem, pooling, dtype)
+    return _own(path, name, n_classes, problem, dtype, changes)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' bar and report of a head that is new, which is what is wanted here."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:

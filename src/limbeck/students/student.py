@@ -1,6 +1,6 @@
 """A student: any model with a linear head that shows its features and logits.
 
-Axis legend: n rows of the batch, L positions (tokens, patches), d feature width, C classes.
+Axis legend: n rows of the batch, K choices, L positions (tokens, patches), d feature width, C classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
-from limbeck.students.heads import candidates, feature_rows, find_head, head_call, linear_layers
+from limbeck.students.heads import (
+    candidates,
+    feature_rows,
+    find_head,
+    head_call,
+    linear_layers,
+    scores_choices,
+)
+from limbeck.students.lora import merge_lora
 from limbeck.students.output import StudentOutput
 from limbeck.students.recorder import Recorder
 
@@ -42,6 +50,9 @@ class Student(nn.Module):
 
     A token-level model, logits ``[n, L, C]``, gives rows in reading order: row ``i * L + t`` is token t of
     example i, in features, logits and hidden states alike; flatten its labels the same way.
+
+    A multiple-choice model, logits ``[n, K]`` from a head with one output, gives the mean over the choices as the
+    features ``[n, d]``, and hidden states ``[n, K, ...]``.
 
     Args:
         model: any ``nn.Module`` whose forward returns logits, a Hugging Face output with ``.logits``, a
@@ -81,7 +92,12 @@ class Student(nn.Module):
         self._head = head
         if watch:
             self._functional_dropout = call.functional_dropout
-        return _flat(features, logits, _executed(record.hidden_states, layers))
+        states = _executed(record.hidden_states, layers)
+        if scores_choices(call, logits):
+            states = {
+                k: v.unflatten(0, logits.shape) if len(v) == logits.numel() else v for k, v in states.items()
+            }
+        return _flat(features, logits, states)
 
     @torch.no_grad()
     def probe(self, inputs: Mapping[str, Tensor], hidden: Sequence[str] = ()) -> StudentShape:
@@ -105,7 +121,7 @@ class Student(nn.Module):
 
     @property
     def head_layer(self) -> tuple[Tensor, Tensor | None]:
-        """The head's weight ``[C, d]`` and bias ``[C]`` (or None), as the live parameters."""
+        """The head's weight ``[C, d]`` and bias ``[C]`` (or None), as the live parameters; C = 1 in multiple choice."""
         head = cast(nn.Linear, self.model.get_submodule(self.head_path))
         return head.weight, head.bias
 
@@ -171,9 +187,9 @@ class Student(nn.Module):
 
 
 def bare_copy(model: Student | nn.Module) -> nn.Module:
-    """A copy of the model alone, on the CPU, in evaluation mode, without gradient; what is shipped."""
+    """A copy of the model alone, on the CPU, in evaluation mode, without gradient, adapters merged; what is shipped."""
     bare = model.model if isinstance(model, Student) else model
-    return copy.deepcopy(bare).cpu().eval().requires_grad_(False)
+    return merge_lora(copy.deepcopy(bare).cpu().eval().requires_grad_(False))
 
 
 def call_by_name(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
