@@ -19,6 +19,7 @@ class Limits:
         max_cost: of one run, in the currency of the prices; ``None`` = no bound.
         timeout: seconds for one whole request, however slowly it drips.
         retries: further tries of a request that failed, >= 0.
+        backoff: seconds before a failed request is repeated, doubled each time, with jitter.
         longest_wait: seconds, the longest ``Retry-After`` that is waited for; beyond it asking stops.
 
     Raises: ConfigError for a value outside its range, a budget of zero included.
@@ -31,6 +32,7 @@ class Limits:
     max_cost: float | None = None
     timeout: float = 60.0
     retries: int = 6
+    backoff: float = 0.5
     longest_wait: float = 300.0
 
     def __post_init__(self) -> None:
