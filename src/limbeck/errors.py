@@ -7,7 +7,7 @@ Every error a user can cause is a :class:`LimbeckError`; the command line prints
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class LimbeckError(Exception):
@@ -27,6 +27,14 @@ class ConfigError(LimbeckError, ValueError):
 
 class DataError(LimbeckError, ValueError):
     """Input data that is missing, empty, corrupt or inconsistent; the message names the file or key."""
+
+
+class UnreadableRowsError(DataError):
+    """Rows of a batch that a teacher cannot read; ``rows`` are their places, so that a build can name their keys."""
+
+    def __init__(self, message: str, rows: Sequence[int]) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
 
 
 class SplitError(LimbeckError, RuntimeError):
@@ -71,6 +79,10 @@ class InconsistentOutputError(BankError):
 
 class AbsentClassError(BankError):
     """A draw or prototype of a class that has no row in the bank; the message names the class."""
+
+
+class UnansweredError(BankError):
+    """A paid teacher has not answered yet (budget spent, server gone); the message says what is kept and lacking."""
 
 
 class BankBusyError(BankError):

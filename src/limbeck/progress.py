@@ -10,8 +10,8 @@ PATIENCE = 2.0  # seconds
 
 
 @contextmanager
-def progress(description: str, total: int | None, unit: str = "rows") -> Iterator[Callable[[int], None]]:
-    """Yields ``advance(n)``; the bar is drawn on standard error, where that is a terminal.
+def progress(description: str, total: int | None, unit: str = "rows") -> Iterator[Callable[..., None]]:
+    """Yields ``advance(n, note)``; the bar is drawn on standard error, where that is a terminal.
 
     Args:
         total: units of work, ``None`` if not known in advance (then without remaining time).
@@ -28,19 +28,20 @@ def progress(description: str, total: int | None, unit: str = "rows") -> Iterato
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("left"),
+        TextColumn("{task.fields[note]}"),
     )
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task(description, total=total, rate="")
+    task = bar.add_task(description, total=total, rate="", note="")
     start, done = time.monotonic(), 0
 
-    def advance(n: int) -> None:
+    def advance(n: int, note: str = "") -> None:
         nonlocal done
         done += n
         seconds = time.monotonic() - start
         if seconds > PATIENCE and not bar.live.is_started:
             bar.start()
-        bar.update(task, completed=done, rate=f"{done / max(seconds, 1e-9):,.0f}/s")
+        bar.update(task, completed=done, rate=f"{done / max(seconds, 1e-9):,.0f}/s", note=note)
 
     try:
         yield advance

@@ -52,6 +52,18 @@ class Limits:
             raise ConfigError(f"concurrency is a whole number; it is {self.concurrency}.")
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What a provider takes: per million tokens of questions and of answers, and per request."""
+
+    input: float = 0.0
+    output: float = 0.0
+    request: float = 0.0
+
+    def cost(self, tokens_in: int, tokens_out: int, requests: float = 1.0) -> float:
+        return (self.input * tokens_in + self.output * tokens_out) / 1e6 + self.request * requests
+
+
 @dataclass
 class Spent:
     """What a run has used so far; one of these goes through all the asking of a run.

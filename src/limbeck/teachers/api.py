@@ -1,0 +1,289 @@
+"""A teacher behind an OpenAI-compatible server: asked once, its answers kept."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from limbeck.errors import ConfigError, InconsistentOutputError, UnansweredError, UnknownNameError, nearest
+from limbeck.signals.answers import Answer, AnswerStore, identity_of
+from limbeck.signals.fingerprint import settings_fingerprint
+from limbeck.signals.output import AccessLevel, TeacherOutput
+from limbeck.signals.pairing import Key
+from limbeck.signals.rows import RowBatch
+from limbeck.teachers.api_server import Server
+from limbeck.teachers.asking import ask_all, asking_lock
+from limbeck.teachers.collecting import collect_rows
+from limbeck.teachers.kinds import Kind
+from limbeck.teachers.limits import Limits, Prices, Spent
+from limbeck.teachers.questions import Question, Refused, Reply, refusal
+
+# Module and class of each kind; loaded when it is asked for.
+KINDS = {"embeddings": "limbeck.teachers.api_embeddings:Embeddings"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What asking would take, for ``--dry-run``.
+
+    Args:
+        questions: different ones.    already: of them, those whose answer is in the store.
+        requests: that remain.    tokens: estimated.    cost: estimated; ``None`` without prices.
+    """
+
+    questions: int
+    already: int
+    requests: int
+    tokens: int
+    cost: float | None
+
+
+class APITeacher:
+    """Asks an OpenAI-compatible server. Every answer is kept in an answer store the moment it arrives, so
+    that nothing is asked twice, by any run.
+
+    A bank that is built from it is asked for first, many requests at a time, and compiled afterwards. Called
+    by itself it asks what the store lacks.
+
+    Args:
+        model: the server's name of the model.
+        kind: ``embeddings``, ``chat``, ``text`` or ``images``.
+        base_url: of the server; ``None`` = OpenAI's. Credentials in it are used and never shown.
+        api_key_env: the environment variable that holds the key; servers of your own may need none.
+        licence: what the provider's terms say about training on its outputs; ``"unknown"`` is an answer.
+        limits: rates, retries, budget.
+        store: the answer store or its path; default the one in the cache folder.
+        prices: what the provider takes, for ``max_cost`` and the cost that is shown.
+        probe: how often one item is asked before all the others are; a warning if the answers differ much.
+        options: of the kind (``dimensions``, ``inputs_per_request``; see its class).
+
+    Raises: ConfigError: no licence, a value out of range.    UnknownNameError: no such kind.
+    """
+
+    head: tuple[Tensor, Tensor | None] | None = None
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        kind: str = "embeddings",
+        base_url: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        licence: str = "",
+        limits: Limits | None = None,
+        store: AnswerStore | str | Path | None = None,
+        prices: Prices | None = None,
+        probe: int = 3,
+        **options: Any,
+    ) -> None:
+        if not licence.strip():
+            raise ConfigError(
+                f"State with licence= what the terms of {model!r} say about training on its outputs (a sentence "
+                'or a link; licence="unknown" if you do not know): it is kept with the bank.'
+            )
+        if kind not in KINDS:
+            raise UnknownNameError(f"There is no kind {kind!r}; {nearest(kind, KINDS)}")
+        if probe < 0:
+            raise ConfigError(f"probe must be at least 0; it is {probe}.")
+        self.model, self.kind_name, self.licence, self.probe = model, kind, licence.strip(), probe
+        self.limits, self.prices = limits or Limits(), prices
+        if self.limits.max_cost is not None and prices is None:
+            raise ConfigError("max_cost needs prices=, or nobody knows what a request costs.")
+        self.kind: Kind = _make(kind, options)
+        self.server = Server(model, base_url, api_key_env, self.limits.timeout)
+        self.store = store if isinstance(store, AnswerStore) else AnswerStore(store)
+
+    def __repr__(self) -> str:
+        return f"APITeacher({self.model!r}, kind={self.kind_name!r}, endpoint={self.server.endpoint!r})"
+
+    # ---- what a bank asks of a teacher ---------------------------------------------------------------------
+
+    @property
+    def access(self) -> AccessLevel:
+        return self.kind.access
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self.kind.class_names
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the bank says of how its answers came about."""
+        return {"model": self.model, "kind": self.kind_name, **self.kind.notes}
+
+    def fingerprint(self) -> dict[str, str]:
+        """Parts: ``endpoint``, ``model``, ``kind`` and ``parameters``."""
+        return {
+            "endpoint": self.server.endpoint,
+            "model": self.model,
+            "kind": self.kind_name,
+            "parameters": settings_fingerprint(self.kind.parameters()),
+        }
+
+    def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
+        """The answers for ``m`` inputs, from the store; what it lacks is asked now.
+
+        Raises: UnansweredError where there is no answer.
+        """
+        questions = self._questions(inputs)
+        answers = self._asked(list(chain.from_iterable(questions)), Spent())
+        rows: list[list[Answer]] = []
+        for number, asked in enumerate(questions):
+            found = [answers[question.identity] for question in asked]
+            for answer in found:
+                if isinstance(answer, Refused):
+                    raise UnansweredError(
+                        f"{self.model} gave no answer to row {number} of this batch ({answer.reason}); leave the row "
+                        "out, or build a bank, which leaves it out and says so."
+                    )
+            rows.append([answer for answer in found if isinstance(answer, Answer)])
+        return self.kind.output(rows)
+
+    def collect(self, rows: Iterable[RowBatch], log: Callable[..., None]) -> dict[Key, str]:
+        """Ask about all rows; returns the keys without an answer for good, and why.
+
+        Raises: see :func:`~limbeck.teachers.collecting.collect_rows`.
+        """
+        spent = Spent()
+        with asking_lock(self.store, f"{self.model} at {self.server.endpoint}"):
+            self._begin(rows, spent, log)
+            return collect_rows(
+                rows,
+                self._questions,
+                self._send,
+                self.store,
+                self.limits,
+                spent=spent,
+                log=log,
+                **self._asking(),
+            )
+
+    def plan(self, rows: Iterable[RowBatch]) -> Plan:
+        """What :meth:`collect` would ask; asks nothing. A choice that needs an answer is not made."""
+        costs: dict[str, tuple[int, float]] = {}
+        for batch in rows:
+            for question in chain.from_iterable(self._questions(batch.inputs)):
+                costs[question.identity] = question.tokens, question.cost
+        there = self.store.get_many(costs).keys() if self.store.path.is_file() else set()
+        todo = [entry for identity, entry in costs.items() if identity not in there]
+        requests = -(-len(todo) // self.kind.inputs_per_request)
+        cost = None if self.prices is None else sum(c for _, c in todo)
+        return Plan(len(costs), len(there), requests, sum(tokens for tokens, _ in todo), cost)
+
+    # ---- asking --------------------------------------------------------------------------------------------
+
+    def _begin(self, rows: Iterable[RowBatch], spent: Spent, log: Callable[..., None]) -> None:
+        """What comes before the mass asking: the kind's own choices, and the probe."""
+        first = next(iter(rows), None)
+        if first is None or not len(first):
+            return
+        one = {name: value[:1] for name, value in first.inputs.items()}
+        self.kind.prepare(one, lambda payloads: self._ask_payloads(payloads, spent))
+        question = self._questions(one)[0][0]
+        extra = [self._question(question.payload, f"probe {n}") for n in range(1, self.probe)]
+        answers = self._asked([question, *extra][: max(self.probe, 1)], spent, one_by_one=True)
+        good = [answer for answer in answers.values() if isinstance(answer, Answer)]
+        if good:
+            self.kind.learn(good[0])
+        if len(good) < 2:
+            return
+        spread = self.kind.spread(good)
+        log("probe", answers=len(good), spread=round(spread, 6))
+        if spread > self.kind.max_spread:
+            warnings.warn(
+                f"{self.model} answers one question differently each time (spread {spread:.3g} over {len(good)} "
+                f"answers, above {self.kind.max_spread:g}); what a student learns from one answer is noise to that "
+                "extent: set the temperature to 0, or ask for more samples.",
+                stacklevel=4,
+            )
+
+    def _ask_payloads(self, payloads: Sequence[Any], spent: Spent) -> list[Answer | Refused]:
+        questions = list(self._numbered(payloads))
+        answers = self._asked(questions, spent)
+        return [answers[question.identity] for question in questions]
+
+    def _asked(
+        self, questions: Sequence[Question], spent: Spent, one_by_one: bool = False
+    ) -> dict[str, Answer | Refused]:
+        """Answers and refusals by identity, from the store or asked now. Raises: UnansweredError."""
+        identities = {question.identity for question in questions}
+        found = self.store.get_many(identities)
+        missing: dict[str, str] = {}
+        if len(found) < len(identities):
+            asking = self._asking() | ({"per_request": 1} if one_by_one else {})
+            outcome = ask_all(questions, self._send, self.store, self.limits, spent=spent, **asking)
+            if outcome.error is not None:
+                raise outcome.error
+            if outcome.wrong:
+                raise InconsistentOutputError(f"{self.model} gave {next(iter(outcome.wrong.values()))}.")
+            found, missing = self.store.get_many(identities), outcome.missing
+            if lacking := len(identities - found.keys() - missing.keys()):
+                why = outcome.stopped or next(iter(outcome.unanswered.values()), "no answer")
+                raise UnansweredError(
+                    f"{why}: {lacking} questions have no answer; run the same again to go on."
+                )
+        answers: dict[str, Answer | Refused] = {i: Refused(reason) for i, reason in missing.items()}
+        for identity, answer in found.items():
+            reason = refusal(answer)
+            answers[identity] = answer if reason is None else Refused(reason)
+        return answers
+
+    def _asking(self) -> dict[str, Any]:
+        return {
+            "endpoint": self.server.endpoint,
+            "model": self.model,
+            "per_request": self.kind.inputs_per_request,
+            "close": self.server.close,
+        }
+
+    async def _send(self, questions: Sequence[Question]) -> Reply:
+        payloads = [question.payload for question in questions]
+        reply = await self.server.post(self.kind.path, {"model": self.model, **self.kind.body(payloads)})
+        answers = self.kind.read(reply, payloads)
+        usage = reply.get("usage")
+        if not isinstance(usage, Mapping):
+            return Reply(answers)
+        asked, said = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+        cost = None if self.prices is None else self.prices.cost(asked, said)
+        return Reply(answers, tokens=int(usage.get("total_tokens") or asked + said), cost=cost)
+
+    # ---- questions -----------------------------------------------------------------------------------------
+
+    def _questions(self, inputs: Mapping[str, Any]) -> list[list[Question]]:
+        return [list(self._numbered(payloads)) for payloads in self.kind.payloads(inputs)]
+
+    def _numbered(self, payloads: Sequence[Any]) -> Iterator[Question]:
+        """Equal payloads of a row are samples of one question: the n-th has the sample number n."""
+        counts: dict[str, int] = {}
+        for payload in payloads:
+            digest = settings_fingerprint(payload)
+            yield self._question(payload, counts.setdefault(digest, 0))
+            counts[digest] += 1
+
+    def _question(self, payload: Any, sample: int | str) -> Question:
+        kind = self.kind
+        identity = identity_of(
+            self.server.endpoint, self.model, self.kind_name, kind.parameters(), payload, sample
+        )
+        asked, said = kind.tokens(payload)
+        cost = 0.0 if self.prices is None else self.prices.cost(asked, said, 1 / kind.inputs_per_request)
+        return Question(identity, payload, asked + said, cost)
+
+
+def _make(kind: str, options: Mapping[str, Any]) -> Kind:
+    import inspect
+
+    module, _, name = KINDS[kind].partition(":")
+    found = getattr(importlib.import_module(module), name)
+    known = list(inspect.signature(found).parameters)
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(f"kind={kind!r} has no option {option!r}; {nearest(option, known)}")
+    return found(**options)
