@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -10,7 +11,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from limbeck.errors import BankError, ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.signals.engines import Answered, Planned
@@ -131,13 +135,7 @@ class _Workers:
             self._started_ray = True
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         self._check_room()
-        try:
-            teacher = ray.put(self._teacher)
-        except (TypeError, AttributeError, pickle.PicklingError) as error:
-            raise ConfigError(
-                f"This teacher cannot be sent to a Ray worker ({_first_line(error)}); let it open files, locks and "
-                "connections when it is first called, or use engine='plain'."
-            ) from error
+        teacher = ray.put(np.frombuffer(_pickled(self._teacher), dtype=np.uint8))  # workers map it, uncopied
         self._queue = Queue(actor_options={"num_cpus": 0})
         self._answers = _stream(self._queue, teacher, self._size, self._resources)
 
@@ -171,6 +169,29 @@ def _start_ray() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def _pickled(teacher: Teacher) -> bytes:
+    """With functions by value, so that a lambda or a function of the user's script reaches the workers."""
+    from ray import cloudpickle
+
+    class Pickler(cloudpickle.CloudPickler):
+        def reducer_override(self, value: Any) -> Any:
+            # transformers hooks a model that was asked for hidden states; the hooks find what they fill in a variable
+            # of its module, of which the worker has its own
+            if type(value).__name__ == "CompileableContextVar":
+                return getattr, (import_module(type(value).__module__), "_active_collector")
+            return super().reducer_override(value)
+
+    memory = io.BytesIO()
+    try:
+        Pickler(memory).dump(teacher)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise ConfigError(
+            f"This teacher cannot be sent to a Ray worker ({_first_line(error)}); let it open files, locks and "
+            "connections when it is first called, or use engine='plain'."
+        ) from error
+    return memory.getvalue()
 
 
 def _stream(queue: Any, teacher: Any, size: int, resources: Mapping[str, float]) -> Iterator[Any]:
@@ -225,7 +246,7 @@ class _Asked:
         import ray
 
         if self._teacher is None:
-            self._teacher = ray.get(self._reference)
+            self._teacher = pickle.loads(ray.get(self._reference))
         output = self._teacher(inputs).map_tensors(lambda value: value.detach().cpu().clone())
         if self._head_sent or self._teacher.head is None:
             return output
