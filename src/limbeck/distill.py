@@ -14,6 +14,7 @@ from limbeck.recipes.recipe import Recipe
 from limbeck.reporting import report_folder
 from limbeck.run import RunResult, run
 from limbeck.students.export import export_student
+from limbeck.training.collator import without_padding
 from limbeck.training.processes import is_first_process
 
 STUDENT_FOLDER = "student"
@@ -34,16 +35,17 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
         result.student,
         result.folder / STUDENT_FOLDER,
         class_names=train.class_names,
-        inputs_example=train.rows(range(min(2, len(train)))),
+        inputs_example=without_padding(train.rows(range(min(2, len(train))))),
         preprocessor=result.task.preprocessor,
         provenance=_provenance(recipe, result),
+        processor=result.tokenizer,
     )
     report_folder(result.folder)
     return result
 
 
 def result_rows(result: RunResult, *, arm: str) -> list[Row]:
-    """The accuracies of a run in the one schema of results."""
+    """The scores of a run in the one schema of results."""
     method = result.recipe.method.name
     return [
         Row(
@@ -53,7 +55,7 @@ def result_rows(result: RunResult, *, arm: str) -> list[Row]:
             control=result.recipe.control,
             seed=result.recipe.seed,
             split=split,
-            metric="accuracy",
+            metric=result.task.metric,
             value=value,
             seconds=result.seconds,
             steps=result.steps,
@@ -88,6 +90,6 @@ def _provenance(recipe: Recipe, result: RunResult) -> dict[str, Any]:
         "teacher": teacher if recipe.method.name != "supervised" else None,
         "seed": recipe.seed,
         "steps": result.steps,
-        "accuracy": result.scores,
+        result.task.metric: result.scores,
         "limbeck": __version__,
     }

@@ -28,11 +28,13 @@ from limbeck.signals.fingerprint import input_digests, settings_fingerprint
 from limbeck.signals.pairing import Pairing, random_like, shuffled, uniform_like
 from limbeck.students import Student, model_from_spec
 from limbeck.teachers import ModuleTeacher
+from limbeck.teachers.text_features import embedded_texts
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import ProgressBar, RunLog
-from limbeck.training.collator import DistillationCollator
+from limbeck.training.collator import DistillationCollator, without_padding
 from limbeck.training.distiller import Distiller, check_signals
 from limbeck.training.processes import is_first_process, wait_for_all
+from limbeck.training.texts import encoded_task, problem_of
 from limbeck.training.trainer import DistillationTrainer, EvaluationRows, check_link
 
 
@@ -41,12 +43,13 @@ class RunResult:
     """What a run gives.
 
     Args:
-        scores: split to accuracy in [0, 1]; final splits and ``validation``.
+        scores: split to the task's metric (accuracy in [0, 1]); final splits and ``validation``.
         steps: optimiser steps.    seconds: wall time of the training.
-        curve: (step, validation accuracy) pairs.
+        curve: (step, validation score) pairs.
         student: the trained student (the EMA student if there is one), in eval mode.
         task: what it was trained on.    recipe: as it was run.    folder: the run folder.
         warnings: what was warned of during the run.
+        tokenizer: of a text student, for its export.
     """
 
     scores: dict[str, float]
@@ -58,6 +61,7 @@ class RunResult:
     recipe: Recipe
     folder: Path
     warnings: list[str] = field(default_factory=list)
+    tokenizer: Any = None
 
 
 def run(
@@ -85,14 +89,22 @@ def run(
     checkpoint = _last_checkpoint(folder, resume)
     wait_for_all()
     task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
+    task, tokenizer, n_cut = encoded_task(task, recipe.student.model, recipe.student.max_length)
     needs_teacher = bool(method_class(recipe.method.name).links)
     if needs_teacher and bank is None:
         bank = teacher_bank(recipe.teacher, task, folder)
+    if bank is not None and "text" in _needs(recipe):
+        bank = embedded_texts(bank, recipe.student.model, folder / "text_bank")
     if not needs_teacher and recipe.control != "none":
         raise ConfigError(
             f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control."
         )
     trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder)
+    if n_cut:
+        trainer.terms.warn(
+            f"{n_cut} texts were longer than {recipe.student.max_length} tokens and were cut; raise "
+            "student.max_length to keep them whole."
+        )
     log = RunLog(folder)
     trainer.add_callback(log)
     if show_progress:
@@ -106,12 +118,13 @@ def run(
         scores=final_scores(trainer, task),
         steps=trainer.state.global_step,
         seconds=seconds,
-        curve=log.entries["eval_accuracy"],
+        curve=log.entries[f"eval_{task.metric}"],
         student=trainer.model.scored.eval(),
         task=task,
         recipe=recipe,
         folder=folder,
         warnings=trainer.terms.warnings,
+        tokenizer=tokenizer,
     )
 
 
@@ -121,8 +134,10 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     cls, config = method_class(name), method_config(name, recipe.method.config)
     pairing = task.pairing if bank is not None else Pairing("unpaired")
     if bank is not None:
-        check_signals(name, cls, bank.signals, bank.access)
-        bank = bank.with_class_names(train.class_names, recipe.teacher.class_map)
+        needs = _needs(recipe) - {"text"}  # embedded as features
+        check_signals(name, needs, bank.signals, bank.access)
+        if needs & {"logits", "head"} or pairing.link == "by_class":
+            bank = bank.with_class_names(train.class_names, recipe.teacher.class_map)
         bank = controlled(bank, pairing, recipe.control, recipe.seed)
     has_validation = "validation" in task.splits
     arguments = training_arguments(recipe.training, folder, recipe.seed, validated=has_validation)
@@ -137,10 +152,8 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     )
     check_link(name, cls.links, collate)
     torch.manual_seed(keyed_seed(recipe.seed, "student"))
-    student = Student(
-        model_from_spec(recipe.student.model, n_classes=len(train.class_names), **recipe.student.config)
-    )
-    shape = student.probe(train.rows(range(min(2, len(train)))))
+    student = Student(_student_model(recipe.student, train))
+    shape = student.probe(without_padding(train.rows(range(min(2, len(train))))))
     if shape.n_classes != len(train.class_names):
         raise ConfigError(f"The student has {shape.n_classes} classes, the data {len(train.class_names)}.")
     method = cls(
@@ -160,6 +173,32 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
             f"({', '.join(train.class_names)})."
         )
     return trainer
+
+
+def _needs(recipe: Recipe) -> set[str]:
+    """Signals that the recipe's method reads, with the settings that it has there."""
+    name = recipe.method.name
+    return set(method_class(name).needs_for(method_config(name, recipe.method.config)))
+
+
+def _student_model(spec: StudentSpec, train: Examples) -> nn.Module:
+    """The recipe's student; for text also its problem, pooling, adapters, dtype and what is frozen."""
+    problem = problem_of(train)
+    if problem == "classification" and len(train.class_names) < 2:
+        raise ConfigError(
+            f"The task has one class ({', '.join(train.class_names)}), so there is nothing to tell apart; give rows of "
+            "at least two classes."
+        )
+    return model_from_spec(
+        spec.model,
+        n_classes=len(train.class_names),
+        problem=problem,
+        pooling=spec.pooling,
+        lora=spec.lora,
+        dtype=spec.dtype,
+        freeze=spec.freeze,
+        **spec.config,
+    )
 
 
 def training_arguments(
@@ -187,20 +226,20 @@ def controlled(bank: Bank, pairing: Pairing, control: str, seed: int) -> Bank:
 
 
 def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, float]:
-    """Accuracy of the scored student on validation and, once and at the end, on every final split."""
+    """The task's metric of the scored student on validation and, once and at the end, on every final split."""
     scores = {}
     if "validation" in task.splits:
-        scores["validation"] = _accuracy(trainer, task.splits["validation"])
+        scores["validation"] = _score(trainer, task.splits["validation"], task.metric)
     with task.splits.final_evaluation() as final:
         for role in final.final_roles:
-            scores[role] = _accuracy(trainer, final[role])
+            scores[role] = _score(trainer, final[role], task.metric)
     return scores
 
 
-def _accuracy(trainer: DistillationTrainer, examples: Examples) -> float:
+def _score(trainer: DistillationTrainer, examples: Examples, metric: str) -> float:
     metrics = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics
     assert metrics is not None
-    return float(metrics["final_accuracy"])
+    return float(metrics[f"final_{metric}"])
 
 
 # ---- the teacher --------------------------------------------------------------------------------------------
@@ -271,6 +310,7 @@ def _train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Modu
         splits=task.teacher_splits.without("link"),
         views=task.teacher_views,
         truth=None,
+        metric="accuracy",
     )
     recipe = Recipe(
         student=StudentSpec(spec.model, spec.config),

@@ -25,7 +25,7 @@ class DataSpec:
     """What is learned, and what links the modalities.
 
     Args:
-        name: ``av_digits`` or ``folders``.
+        name: a data set of :mod:`limbeck.data` (``av_digits``, ``folders``, ``glyphs``, ``emoji``, ``glue``, ...).
         config: arguments of that data set, for example ``{link: bagged, labels_per_class: 5}``.
     """
 
@@ -61,12 +61,24 @@ class StudentSpec:
     """Who learns.
 
     Args:
-        model: a reference encoder (``small_conv_net``, ...), or ``hf:PATH`` for a transformers classifier.
+        model: a reference encoder (``small_conv_net``, ...), ``hf:PATH`` for a transformers model, or ``minilm``
+            for the sentence encoder that ships with the extra ``text``.
         config: arguments of that model.
+        pooling: text encoders: ``mean``, ``last`` or ``cls`` of the last hidden states into a new linear head;
+            null = the model's own classification head (``mean`` for ``minilm``).
+        lora: adapters in place of full fine-tuning, ``{r: 8, alpha: 16, dropout: 0.05}``; null = none.
+        max_length: of texts, in tokens; longer ones are cut and counted.
+        dtype: of the weights: ``float32`` or ``bfloat16``.
+        freeze: parts that are not trained: module paths, ``embeddings``, ``layers:N`` (the N lowest).
     """
 
     model: str = "small_conv_net"
     config: dict[str, Any] = field(default_factory=dict)
+    pooling: Literal["mean", "last", "cls"] | None = None
+    lora: dict[str, Any] | None = None
+    max_length: int = 128
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    freeze: list[str] = field(default_factory=list)
 
 
 @dataclass

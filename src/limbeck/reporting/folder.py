@@ -43,7 +43,7 @@ def report_folder(folder: str | Path) -> Path:
 
 
 def _curve(log: Path) -> list[dict[str, float]]:
-    """Validation accuracy over steps; a resumed run's repeated step counts once, as last written."""
+    """The validation score over steps; a resumed run's repeated step counts once, as last written."""
     if not log.is_file():
         return []
     points: dict[int, float] = {}
@@ -54,8 +54,9 @@ def _curve(log: Path) -> list[dict[str, float]]:
             entry = json.loads(line)
         except ValueError as error:
             raise DataError(f"{log}, line {number} is not JSON; delete that line.") from error
-        if "eval_accuracy" in entry:
-            points[entry["step"]] = entry["eval_accuracy"]
+        score = entry.get("eval_accuracy", entry.get("eval_pearson"))
+        if score is not None:
+            points[entry["step"]] = score
     return [{"step": step, "value": value} for step, value in sorted(points.items())]
 
 

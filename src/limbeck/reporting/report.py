@@ -23,7 +23,7 @@ from limbeck.reporting.sections import (
     result_table,
     setup,
 )
-from limbeck.reporting.table import split_name, table_lines
+from limbeck.reporting.table import metric_name, split_name, table_lines
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -52,8 +52,9 @@ def write_report(
 
     Args:
         folder_or_path: a folder, or a path that ends in ``.html``.
-        rows: results; must hold ``accuracy`` on a split that starts with ``test``, or else on another.
-        curves: mappings with ``arm, control, seed, step, value`` (validation accuracy, 0 to 1).
+        rows: results on a split that starts with ``test``, or else on another; the report is about ``accuracy``, or
+            where there is none about the first row's metric.
+        curves: mappings with ``arm, control, seed, step, value`` (the metric on validation, 0 to 1).
         embedding: ``x`` (``[k][2]``), ``label`` (k), ``modality`` (k), optionally ``corners`` and
             ``caption``, as from ``feature_map``.
         info: facts, JSON-able. ``summary``: a sentence under the title; ``given``: arm to what its teacher
@@ -63,8 +64,8 @@ def write_report(
     Raises: DataError without rows; as :func:`limbeck.evaluation.verdicts` for rows that cannot be compared.
     """
     rows, info = list(rows), dict(info or {})
-    splits = _splits(rows)
-    lines = table_lines(rows, split=splits[0], given=info.get("given"))
+    metric, splits = main_metric(rows), _splits(rows)
+    lines = table_lines(rows, split=splits[0], metric=metric, given=info.get("given"))
     finding, others = headline([line.verdict for line in lines], rows, split=splits[0])
     summary = str(info.get("summary", ""))
     page = Template(_asset("report.html")).substitute(
@@ -72,7 +73,9 @@ def write_report(
         headline=html.escape(finding),
         others=f'<p class="others">{html.escape(others)}</p>' if others else "",
         summary=f'<p class="summary">{html.escape(summary)}</p>' if summary else "",
-        warnings=_warnings([*cautions(rows, split=splits[0]), *map(str, info.get("warnings", ()))]),
+        warnings=_warnings(
+            [*cautions(rows, split=splits[0], metric=metric), *map(str, info.get("warnings", ()))]
+        ),
         sections="\n".join(_sections(rows, splits, curves, embedding, info)),
         style=_asset("report.css"),
         script=_asset("report.js"),
@@ -91,16 +94,17 @@ def _sections(
     embedding: Mapping[str, Any] | None,
     info: Mapping[str, Any],
 ) -> list[str]:
-    sections = []
+    sections, metric = [], main_metric(rows)
     for number, split in enumerate(splits):
-        lines = table_lines(rows, split=split, given=info.get("given"))
+        lines = table_lines(rows, split=split, metric=metric, given=info.get("given"))
         content = result_table(lines)
         if number == 0:
             said = [line.verdict.sentence for line in lines if line.verdict.kind != "baseline"]
             content += item_list(said, "sentences") + reading_note(rows)
         sections.append(_section(f"Results, {split_name(split)}", content))
-    bars = bars_figure(rows, split=splits[0])
-    sections.append(_section(f"Accuracy by arm, {split_name(splits[0])}", _figure("bars", bars, BARS_NOTE)))
+    bars = bars_figure(rows, split=splits[0], metric=metric)
+    heading = f"{metric_name(metric)} by arm, {split_name(splits[0])}"
+    sections.append(_section(heading, _figure("bars", bars, BARS_NOTE)))
     if curves:
         figure = curves_figure(curves, arms=arms_of(rows))
         sections.append(_section("Learning curves", _figure("curves", figure, CURVES_NOTE)))
@@ -114,11 +118,18 @@ def _sections(
     return sections
 
 
+def main_metric(rows: Sequence[Row]) -> str:
+    """What the report is about: accuracy where it was measured, else the first row's metric."""
+    if not rows:
+        raise DataError("A report needs result rows; there are none.")
+    metrics = [row.metric for row in rows]
+    return "accuracy" if "accuracy" in metrics else metrics[0]
+
+
 def _splits(rows: Sequence[Row]) -> list[str]:
-    """Splits with an accuracy: the final ones, ``test`` first; any other only when there is none."""
-    found = list(dict.fromkeys(row.split for row in rows if row.metric == "accuracy"))
-    if not found:
-        raise DataError("A report needs result rows with the metric 'accuracy'; there are none.")
+    """Splits with the main metric: the final ones, ``test`` first; any other only when there is none."""
+    metric = main_metric(rows)
+    found = list(dict.fromkeys(row.split for row in rows if row.metric == metric))
     final = sorted((split for split in found if split.startswith("test")), key=lambda split: split != "test")
     return final or found[:1]
 

@@ -59,7 +59,7 @@ class DistillationCollator:
         labels = self.examples.labels[index].clone()
         labels[~labelled] = UNLABELLED
         keys = [self.examples.keys[i] for i in index]
-        raw = self.examples.rows(index)
+        raw = without_padding(self.examples.rows(index))
         batch: dict[str, Any] = {
             "inputs": self._student_views(raw, draws, keys, labelled),
             "labels": labels,
@@ -67,6 +67,8 @@ class DistillationCollator:
             "step": draws[0].step if draws else 0,
             "slot": draws[0].slot if draws else 0,
         }
+        if self.examples.targets is not None:
+            batch["targets"] = self.examples.targets[index]
         if self.needs_ema:
             rows = torch.nonzero(~labelled).squeeze(1)
             batch["weak_inputs"] = self._view("weak", _take(raw, rows), rows, draws, keys, "ema")
@@ -170,12 +172,26 @@ def _scatter(n: int, rows: Tensor) -> Tensor:
     return index
 
 
+def without_padding(inputs: Inputs) -> Inputs:
+    """Token inputs ``[n, ..., L]`` without the positions that are padding in every row; others as they are."""
+    mask = inputs.get("attention_mask")
+    if mask is None or not len(mask):
+        return inputs
+    shown = torch.nonzero(mask.flatten(0, -2).any(dim=0)).squeeze(1)
+    if not len(shown) or len(shown) == mask.shape[-1]:
+        return inputs
+    span = slice(int(shown[0]), int(shown[-1]) + 1)
+    return {name: value[..., span] if value.shape == mask.shape else value for name, value in inputs.items()}
+
+
 def _stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Evaluation rows ``{"inputs": {name: tensor}, "labels": int}`` as one batch."""
+    """Evaluation rows ``{"inputs": {name: tensor}, "labels": number}`` as one batch."""
     names = items[0]["inputs"]
     return {
-        "inputs": {name: torch.stack([item["inputs"][name] for item in items]) for name in names},
-        "labels": torch.tensor([int(item["labels"]) for item in items]),
+        "inputs": without_padding(
+            {name: torch.stack([item["inputs"][name] for item in items]) for name in names}
+        ),
+        "labels": torch.stack([item["labels"] for item in items]),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -94,6 +94,8 @@ class Distiller(nn.Module):
         logits = self.scored(inputs).logits
         if labels is None:
             return {"logits": logits}
+        if labels.is_floating_point():  # the values of a regression
+            return {"loss": F.mse_loss(logits[:, 0].float(), labels.float()), "logits": logits}
         return {"loss": F.cross_entropy(logits.float(), labels, ignore_index=-100), "logits": logits}
 
     def _step_batch(self, labels: Tensor, batch: Mapping[str, Any], progress: float, seed: int) -> StepBatch:
@@ -109,6 +111,7 @@ class Distiller(nn.Module):
             pair_index=batch["pair_index"],
             group_s=batch["group_s"],
             group_t=batch["group_t"],
+            targets=batch.get("targets"),
             ema=ema,
             ema_index=batch.get("ema_index"),
             progress=progress,
@@ -169,13 +172,13 @@ def _squared_gradient(term: Tensor, out: StudentOutput) -> float:
 
 
 def check_signals(
-    method_name: str, method: type[Method], signals: frozenset[str], access: str | None
+    method_name: str, needs: Iterable[str], signals: frozenset[str], access: str | None
 ) -> None:
-    """Refuse a method whose signals the teacher does not give, before step 1."""
+    """Refuse a method that ``needs`` signals which the teacher does not give, before step 1."""
     offered = set(signals)
     if "log_probs" in offered:
         offered.add("logits")
-    for need in sorted(method.needs):
+    for need in sorted(needs):
         if need not in offered:
             raise MissingSignalError(
                 f"Method {method_name!r} needs the teacher's {need!r}, but this bank holds only "

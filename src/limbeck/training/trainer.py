@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ from limbeck.training.schemes import check_bilevel
 
 
 class EvaluationRows(torch.utils.data.Dataset):
-    """Examples as ``{"inputs", "labels"}`` items for evaluation."""
+    """Examples as ``{"inputs", "labels"}`` items for evaluation; the labels of a regression are its values."""
 
     def __init__(self, examples: Examples) -> None:
         self.examples = examples
@@ -41,7 +42,8 @@ class EvaluationRows(torch.utils.data.Dataset):
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         inputs = {name: value[i] for name, value in self.examples.inputs.items()}
-        return {"inputs": inputs, "labels": self.examples.labels[i]}
+        labels = self.examples.labels if self.examples.targets is None else self.examples.targets
+        return {"inputs": inputs, "labels": labels[i]}
 
 
 class DistillationTrainer(Trainer):
@@ -76,7 +78,7 @@ class DistillationTrainer(Trainer):
             data_collator=data_collator,
             train_dataset=Draws(len(data_collator.examples)),
             eval_dataset=EvaluationRows(validation) if validation is not None else None,
-            compute_metrics=accuracy_of_prediction,
+            compute_metrics=score_of_prediction,
             **kwargs,
         )
         if args.n_gpu > 1:
@@ -277,8 +279,17 @@ def check_link(method_name: str, links: frozenset[str] | set[str], collate: Dist
         pairing.check(collate.examples.keys, collate.bank)
 
 
-def accuracy_of_prediction(prediction: Any) -> dict[str, float]:
-    """Accuracy of an ``EvalPrediction``; unlabelled rows do not count."""
+def score_of_prediction(prediction: Any) -> dict[str, float]:
+    """Accuracy of an ``EvalPrediction``, or for a regression Pearson's correlation; unlabelled rows do not count."""
+    if np.issubdtype(prediction.label_ids.dtype, np.floating):
+        return {"pearson": _pearson(prediction.predictions[:, 0], prediction.label_ids)}
     known = prediction.label_ids >= 0
     hits = prediction.predictions.argmax(-1)[known] == prediction.label_ids[known]
     return {"accuracy": float(hits.mean()) if known.any() else float("nan")}
+
+
+def _pearson(predicted: np.ndarray, values: np.ndarray) -> float:
+    """0 where either side does not vary, since a constant predicts nothing."""
+    if np.ptp(predicted) == 0 or np.ptp(values) == 0:
+        return 0.0
+    return float(np.corrcoef(predicted, values)[0, 1])
