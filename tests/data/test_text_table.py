@@ -154,13 +154,27 @@ def test_choices(kind, tmp_path):
     train = task.splits["train"]
     assert train.text_columns == ("text", "choices")
     assert train.inputs["choices"][0] == tuple(f"{c}{train.keys[0]}" for c in "abc")
-    assert int(train.keys[0]) % 3 == int(train.labels[0])
+    assert train.keys[0] % 3 == int(train.labels[0])
 
 
 def test_tables_without_keys_are_keyed_by_number(tmp_path):
     rows = [{"text": row["text"], "label": row["label"]} for row in rows_of()]
     train = text_table(write_csv(tmp_path / "t.csv", rows)).splits["train"]
     assert train.inputs["text"][3] == f'Review {train.keys[3]}, "quoted".'
+    assert all(isinstance(key, int) for key in train.keys)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("ids", ["numbers", "names"])
+def test_keys_are_those_of_a_bank_of_the_same_file(kind, ids, tmp_path):
+    """A CSV says nothing of types, so both must read them the same way or no key would be found."""
+    from limbeck.commands.bank import read_rows
+
+    rows = [{"id": i if ids == "numbers" else f"r{i}"} | r for i, r in enumerate(rows_of())]
+    for row in rows:
+        del row["key"]
+    path = WRITERS[kind](tmp_path / f"t.{kind}", rows)
+    assert set(text_table(path).splits["train"].keys) < set(read_rows(path)["id"])
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ def glue(
     check_on_error(on_error)
     spec = TEXT_TASKS[task]
     tables = _tables(source, task, spec)
-    rows, skipped = {}, {}
+    rows: dict[str, list[TextRow]] = {}
+    skipped: dict[str, str] = {}
     for role, table in tables.items():
         rows[role], bad = _rows(role, table, spec, on_error)
         skipped |= bad

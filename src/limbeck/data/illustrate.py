@@ -91,11 +91,11 @@ class Illustrator:
         drawn before did not, so that "man" does not become four men.
         """
         found = self._found(stems(text))
-        scores: Counter[int] = Counter()
+        scores: dict[int, float] = {}
         bearers: dict[int, list[tuple[str, ...]]] = {}
         for phrase, (count, _) in found.items():
             for emoji, weight in self.phrases[phrase].items():
-                scores[emoji] += weight * (1 + math.log(count))
+                scores[emoji] = scores.get(emoji, 0.0) + weight * (1 + math.log(count))
                 bearers.setdefault(emoji, []).append(phrase)
         chosen: list[tuple[int, int]] = []
         told: set[str] = set()

@@ -16,7 +16,7 @@ from limbeck.data.base import UNLABELLED, Examples, Task, texts
 from limbeck.data.splits import Splits
 from limbeck.errors import ConfigError, DataError, nearest, some
 from limbeck.seeding import keyed_seed
-from limbeck.signals.pairing import Pairing
+from limbeck.signals.pairing import Key, Pairing
 
 ON_ERROR = ("error", "skip")
 
@@ -32,7 +32,7 @@ class TextRow:
         group: rows of an equal group stay in one split.
     """
 
-    key: str
+    key: Key
     place: str
     columns: Mapping[str, Any]
     label: str | float | None

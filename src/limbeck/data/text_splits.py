@@ -9,6 +9,7 @@ import numpy as np
 from limbeck.data.text_rows import TextRow
 from limbeck.errors import DataError
 from limbeck.seeding import keyed_seed
+from limbeck.signals.pairing import Key
 
 
 def share_of(*parts: object) -> float:
@@ -39,7 +40,7 @@ def cut_by_class(
     class_names: Sequence[str],
     rng: np.random.Generator,
     *,
-    role_of: Mapping[str, str] | None = None,
+    role_of: Mapping[Key, str] | None = None,
 ) -> dict[str, list[TextRow]]:
     """Rows by role: the same share of every class, or of all groups where rows have one; the rest is ``train``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,9 @@ from limbeck.data.text_rows import (
 from limbeck.data.text_splits import cut_by_class
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.seeding import keyed_seed
+from limbeck.signals.pairing import Key
 
+KEY_COLUMNS = ("key", "id")
 Problem = Literal["classification", "regression", "choice"]
 ROLE_OF = {
     "train": "train",
@@ -57,7 +60,7 @@ def text_table(
     text_pair: str = "text_pair",
     choices: str | Sequence[str] = "choices",
     label: str = "label",
-    key: str = "key",
+    key: str | None = None,
     split: str = "split",
     group: str = "group",
     class_names: Sequence[str] | None = None,
@@ -78,7 +81,8 @@ def text_table(
         choices: one column that holds a list of texts (JSON Lines, Parquet), or the names of the columns, one a
             choice; ``text`` is then what all share, and optional.
         label: empty where unknown; rows without a label train unlabelled and are not tested on.
-        key: optional; the rows' numbers from 0 otherwise. A bank is joined by it.
+        key: by default ``key``, else ``id``, else the rows' numbers from 0. A bank is joined by it; a column of whole
+            numbers gives integer keys, as it does in ``limbeck bank build``.
         split: optional column of ``train``, ``validation`` (``val``, ``dev``) and ``test``.
         group: optional column; rows of an equal group (document, author, product) stay in one split.
         class_names: in the order of their numbers; sorted names by default. Others are then errors.
@@ -98,6 +102,7 @@ def text_table(
     _check_shares(validation_share, test_share)
     check_on_error(on_error)
     table = read_table(Path(path))
+    key = key or next((name for name in KEY_COLUMNS if name in table.columns), "key")
     asked = {"text": text, "text_pair": text_pair, "label": label, "key": key, "split": split, "group": group}
     columns = _columns(table, asked, choices)
     kind = problem or ("choice" if columns.choices else "classification")
@@ -181,16 +186,17 @@ def _choice_names(columns: _Columns, n: int) -> tuple[str, ...]:
 
 def _rows(
     table: Table, columns: _Columns, problem: str, class_names: Sequence[str] | None, on_error: str
-) -> tuple[list[TextRow], dict[str, str], dict[str, str]]:
+) -> tuple[list[TextRow], dict[Key, str], dict[str, str]]:
     """The rows, the split of each key that names one, and the places of those left out with the reason."""
     rows, roles, bad = [], {}, dict(table.bad)
-    for number, record in enumerate(table.records):
-        key = _text(record, columns.key) or str(number)
+    for key, record in zip(_keys(table, columns.key), table.records):
         named = f"{record.place} (key {key!r})" if columns.key else record.place
         try:
             role = _text(record, columns.split)
             if columns.split and role not in ROLE_OF:
                 raise DataError(f"has the split {role!r}, none of {', '.join(ROLE_OF)}")
+            if key == "":
+                raise DataError("has no key")
             rows.append(_row(record, key, named, columns, problem, class_names))
             if role:
                 roles[key] = ROLE_OF[role]
@@ -201,8 +207,21 @@ def _rows(
     return rows, roles, bad
 
 
+def _keys(table: Table, column: str | None) -> list[Key]:
+    """The key of each record: whole numbers as integers, as ``datasets`` reads a CSV, else texts."""
+    if column is None:
+        return list(range(len(table.records)))
+    cells: list[Any] = [record.cells.get(column) for record in table.records]
+    is_csv = table.source.lower().endswith((".csv", ".tsv"))
+    if is_csv and all(re.fullmatch(r"-?\d+", str(cell).strip()) for cell in cells):
+        return [int(str(cell)) for cell in cells]
+    if all(isinstance(cell, int) for cell in cells):
+        return cells
+    return [_text(record, column) for record in table.records]
+
+
 def _row(
-    record: Record, key: str, place: str, columns: _Columns, problem: str, class_names: Sequence[str] | None
+    record: Record, key: Key, place: str, columns: _Columns, problem: str, class_names: Sequence[str] | None
 ) -> TextRow:
     texts: dict[str, Any] = {}
     for role, name in (("text", columns.text), ("text_pair", columns.text_pair)):
