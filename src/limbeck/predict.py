@@ -2,56 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limbeck.data.readers import file_reader, table_reader
+from limbeck.data.readers import file_reader, table_reader, text_reader
 from limbeck.errors import DataError
 from limbeck.progress import progress
 from limbeck.students.export import load_exported
+from limbeck.students.exported import ExportedStudent
+from limbeck.students.text import encode, tokenizer_of
 
 BATCH = 256  # files read and asked at once
+ROWS = 32  # texts asked at once, as their states take much memory
+
+Batch = tuple[list[dict[str, Any]], dict[str, Tensor]]  # what each row is called, and the inputs of all rows
 
 
 def predict_files(student: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]]:
     """Class probabilities of files, ``[{"file", "probabilities": {class name: share}}]``.
 
     A student of images or audio answers once a file; a student of tables once a line of each CSV, with ``line``
-    (the first below the header is 2).
+    (the first below the header is 2); a student of texts once a line of each CSV, TSV or JSON Lines file (``row`` of a
+    Parquet file, from 0), whose columns are those it was trained on. A regression gives ``value`` in place of
+    ``probabilities``.
 
+    Warns: of texts that are longer than the student takes, which are cut.
     Raises: DataError for a folder that is no student, and for a file that cannot be read.
     """
     exported = load_exported(student)
-    settings = exported.preprocessor
+    if not exported.preprocessor:
+        raise DataError(
+            "The student's preprocessor.json is empty, so files cannot be read; use load_exported()."
+        )
     rows: list[dict[str, Any]] = []
+    is_text = exported.preprocessor.get("kind") == "text"
     with progress("Predicting", len(files), "files") as advance:
-        for first in range(0, len(files), BATCH):
-            batch = [Path(file) for file in files[first : first + BATCH]]
-            found, inputs = _rows(batch, settings)
-            shares = exported.logits({settings.get("input", "x"): inputs}).float().softmax(-1).tolist()
-            for row, values in zip(found, shares, strict=True):
-                rows.append({**row, "probabilities": dict(zip(exported.class_names, values, strict=True))})
+        for first in range(0, len(files), 1 if is_text else BATCH):
+            batch = [Path(file) for file in files[first : first + (1 if is_text else BATCH)]]
+            parts = (
+                _texts(batch[0], exported, Path(student))
+                if is_text
+                else [_rows(batch, exported.preprocessor)]
+            )
+            for found, inputs in parts:
+                rows += [row | answer for row, answer in zip(found, _answers(exported, inputs), strict=True)]
             advance(len(batch))
     return rows
 
 
-def _rows(files: Sequence[Path], settings: dict[str, Any]) -> tuple[list[dict[str, Any]], Tensor]:
-    """What each row is called, and the inputs of all rows."""
-    if not settings:
-        raise DataError(
-            "The student's preprocessor.json is empty, so files cannot be read; use load_exported()."
-        )
+def _answers(exported: ExportedStudent, inputs: dict[str, Tensor]) -> list[dict[str, Any]]:
+    answers = exported.answers(inputs)
+    if exported.problem == "regression":
+        return [{"value": value} for answer in answers for value in answer.values()]
+    return [{"probabilities": answer} for answer in answers]
+
+
+def _rows(files: Sequence[Path], settings: dict[str, Any]) -> Batch:
+    """Images and audio, a row a file; tables, a row a line."""
+    name = settings.get("input", "x")
     if settings.get("kind") != "table":
         read = file_reader(settings)
-        return [{"file": str(file)} for file in files], torch.stack([read(file) for file in files])
+        return [{"file": str(file)} for file in files], {name: torch.stack([read(file) for file in files])}
     tables = [table_reader(settings)(file) for file in files]
     names = [
         {"file": str(file), "line": line}
         for file, table in zip(files, tables)
         for line in range(2, len(table) + 2)
     ]
-    return names, torch.cat(tables)
+    return names, {name: torch.cat(tables)}
+
+
+def _texts(file: Path, exported: ExportedStudent, folder: Path) -> Iterator[Batch]:
+    """The rows of a table of texts, some at a time."""
+    settings, n_cut = exported.preprocessor, 0
+    tokenizer = tokenizer_of(f"hf:{folder}")
+    columns, places = text_reader(settings, exported.class_names)(file)
+    for first in range(0, len(places), ROWS):
+        part = slice(first, first + ROWS)
+        batch = {name: values[part] for name, values in columns.items()}
+        tokens, n = encode(tokenizer, batch, settings["max_length"], keys=places[part])
+        n_cut += n
+        yield (
+            [{"file": str(file), **_place(place)} for place in places[part]],
+            {name: tokens[name] for name in exported.info["inputs"]},
+        )
+    if n_cut:
+        warnings.warn(
+            f"{n_cut} texts of {file} were longer than {settings['max_length']} tokens and were cut.",
+            stacklevel=3,
+        )
+
+
+def _place(place: str) -> dict[str, int]:
+    """``line 7 of texts.csv`` as ``{"line": 7}``."""
+    kind, number = place.split(" ")[:2]
+    return {kind: int(number)}

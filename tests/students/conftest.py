@@ -8,7 +8,22 @@ from pathlib import Path
 import pytest
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32}
-WORDS = ("a", "the", "cat", "dog", "bird", "sees", "big", "red", "blue", "river", "tree", "sky", "near", "far")
+WORDS = (
+    "a",
+    "the",
+    "cat",
+    "dog",
+    "bird",
+    "sees",
+    "big",
+    "red",
+    "blue",
+    "river",
+    "tree",
+    "sky",
+    "near",
+    "far",
+)
 
 
 def tokenizer(*, special: tuple[str, ...] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]"), pairs: bool = True):
@@ -100,3 +115,9 @@ def tiny(tmp_path_factory) -> Callable[[str], Path]:
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def make_tokenizer() -> Callable:
+    """:func:`tokenizer`, as tests cannot import a conftest."""
+    return tokenizer

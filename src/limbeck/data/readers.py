@@ -8,11 +8,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from limbeck.data.audio import LogMel, read_wave
+from limbeck.data.base import texts
 from limbeck.data.images import read_image
+from limbeck.data.records import Record as TableRow
+from limbeck.data.records import read_table, refuse_bad
 from limbeck.errors import ConfigError, DataError, nearest
 
 Record = dict[str, str | None]  # column name to cell, None where the line is short
@@ -111,3 +115,50 @@ def table_reader(settings: Mapping[str, Any]) -> Callable[[Path], Tensor]:
         return (torch.stack(rows) - mean) / deviation
 
     return read
+
+
+def text_reader(
+    settings: Mapping[str, Any], class_names: Sequence[str]
+) -> Callable[[Path], tuple[dict[str, np.ndarray], list[str]]]:
+    """What turns a table of texts into columns of texts (see ``data.base.texts``) and the place of each row.
+
+    Args:
+        settings: ``columns``, of ``text``, ``text_pair`` and ``choices``; optionally ``names``, what each is called
+            in the file where that differs.
+        class_names: of the student: names of the columns, one a choice, where the file has no column of lists.
+
+    Raises: DataError, when called, for a file that cannot be read or lacks a column; the encoding refuses empty texts.
+    """
+    called = {name: name for name in settings["columns"]} | dict(settings.get("names") or {})
+
+    def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+        table = read_table(path)
+        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error")
+        listed = isinstance(called.get("choices"), str) and called["choices"] in table.columns
+        found: dict[str, np.ndarray] = {}
+        for column in settings["columns"]:
+            several = column == "choices" and not listed
+            own = called[column] if not isinstance(called[column], str) else class_names
+            for name in own if several else [called[column]]:
+                if name not in table.columns:
+                    raise DataError(f"{path} has no column {name!r}; {nearest(name, table.columns)}")
+            found[column] = texts(
+                [
+                    [_text(row, name) for name in own] if several else _cell(row, called[column])
+                    for row in table.records
+                ]
+            )
+        return found, [row.place for row in table.records]
+
+    return read
+
+
+def _cell(row: TableRow, name: str) -> Any:
+    """One text, or a list of choices."""
+    cell = row.cells.get(name)
+    return [str(text) for text in cell] if isinstance(cell, list | tuple) else _text(row, name)
+
+
+def _text(row: TableRow, name: str) -> str:
+    cell = row.cells.get(name)
+    return "" if cell is None else str(cell)

@@ -27,7 +27,7 @@ from limbeck.students.exported import (
     predict,
     sha256_of,
 )
-from limbeck.students.pretrained import auto_class
+from limbeck.students.pretrained import auto_class, quietly
 from limbeck.students.student import Student, bare_copy, call_by_name, logits_of
 from limbeck.students.tracing import save_program
 
@@ -51,22 +51,27 @@ def export_student(
 
     A transformers classification model is written for its ``AutoModelFor...``; any other module as a program for
     ``torch.export.load`` (no Python class of the user, no pickled object) with ``model.safetensors`` beside it.
+    LoRA adapters are merged into the weights that they adapt. A model of one logit predicts a value (regression).
     The folder appears whole or not at all; an earlier export of that name is replaced.
 
     Args:
         model: a student or a bare model, in any mode and on any device; it is left as it is.
-        class_names: names of the logits, in order.
+        class_names: names of the logits, in order; of the choices in multiple choice, of the value in regression.
         inputs_example: argument name to ``[n, ...]``, n >= 1: real rows, preprocessed. Not stored.
-        preprocessor: JSON-able settings that make inputs from raw samples.
+        preprocessor: JSON-able settings that make inputs from raw samples; of texts ``{"kind": "text", "columns":
+            ["text", ...], "max_length": L}``.
         provenance: JSON-able facts for the model card (method, teacher, data, seed).
-        processor: a transformers processor or tokenizer whose files go into the folder.
+        processor: a transformers processor or tokenizer whose files go into the folder; a student of texts needs it.
 
     Returns: the folder.
-    Raises: ClassNamesError if names and logits differ in number; ConfigError if ``folder`` holds something else
-    or settings are not JSON-able; ExportError if the model cannot be traced or the copy's logits differ.
+    Raises: ClassNamesError if names and logits differ in number; ConfigError if ``folder`` holds something else,
+    settings are not JSON-able or a student of texts comes without its tokenizer; ExportError if the model cannot be
+    traced or the copy's logits differ.
     """
     folder = Path(folder).absolute()
     _check_target(folder)
+    if preprocessor.get("kind") == "text" and processor is None:
+        raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
     bare, inputs = bare_copy(model), {name: value.detach().cpu() for name, value in inputs_example.items()}
     with torch.no_grad():
         n_logits = logits_of(call_by_name(bare, inputs), bare).shape[-1]
@@ -123,14 +128,16 @@ def _write(
         save_model(model, str(folder / "model.safetensors"))
     else:
         pretrained = cast("PreTrainedModel", model)
-        pretrained.config.id2label = dict(enumerate(class_names))
+        pretrained.config.id2label = dict(enumerate(class_names))  # also its num_labels
         pretrained.config.label2id = {name: i for i, name in enumerate(class_names)}
-        pretrained.save_pretrained(folder)
+        with quietly():
+            pretrained.save_pretrained(folder)
     if processor is not None:
         processor.save_pretrained(folder)
     info = {
         "format": FORMAT,
         "loads_with": loads_with,
+        "problem": _problem(model, class_names),
         "class_names": class_names,
         "inputs": {
             name: {"dtype": str(value.dtype).removeprefix("torch."), "shape": ["rows", *value.shape[1:]]}
@@ -146,6 +153,12 @@ def _write(
     _write_json(folder / INFO, {**info, "provenance": provenance}, "provenance")
     card = model_card(info, preprocessor, {**provenance, "versions": info["versions"]})
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _problem(model: nn.Module, class_names: Sequence[str]) -> str:
+    if getattr(model, "choices", False) is True or auto_class(model) == "AutoModelForMultipleChoice":
+        return "choice"
+    return "classification" if len(class_names) > 1 else "regression"
 
 
 def _write_json(path: Path, values: Mapping[str, Any], what: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
 from limbeck.students.card import TRACED
+from limbeck.students.pretrained import quietly
 from limbeck.students.tracing import refuse_pickles
 
 FORMAT = 1
@@ -49,7 +50,18 @@ class ExportedStudent:
             raise ConfigError(
                 f"The student takes the inputs {', '.join(names)}, not {', '.join(inputs) or 'none'}."
             )
-        return self.run({name: inputs[name].cpu() for name in names}).flatten(0, -2)
+        return self.run({name: inputs[name].cpu().contiguous() for name in names}).flatten(0, -2)
+
+    @property
+    def problem(self) -> str:
+        """``classification``, ``regression`` (the logits are values) or ``choice``."""
+        return self.info.get("problem", "classification")
+
+    def answers(self, inputs: Mapping[str, Tensor]) -> list[dict[str, float]]:
+        """Class name (or choice) to probability for each row; for regression the name of the value to the value."""
+        logits = self.logits(inputs).float()
+        rows = (logits if self.problem == "regression" else logits.softmax(-1)).tolist()
+        return [dict(zip(self.class_names, row, strict=True)) for row in rows]
 
 
 def load_exported(folder: str | Path) -> ExportedStudent:
@@ -71,13 +83,12 @@ def load_exported(folder: str | Path) -> ExportedStudent:
 
 
 def predict(folder: str | Path, inputs: Mapping[str, Tensor]) -> list[dict[str, float]]:
-    """Class name to probability, a dictionary for each row of ``inputs`` (argument name to ``[n, ...]``).
+    """Class name to probability (regression: to the value), a dictionary for each row of ``inputs`` (argument name to
+    ``[n, ...]``).
 
-    Loads the student; for many calls keep ``load_exported(folder)`` and use its ``logits``.
+    Loads the student; for many calls keep ``load_exported(folder)`` and use its ``answers``.
     """
-    student = load_exported(folder)
-    rows = student.logits(inputs).float().softmax(-1).tolist()
-    return [dict(zip(student.class_names, row, strict=True)) for row in rows]
+    return load_exported(folder).answers(inputs)
 
 
 def sha256_of(path: Path) -> str:
@@ -104,5 +115,6 @@ def _traced(folder: Path) -> Callable[[dict[str, Tensor]], Tensor]:
 def _transformers(folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tensor]:
     import transformers
 
-    model = getattr(transformers, auto).from_pretrained(folder).eval()
+    with quietly():
+        model = getattr(transformers, auto).from_pretrained(folder).eval()
     return lambda inputs: model(**inputs).logits

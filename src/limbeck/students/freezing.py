@@ -32,8 +32,17 @@ def freeze_parts(model: nn.Module, parts: Sequence[str]) -> None:
     for part in parts:
         for module in _modules(model, part):
             module.requires_grad_(False)
+    stop_at_frozen(model)
     if parts and not any(p.requires_grad for p in model.parameters()):
         raise ConfigError("All parameters of the student are frozen; leave a part to train.")
+
+
+def stop_at_frozen(model: nn.Module) -> None:
+    """Let no backward pass enter the frozen front of a speech model, which asks for one whatever its parameters say."""
+    for module in model.modules():
+        stop = getattr(module, "_freeze_parameters", None)
+        if callable(stop) and not any(p.requires_grad for p in module.parameters()):
+            stop()
 
 
 def _modules(model: nn.Module, part: str) -> list[Any]:
@@ -71,7 +80,12 @@ def encoder_layers(base: nn.Module, part: str) -> tuple[str, nn.ModuleList]:
     """Path and list of a transformers model's layers."""
     n = getattr(getattr(base, "config", None), "num_hidden_layers", None)
     for path, module in base.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == n:
+        # A speech model may have as many convolutions as layers; they come first.
+        if (
+            isinstance(module, nn.ModuleList)
+            and len(module) == n
+            and not path.startswith("feature_extractor")
+        ):
             return path, module
     raise ConfigError(
         f"freeze has {part!r}, which only transformers models with a list of layers have; name the modules instead."

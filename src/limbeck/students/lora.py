@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.students.freezing import base_model
+from limbeck.students.freezing import base_model, stop_at_frozen
 from limbeck.students.heads import linear_layers
 
 DEFAULTS: dict[str, Any] = {"r": 8, "alpha": 16, "dropout": 0.05, "target_modules": None}
@@ -56,6 +56,7 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
     inject_adapter_in_model(config, encoder)  # freezes the rest of the encoder
     for parameter in before.values():
         parameter.requires_grad_(True)
+    stop_at_frozen(model)
 
 
 def _prefix(model: nn.Module, encoder: nn.Module) -> str:

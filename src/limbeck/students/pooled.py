@@ -71,7 +71,8 @@ class PooledClassifier(nn.Module):
 
     def gradient_checkpointing_disable(self) -> None:
         """Undo :meth:`gradient_checkpointing_enable`."""
-        self.encoder.gradient_checkpointing_disable()
+        newer = getattr(self.encoder, "activation_checkpointing_disable", None)
+        (newer if callable(newer) else self.encoder.gradient_checkpointing_disable)()
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

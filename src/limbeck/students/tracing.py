@@ -66,7 +66,7 @@ def refuse_pickles(path: Path) -> None:
 
 def _two_rows(value: Tensor) -> Tensor:
     """At least two rows of an example, as tracing takes a size of one for a constant."""
-    value = value.detach().cpu()
+    value = value.detach().cpu().contiguous()  # else the program would ask for the strides of this slice
     return value if len(value) > 1 else torch.cat([value, value])
 
 
