@@ -32,7 +32,7 @@ class DataError(LimbeckError, ValueError):
 class UnreadableRowsError(DataError):
     """Rows of a batch that a teacher cannot read; ``rows`` are their places, so that a build can name their keys."""
 
-    def __init__(self, message: str, rows: Sequence[int]) -> None:
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:  # the default is for pickle
         super().__init__(message)
         self.rows = tuple(rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,20 @@ def _value_bytes(value: Any) -> bytes:
         return f"{value.dtype}{value.shape}".encode() + value.tobytes()
     if isinstance(value, bytes):
         return value
+    if isinstance(value, Mapping):
+        return _mapping_bytes(value)
+    if type(value).__module__.startswith("PIL."):  # its repr holds an address
+        return f"{value.mode}{value.size}".encode() + value.tobytes()
     return json.dumps(value, sort_keys=True, default=repr).encode()
+
+
+def _mapping_bytes(value: Mapping[str, Any]) -> bytes:
+    """A file of a data set (``bytes`` or ``path``) by its content, wherever it lies; of others every entry."""
+    if set(value) == {"bytes", "path"} and value["bytes"] is not None:
+        return value["bytes"]
+    if set(value) <= {"bytes", "path"} and value.get("path") and Path(value["path"]).is_file():
+        return Path(value["path"]).read_bytes()
+    return b"".join(str(name).encode() + _value_bytes(value[name]) for name in sorted(value, key=str))
 
 
 def check_fingerprint(recorded: Mapping[str, str], now: Mapping[str, str], where: str) -> None:

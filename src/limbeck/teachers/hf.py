@@ -1,8 +1,7 @@
-"""A transformers model as a teacher, by path or hub id."""
+"""A transformers model as a teacher, by path or hub id: an encoder, a classifier, two towers, or a fused model."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,86 +9,129 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnknownNameError, UnreadableRowsError, nearest
 from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
-from limbeck.teachers.base import first_tensor
+from limbeck.teachers import hf_towers as towers
+from limbeck.teachers.hf_inputs import Columns, columns_read, joined, named_tensors, row_groups, rows_of
+from limbeck.teachers.hf_loading import (
+    check_weights,
+    class_names_of,
+    classifier_suffix,
+    load_config,
+    load_model,
+    max_tokens,
+)
 from limbeck.teachers.module import ModuleTeacher
-from limbeck.teachers.preprocessing import Preprocessor, masked_max, masked_mean
-
-Pooling = Literal["auto", "mean", "cls", "max", "pooler"]
-POOLINGS = ("auto", "mean", "cls", "max", "pooler")
-_CLASSIFIERS = {
-    "ForImageClassification": "AutoModelForImageClassification",
-    "ForSequenceClassification": "AutoModelForSequenceClassification",
-    "ForAudioClassification": "AutoModelForAudioClassification",
-}
+from limbeck.teachers.pooling import POOLINGS, Pooling, mask_at_rate, pool
+from limbeck.teachers.preprocessing import Preprocessor
 
 
 class HFTeacher:
-    """An encoder or classifier of the transformers library, in evaluation mode and without gradient.
+    """A model of the transformers library, in evaluation mode and without gradient.
 
-    A classification checkpoint gives logits and the input of its head as features; any other gives pooled
-    hidden states, and a dual encoder (CLIP) the embedding of the modality that it is shown. Tensors go to the
-    model as they are, by name; texts, PIL images and waveforms go through the preprocessor that the model
-    comes with.
+    A classification checkpoint gives logits and the input of its head as features. Any other gives the features
+    of one *tower*: of CLIP, SigLIP, BLIP or CLAP the embedding of the modality that it is shown; of ViLT, or of
+    BLIP shown texts and images together, one fused vector; of an encoder-decoder (Whisper) its encoder's states,
+    the decoder is not loaded; of all others pooled hidden states. Features and hidden states are float32
+    ``[m, D]``, whatever the dtype of the weights.
+
+    Tensors go to the model as they are, by name; texts, PIL images, waveforms and files of a data set go through
+    the preprocessor that the model comes with. A row's features do not depend on the rows it is asked with,
+    beyond rounding.
 
     Args:
         source: folder or hub id.
+        tower: ``text``, ``image``, ``audio`` or ``fused``: what is read of a model that has several; other
+            columns are left alone. Default: what the columns show.
         classifier: read it as a classifier or as an encoder; default: what its checkpoint says.
-        layer: hidden layer that an encoder's features come from; -1 = the last, 0 = the embeddings.
-        pooling: over tokens: ``mean`` (of those that the attention mask keeps), ``cls`` (the first), ``max``,
-            or the model's own ``pooler``; ``auto``: the embedding of a dual encoder, else ``mean``.
-        hidden_layers: layers kept as hidden states ``layer_0``, ``layer_1``, ..., pooled likewise, ``[m,
-            D]``.
+        layer: what the features come from: the number of a hidden layer (-1 = the last, 0 = the embeddings) or
+            the path of a module.
+        pooling: over positions: ``mean`` or ``max`` of those that the attention mask keeps, ``cls`` (the first),
+            ``last``, or the model's own ``pooler`` (before any projection); ``auto``: the embedding of a two-tower or
+            fused model where no layer is named, else ``mean``.
+        hidden_layers: layers kept as hidden states, pooled likewise: ``layer_0`` for a number, the path itself for
+            a module.
         class_names: names of its logits; default those of its config.
         sampling_rate: in Hz, of waveforms that do not carry their own.
-        dtype: of the weights.    device: where it runs.    revision: of the hub repository.
+        resample: convert sounds of another rate instead of refusing them.
+        too_long: ``truncate`` what is longer than the model reads, and count it in :attr:`notes`, or ``refuse``.
+        empty: ``refuse`` texts without words, or ``keep`` them.
+        batch_size: most rows in one forward; default all that it is asked about at once.
+        dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
+        device: where it runs, default ``cpu``.    device_map: of accelerate, in place of ``device``.
+        revision: of the hub repository.    trust_remote_code: run code that the repository brings.
         licence: what its owner allows; kept with a bank.
 
-    Raises: DataError: no such model.    UnknownNameError: no such pooling.    ConfigError: no such layer.
+    Raises: DataError: no such model, or no weights for what is read.    UnknownNameError: no such tower, layer,
+        pooling or dtype.    ConfigError: settings that contradict each other.
 
     Example:
-        >>> teacher = HFTeacher("google/vit-base-patch16-224-in21k")  # doctest: +SKIP
-        >>> bank = Bank.build("banks/vit", teacher, images, key="id")  # doctest: +SKIP
+        >>> teacher = HFTeacher("openai/clip-vit-base-patch32", tower="image")  # doctest: +SKIP
+        >>> bank = Bank.build("banks/clip", teacher, photos, key="id")          # doctest: +SKIP
     """
 
     def __init__(
         self,
         source: str | Path,
         *,
+        tower: towers.Tower | None = None,
         classifier: bool | None = None,
-        layer: int = -1,
+        layer: int | str = -1,
         pooling: Pooling = "auto",
-        hidden_layers: Sequence[int] = (),
+        hidden_layers: Sequence[int | str] = (),
         class_names: Sequence[str] | None = None,
         sampling_rate: int | None = None,
+        resample: bool = False,
+        too_long: Literal["truncate", "refuse"] = "truncate",
+        empty: Literal["refuse", "keep"] = "refuse",
+        batch_size: int | None = None,
         dtype: str = "float32",
-        device: str = "cpu",
+        device: str | None = None,
+        device_map: Any = None,
         revision: str | None = None,
+        trust_remote_code: bool = False,
         licence: str = "",
     ) -> None:
-        if pooling not in POOLINGS:
-            raise UnknownNameError(f"There is no pooling {pooling!r}; {nearest(str(pooling), POOLINGS)}")
-        self.source, self.licence = str(source), licence
+        for what, name, known in (("pooling", pooling, POOLINGS), ("tower", tower, towers.TOWERS)):
+            if name is not None and name not in known:
+                raise UnknownNameError(f"There is no {what} {name!r}; {nearest(str(name), known)}")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1; it is {batch_size}.")
+        self.source, self.licence, self.batch_size = str(source), licence, batch_size
         self.access: AccessLevel = "weights"
         self._layer, self._pooling, self._hidden_layers = layer, pooling, tuple(hidden_layers)
-        config = _load_config(self.source, revision)
-        suffix = _classifier_suffix(config)
+        config = load_config(self.source, revision, trust_remote_code)
+        suffix = classifier_suffix(config)
         if classifier and suffix is None:
             raise ConfigError(f"{self.source} is no classification checkpoint; leave out classifier=True.")
         is_classifier = suffix is not None if classifier is None else classifier
-        auto_class = _CLASSIFIERS[str(suffix)] if is_classifier else "AutoModel"
-        self.model = _load_model(auto_class, self.source, revision, dtype).to(device).eval()
+        self.model, self._unloaded = load_model(
+            self.source,
+            config,
+            classifier=is_classifier,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            trust_remote_code=trust_remote_code,
+        )
+        self.towers = towers.towers_of(self.model)
+        self._tower = tower
         self._classifier = ModuleTeacher(self.model) if is_classifier else None
-        self._check_layers()
-        names = class_names if class_names is not None else _names_of(config)
+        self._check_reading()
+        names = class_names if class_names is not None else class_names_of(config)
         self.class_names = tuple(names) if is_classifier and names is not None else None
         self._preprocess = Preprocessor(
             self.source,
             revision=revision,
-            max_length=getattr(config, "max_position_embeddings", None),
+            model_type=config.model_type,
+            max_length=max_tokens(self.model, config),
             sampling_rate=sampling_rate,
+            resample=resample,
+            too_long=too_long,
+            empty=empty,
+            trust_remote_code=trust_remote_code,
         )
 
     @property
@@ -97,126 +139,147 @@ class HFTeacher:
         """Weight and bias of a classifier, known after the first call."""
         return None if self._classifier is None else self._classifier.head
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What a bank should say of how its rows came about: ``truncated``, the inputs cut so far."""
+        return {"truncated": self._preprocess.truncated} if self._preprocess.truncated else {}
+
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
-        named = self._named({n: v.to(self.model.device) for n, v in self._preprocess(inputs).items()})
+        able = tuple(kind for kind in towers.KINDS for tower in self.towers if kind in towers.kinds_of(tower))
+        columns = columns_read(inputs, self.model, able, self._tower)
+        tower = self._tower or towers.tower_shown(
+            self.source, self.towers, {k for k, _ in columns.values() if k}
+        )
+        for name, (kind, rows) in columns.items():
+            if kind == "audio" and not isinstance(rows, Tensor):  # their lengths say which are read together
+                columns[name] = kind, self._preprocess.waves(name, rows)
+        groups = row_groups(columns, self.batch_size, self._needs_equal_lengths(columns))
+        return joined([self._read_rows(tower, columns, rows) for rows in groups], groups)
+
+    def _read_rows(self, tower: str, columns: Columns, rows: Sequence[int]) -> TeacherOutput:
+        try:
+            return self._read(tower, rows_of(columns, rows))
+        except UnreadableRowsError as error:
+            raise UnreadableRowsError(str(error), [rows[i] for i in error.rows]) from error
+
+    def _needs_equal_lengths(self, columns: Columns) -> bool:
+        """Whether padding changes a row, so that only sounds of one length can be read together."""
+        raw = {kind for kind, value in columns.values() if not isinstance(value, Tensor)}
+        if "audio" not in raw:
+            return False
+        by_group_norm = getattr(self.model.config, "feat_extract_norm", None) == "group"  # over all of time
+        return by_group_norm or self._preprocess.needs_equal_lengths("audio")
+
+    def _read(self, tower: str, columns: Columns) -> TeacherOutput:
+        """One forward."""
+        takes = towers.arguments_of(self.model, None if self._classifier else tower)
+        named = named_tensors(self.source, self.model, takes, columns, self._preprocess)
+        for name, value in named.items():
+            dtype = self.model.dtype if value.is_floating_point() else value.dtype
+            named[name] = value.to(device=self.model.device, dtype=dtype)
         if self._classifier is not None:
-            return self._classifier(named)
-        with torch.no_grad():
-            embedding = self._embedding(named)
-            if embedding is not None:
-                return TeacherOutput(features=embedding)
-            output = self.model(**named, output_hidden_states=True)
-        features = self._pooled(output, self._layer, named)
-        hidden = {f"layer_{k}": self._pooled(output, k, named) for k in self._hidden_layers}
+            return self._classifier(named).map_tensors(lambda value: value.float())
+        return self._states(tower, named)
+
+    def _states(self, tower: str, named: dict[str, Tensor]) -> TeacherOutput:
+        mask = named.get("attention_mask")
+        if self._preprocess.ignores_mask:
+            named.pop("attention_mask", None)
+        wanted = (self._layer, *self._hidden_layers)
+        paths = {layer for layer in wanted if isinstance(layer, str)}
+        with torch.no_grad(), towers.watched(self.model, paths | self._unloaded) as seen:
+            states = towers.read_tower(self.model, tower, named, two_towers=len(self.towers) > 1)
+        check_weights(self.source, set(seen) & self._unloaded, self._reads_summary)
+        if states.mask is not None:
+            mask = states.mask
+            if self._pooling == "last":
+                raise ConfigError(
+                    f"{self.source} reads patches in no order, so it has no last state; pass pooling='cls' or 'mean'."
+                )
+        features = self._features(tower, states, seen, mask)
+        hidden = {
+            layer if isinstance(layer, str) else f"layer_{layer}": self._pooled(
+                tower, states, layer, seen, mask
+            )
+            for layer in self._hidden_layers
+        }
         return TeacherOutput(features=features, hidden_states=hidden)
 
-    def _named(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs under the names of the model's arguments; a single one may have any name."""
-        known = set(inspect.signature(self.model.forward).parameters)
-        unknown = [name for name in inputs if name not in known]
-        if unknown and len(inputs) == 1:
-            value = inputs[unknown[0]]
-            # the main input of a dual encoder is its text
-            is_image = value.is_floating_point() and value.dim() == 4 and "pixel_values" in known
-            return {"pixel_values" if is_image else self.model.main_input_name: value}
-        if unknown:
-            raise DataError(
-                f"{self.source} has no input {unknown[0]!r}; {nearest(unknown[0], known - {'kwargs'})} "
-                "Name the columns that the teacher reads with inputs=."
-            )
-        return inputs
+    @property
+    def _reads_summary(self) -> bool:
+        """Whether the features are made of the model's own summary of its states."""
+        has_embedding = len(self.towers) > 1 or self.towers == ("fused",)
+        auto = self._pooling == "auto" and self._layer == -1 and has_embedding
+        return auto or self._pooling == "pooler"
 
-    def _embedding(self, named: dict[str, Tensor]) -> Tensor | None:
-        """Of a dual encoder, the embedding of the one modality that is there."""
-        if self._pooling != "auto":
-            return None
-        for argument, reader in (("pixel_values", "get_image_features"), ("input_ids", "get_text_features")):
-            if argument in named and hasattr(self.model, reader):
-                return first_tensor(getattr(self.model, reader)(**named))
-        return None
+    def _features(self, tower: str, states: towers.States, seen: Mapping[str, Any], mask: Any) -> Tensor:
+        if self._layer == -1 and self._pooling == "auto" and states.embedding is not None:
+            return states.embedding.float()
+        if self._layer == -1 and self._pooling == "pooler":
+            if states.pooler is None:
+                raise ConfigError(f"{self.source} has no pooler; pass pooling='mean' or 'cls'.")
+            return states.pooler.float()
+        return self._pooled(tower, states, self._layer, seen, mask)
 
-    def _pooled(self, output: Any, layer: int, named: dict[str, Tensor]) -> Tensor:
-        if self._pooling == "pooler" and layer == -1:
-            return first_tensor(output)
-        states = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
-        if states.dim() == 4:  # feature maps [m, C, H, W] of a convolutional encoder
-            states = states.flatten(2).transpose(1, 2)
-        if self._pooling == "cls":
-            return states[:, 0]
-        mask = self._mask(states.shape[1], named.get("attention_mask"))
-        return masked_max(states, mask) if self._pooling == "max" else masked_mean(states, mask)
+    def _pooled(
+        self, tower: str, states: towers.States, layer: int | str, seen: Mapping[str, Any], mask: Any
+    ) -> Tensor:
+        if isinstance(layer, str):
+            found = towers.states_at(self.source, tower, layer, seen)
+        elif layer == -1:
+            found = states.last
+        elif layer < len(states.hidden):
+            found = states.hidden[layer]
+        else:
+            raise self._no_layer(layer, len(states.hidden) - 1)
+        pooling = "mean" if self._pooling in ("auto", "pooler") else self._pooling
+        return pool(found, pooling, mask_at_rate(self.model, mask, found, pooling))
 
-    def _mask(self, length: int, mask: Tensor | None) -> Tensor | None:
-        """The attention mask at the rate of the hidden states (audio encoders shorten their input)."""
-        if mask is None or mask.shape[1] == length:
-            return mask
-        shorten = getattr(self.model, "_get_feature_vector_attention_mask", None)
-        return None if shorten is None else shorten(length, mask)
+    def _no_layer(self, layer: int, last: int) -> UnknownNameError:
+        return UnknownNameError(
+            f"{self.source} has no hidden layer {layer}; it has hidden layers 0 to {last} (the nearest is "
+            f"{min(max(layer, 0), last)}), and -1, the last."
+        )
 
-    def _check_layers(self) -> None:
-        if self._classifier is not None and (
-            self._layer != -1 or self._hidden_layers or self._pooling != "auto"
-        ):
+    def _check_reading(self) -> None:
+        layers = (self._layer, *self._hidden_layers)
+        if self._classifier is not None and (layers != (-1,) or self._pooling != "auto"):
             raise ConfigError(
-                "A classifier's features are the input of its head; pass classifier=False to "
-                "read layers or pool."
+                "A classifier's features are the input of its head; pass classifier=False to read layers or pool."
             )
-        count = getattr(self.model.config, "num_hidden_layers", None)
-        wrong = [k for k in (self._layer, *self._hidden_layers) if count is not None and not -1 <= k <= count]
+        if self._tower is not None and self._tower not in self.towers:
+            raise ConfigError(
+                f"{self.source} has no {self._tower} tower; it has {' and '.join(self.towers)}."
+            )
+        if self._pooling == "pooler" and self._layer != -1:
+            raise ConfigError(
+                "The pooler reads the last layer alone; leave out layer=, or pass another pooling."
+            )
+        paths = dict(self.model.named_modules())
+        for layer in layers:
+            if isinstance(layer, str) and layer not in paths:
+                raise UnknownNameError(f"{self.source} has no layer {layer!r}; {nearest(layer, paths)}")
+        counts = _layer_counts(self.model.config)
+        wrong = [k for k in layers if isinstance(k, int) and counts and not -1 <= k <= max(counts)]
         if wrong:
-            raise ConfigError(
-                f"{self.source} has hidden layers 0 to {count} (and -1, the last), not {wrong[0]}."
-            )
+            raise self._no_layer(wrong[0], max(counts))
 
     def fingerprint(self) -> dict[str, str]:
-        """Parts: ``architecture``, ``weights``, ``reading`` (layer and pooling) and ``preprocessing``."""
+        """Parts: ``architecture``, ``weights``, ``reading`` (tower, layer and pooling) and ``preprocessing``."""
         drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
         config = {name: value for name, value in self.model.config.to_dict().items() if name not in drop}
-        reading = [self._classifier is not None, self._layer, self._pooling, self._hidden_layers]
+        reading = [self._classifier is not None, self._tower, self._layer, self._pooling, self._hidden_layers]
+        kinds = [kind for kind in towers.KINDS if any(kind in towers.kinds_of(t) for t in self.towers)]
         return {
             "architecture": settings_fingerprint(config),
             "weights": module_fingerprint(self.model),
             "reading": settings_fingerprint(reading),
-            "preprocessing": self._preprocess.fingerprint(),
+            "preprocessing": self._preprocess.fingerprint(kinds),
         }
 
 
-def _load_config(source: str, revision: str | None) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(source, revision=revision)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"No transformers model can be loaded from {source!r} "
-            f"({str(error).splitlines()[0].rstrip('.')}); give a folder "
-            "with config.json and weights, or a hub id while online."
-        ) from error
-
-
-def _load_model(auto_class: str, source: str, revision: str | None, dtype: str) -> Any:
-    import transformers
-
-    try:
-        return getattr(transformers, auto_class).from_pretrained(
-            source, revision=revision, dtype=getattr(torch, dtype)
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"The weights of {source!r} cannot be loaded ({str(error).splitlines()[0].rstrip('.')})."
-        ) from error
-
-
-def _classifier_suffix(config: Any) -> str | None:
-    for architecture in config.architectures or ():
-        for suffix in _CLASSIFIERS:
-            if architecture.endswith(suffix):
-                return suffix
-    return None
-
-
-def _names_of(config: Any) -> list[str] | None:
-    """Class names of the config, unless they are the placeholders LABEL_0, LABEL_1, ..."""
-    names = [config.id2label[i] for i in sorted(config.id2label or {})]
-    placeholders = [f"LABEL_{i}" for i in range(len(names))]
-    return None if not names or names == placeholders else names
+def _layer_counts(config: Any) -> list[int]:
+    """Numbers of hidden layers of the towers, as far as the configuration says."""
+    parts = [config, *(getattr(config, f"{kind}_config", None) for kind in ("text", "vision", "audio"))]
+    found = [getattr(part, "num_hidden_layers", None) for part in parts if part is not None]
+    return [count for count in found if isinstance(count, int)]

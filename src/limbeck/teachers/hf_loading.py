@@ -1,0 +1,168 @@
+"""Configuration and weights of a transformers model, from a folder or by hub id."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
+
+DTYPES = ("float32", "bfloat16", "float16")
+CLASSIFIERS = {
+    "ForImageClassification": "AutoModelForImageClassification",
+    "ForSequenceClassification": "AutoModelForSequenceClassification",
+    "ForAudioClassification": "AutoModelForAudioClassification",
+}
+# Checkpoints whose parts AutoModel does not find.
+_OWN_CLASS = ("BlipForImageTextRetrieval",)
+
+
+def load_config(source: str, revision: str | None, trust_remote_code: bool) -> Any:
+    """Its configuration; DataError, with the nearest models at hand, where there is none."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "unknown kind"
+        if "trust_remote_code" in str(error) and not trust_remote_code:
+            raise DataError(
+                f"{source!r} brings code of its own, which is not run; read it, and pass trust_remote_code=True "
+                "if you trust it."
+            ) from error
+        raise DataError(
+            f"No transformers model can be loaded from {source!r} ({reason}); {_nearest_models(source)}give a "
+            "folder with config.json and weights, or a hub id while online."
+        ) from error
+
+
+def load_model(
+    source: str,
+    config: Any,
+    *,
+    classifier: bool,
+    revision: str | None,
+    dtype: str,
+    device: str | None,
+    device_map: Any,
+    trust_remote_code: bool,
+) -> tuple[Any, frozenset[str]]:
+    """The model in evaluation mode, and the paths of modules for which the checkpoint holds no weights.
+
+    An encoder-decoder is its encoder alone, unless it classifies.
+    """
+    import transformers
+
+    if dtype not in DTYPES:
+        raise UnknownNameError(f"There is no dtype {dtype!r} for a teacher; {nearest(str(dtype), DTYPES)}")
+    _check_device(device, device_map)
+    architecture = (config.architectures or ("",))[0]
+    own = architecture in _OWN_CLASS
+    name = CLASSIFIERS[str(classifier_suffix(config))] if classifier else architecture if own else "AutoModel"
+    try:
+        model, info = getattr(transformers, name).from_pretrained(
+            source,
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            device_map=device_map,
+            output_loading_info=True,
+            **({} if own else {"trust_remote_code": trust_remote_code}),
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"The weights of {source!r} cannot be loaded ({str(error).splitlines()[0].rstrip('.')})."
+        ) from error
+    missing = set(info["missing_keys"])
+    if config.is_encoder_decoder and not classifier:
+        encoder = model.get_encoder()
+        path = next(path for path, module in model.named_modules() if module is encoder)
+        missing = {key.removeprefix(f"{path}.") for key in missing if key.startswith(f"{path}.")}
+        model = encoder
+    if getattr(model.config, "max_image_length", -1) != -1:
+        model.config.max_image_length = -1  # ViLT would read that many patches, drawn at random
+    if device_map is None:
+        model = model.to(device or "cpu")
+    # what the model itself owns (mask tokens, logit scales) plays no part in features
+    return model.eval(), frozenset(key.rpartition(".")[0] for key in missing if "." in key)
+
+
+def _check_device(device: str | None, device_map: Any) -> None:
+    if device is not None and device_map is not None:
+        raise ConfigError("Pass device= or device_map=, not both; a device map says where every part goes.")
+    try:
+        kind = torch.device(device or "cpu").type
+    except RuntimeError as error:
+        raise ConfigError(f"There is no device {device!r}; name 'cpu', 'cuda' or 'cuda:0'.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"There is no GPU for device={device!r}; pass device='cpu'.")
+
+
+def check_weights(source: str, ran: Collection[str], pooled: bool) -> None:
+    """DataError if modules that ``ran`` have no weights in the checkpoint: their numbers are drawn at random.
+
+    Args:
+        pooled: the model's pooler is read; otherwise it may run without its weights.
+    """
+    summaries = {"pooler", "head"}
+    needed = sorted(path for path in ran if pooled or not summaries & set(path.split(".")))
+    if needed:
+        raise DataError(
+            f"The checkpoint {source} holds no weights for {some(needed, 3)}, which this reading runs; take "
+            "another layer, pooling or tower, or another checkpoint."
+        )
+
+
+def classifier_suffix(config: Any) -> str | None:
+    """Which kind of classifier the checkpoint is, if it is one."""
+    for architecture in config.architectures or ():
+        for suffix in CLASSIFIERS:
+            if architecture.endswith(suffix):
+                return suffix
+    return None
+
+
+def class_names_of(config: Any) -> list[str] | None:
+    """Class names of the config, unless they are the placeholders LABEL_0, LABEL_1, ..."""
+    names = [config.id2label[i] for i in sorted(config.id2label or {})]
+    placeholders = [f"LABEL_{i}" for i in range(len(names))]
+    return None if not names or names == placeholders else names
+
+
+def max_tokens(model: nn.Module, config: Any) -> int | None:
+    """Most tokens that the text part reads, ``None`` if it does not say."""
+    text = getattr(config, "text_config", None) or config
+    limit = getattr(text, "max_position_embeddings", None)
+    if not isinstance(limit, int):
+        return None
+    for path, module in model.named_modules():
+        # RoBERTa's positions start after its padding position, so that it reads 512 of 514
+        is_offset = path.endswith("position_embeddings") and isinstance(module, nn.Embedding)
+        if is_offset and module.num_embeddings == limit and module.padding_idx is not None:
+            return limit - int(module.padding_idx) - 1
+    return limit
+
+
+def _nearest_models(source: str) -> str:
+    """A clause with the models at hand whose names are near: folders beside a path, and the local hub cache."""
+    path = Path(source)
+    beside = path.parent if path.parent.is_dir() else None
+    found: dict[str, str] = {}
+    if beside is not None:
+        folders = [folder for folder in beside.iterdir() if (folder / "config.json").is_file()]
+        found |= {folder.name: str(path.parent / folder.name) for folder in folders}
+    close = [found[name] for name in difflib.get_close_matches(path.name, found, n=3, cutoff=0.5)]
+    close += difflib.get_close_matches(source, _cached_models(), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, close))}? Otherwise " if close else ""
+
+
+def _cached_models() -> list[str]:
+    """Ids of the models in the local hub cache."""
+    from huggingface_hub import constants
+
+    folders = Path(constants.HF_HUB_CACHE).glob("models--*")
+    return sorted(folder.name.removeprefix("models--").replace("--", "/") for folder in folders)
