@@ -18,13 +18,14 @@ from limbeck.errors import (
     ClassNamesError,
     ConfigError,
     DataError,
+    MissingKeysError,
     UnknownNameError,
     nearest,
 )
 from limbeck.signals.classes import join_class_names
 from limbeck.signals.columns import schema_of
 from limbeck.signals.fingerprint import check_fingerprint
-from limbeck.signals.keys import KeyIndex
+from limbeck.signals.keys import KeyIndex, explained
 from limbeck.signals.manifest import HEAD_FILE, INDEX_FILE, Manifest
 from limbeck.signals.output import SIGNALS, TeacherOutput
 from limbeck.signals.pairing import Key
@@ -116,6 +117,13 @@ class Bank:
 
         return bank_from_arrays(path, keys=keys, **columns)
 
+    @staticmethod
+    def from_table(path: str | Path, source: Any, **columns: Any) -> Bank:
+        """Make a bank of a file of embeddings or a data set; see :func:`limbeck.signals.tables.bank_from_table`."""
+        from limbeck.signals.tables import bank_from_table
+
+        return bank_from_table(path, source, **columns)
+
     def __reduce__(self) -> tuple[Callable[..., Bank], tuple[Any, ...]]:
         return self._origin
 
@@ -183,7 +191,11 @@ class Bank:
 
     def rows_of(self, keys: Iterable[Any], view: str | None = None) -> np.ndarray:
         """Row numbers of keys, ``[n]`` int64. MissingKeysError names those that are not there."""
-        return self._index.rows_of(keys, view)
+        asked = keys if isinstance(keys, (np.ndarray, Tensor)) else list(keys)
+        try:
+            return self._index.rows_of(asked, view)
+        except MissingKeysError as error:
+            raise explained(error, asked, self.manifest.missing) from None
 
     def lookup(
         self, keys: Iterable[Any], *, view: str | None = None, signals: Sequence[str] | None = None
@@ -197,7 +209,7 @@ class Bank:
         Raises: MissingKeysError (a KeyError) naming the keys that the bank lacks.
         """
         asked = keys.tolist() if isinstance(keys, (np.ndarray, Tensor)) else list(keys)
-        rows = self._index.rows_of(keys if isinstance(keys, (np.ndarray, Tensor)) else asked, view)
+        rows = self.rows_of(keys if isinstance(keys, (np.ndarray, Tensor)) else asked, view)
         return self._output(self._store.take(self._names(signals), rows), rows, asked)
 
     def take(self, rows: np.ndarray, signals: Sequence[str] | None = None) -> TeacherOutput:
@@ -311,7 +323,7 @@ class Bank:
         """A bank of some keys (all their views), in the order given; nothing is copied."""
         kept = list(keys)
         views = self.views if len(self.views) > 1 else (None,)
-        rows = np.stack([self._index.rows_of(kept, view) for view in views], axis=1).reshape(-1)
+        rows = np.stack([self.rows_of(kept, view) for view in views], axis=1).reshape(-1)
         if not len(rows):
             raise DataError(f"A subset of the bank {self.name} needs at least one key.")
         return self.derive(

@@ -16,6 +16,7 @@ import torch
 from limbeck.errors import (
     BankError,
     ClassNamesError,
+    ConfigError,
     CorruptShardError,
     DataError,
     StaleFingerprintError,
@@ -23,6 +24,7 @@ from limbeck.errors import (
 )
 from limbeck.progress import progress
 from limbeck.signals import manifest as names
+from limbeck.signals.ahead import LeftOut, RowBatches
 from limbeck.signals.bank import Bank, Head
 from limbeck.signals.classes import join_class_names
 from limbeck.signals.columns import Schema, check_labels, check_schema, columns_of, schema_of, to_stored
@@ -46,7 +48,7 @@ from limbeck.signals.output import TeacherOutput
 from limbeck.signals.rows import Columns, RowBatch, RowReader, is_one_shot
 from limbeck.signals.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.signals.stores import TEXT
-from limbeck.signals.teacher import Teacher
+from limbeck.signals.teacher import AsksAhead, Teacher
 
 
 def build_bank(
@@ -76,6 +78,9 @@ def build_bank(
     deterministic teacher asked with the same batch size and threads gives the same bytes as an undisturbed
     build. Run again on a finished bank it checks fingerprints and inputs and asks nothing.
 
+    A teacher that :class:`~limbeck.signals.teacher.AsksAhead` (an API) is asked about everything first and keeps
+    each answer in its own store; rows that it never answers are left out, and ``bank.json`` says why.
+
     Args:
         data: :class:`~limbeck.data.base.Examples`, a ``datasets.Dataset``, or a sequence or iterable of
             dictionaries (column name to tensor, number or text).
@@ -89,7 +94,8 @@ def build_bank(
         class_names: names behind the labels of ``data``, when it does not carry them.
         class_map: data name to teacher name, where they differ.
         licence: what the teacher's owner allows, kept with the bank; default the teacher's own ``licence``.
-        overwrite: where the bank at ``path`` is stale or damaged, delete it and ask again.
+        overwrite: where the bank at ``path`` is stale or damaged, delete it and ask again; of a paid teacher's
+            finished bank, ask again about the rows that it lacks.
         wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at
             all.
         engine: ``plain`` asks in this process, ``ray`` in worker processes, on one machine or many (extra
@@ -102,6 +108,7 @@ def build_bank(
         StaleFingerprintError: the bank there was built by another teacher or from other inputs (says which
             part).
         CorruptShardError: a shard was cut.    BankBusyError: another process builds it and ``wait`` ran out.
+        UnansweredError: a paid teacher's budget is spent or its server gone; run again to go on.
     """
     folder = Path(path)
     if batch_size < 1 or shard_size < 1:
@@ -113,9 +120,19 @@ def build_bank(
     columns = Columns(key=key, label=label, view=view, inputs=inputs)
     note = licence if licence is not None else str(getattr(teacher, "licence", "") or "")
 
+    if isinstance(teacher, AsksAhead):
+        if engine != "plain":
+            raise ConfigError(
+                f"A teacher that runs its own requests cannot take engine={engine!r}; use 'plain'."
+            )
+        data = list(data) if is_one_shot(data) else data  # read twice: to ask, and to compile
+    left_out = LeftOut(folder, teacher, lambda: RowBatches(data, columns, class_names, batch_size), overwrite)
+
     def run() -> None:
-        reader = RowReader(data, columns, class_names)
-        _Builder(folder, teacher, reader, batch_size, shard_size, dtype_name(dtype), class_map, note).run(ask)
+        missing = left_out()
+        reader = RowReader(data, columns, class_names, set(chain.from_iterable(missing.values())))
+        wanted = Manifest(shard_rows=shard_size, dtype=dtype_name(dtype), licence=note, missing=missing)
+        _Builder(folder, teacher, reader, batch_size, wanted, class_map).run(ask)
 
     with builder_lock(folder, wait):
         if overwrite and is_one_shot(data):
@@ -139,22 +156,13 @@ class _Builder:
         teacher: Teacher,
         reader: RowReader,
         batch_size: int,
-        shard_size: int,
-        dtype: str,
+        wanted: Manifest,
         class_map: Mapping[str, str] | None,
-        licence: str,
     ) -> None:
         self.folder, self.teacher, self.reader, self.batch_size = folder, teacher, reader, batch_size
         self.names, self.label_map = _join_labels(teacher, reader, class_map)
-        wanted = Manifest(
-            shard_rows=shard_size,
-            dtype=dtype,
-            rows=reader.total,
-            class_names=self.names,
-            access=teacher.access,
-            fingerprint=dict(teacher.fingerprint()),
-            licence=licence,
-        )
+        wanted.rows, wanted.class_names, wanted.access = reader.total, self.names, teacher.access
+        wanted.fingerprint = dict(teacher.fingerprint())
         self.recorded: dict[str, str] = {}
         self.n_finished: int | None = None  # rows of the bank that was found finished
         self.manifest, self.was_complete = self._resume(wanted)
@@ -175,6 +183,11 @@ class _Builder:
             if was != now and not (part == "rows" and (was is None or now is None)):
                 raise stale(str(self.folder), [part], f"{was} then, {now} now")
         complete = found.state == "complete"
+        if found.missing != wanted.missing:
+            if complete:
+                raise stale(str(self.folder), ["missing rows"], "the teacher has answered other rows since")
+            clear(self.folder)  # compiled of fewer answers, and compiled anew at no cost
+            return wanted, False
         recorded = found.files if complete else {}
         wanted.shard_rows = found.shard_rows
         self.n_finished = found.rows if complete else None
@@ -186,6 +199,10 @@ class _Builder:
     def run(self, ask: Engine) -> None:
         batches = self._batches()
         first = next(batches, None)
+        if first is None and self.manifest.missing:
+            raise BankError(
+                f"The teacher answered no row of the bank {self.folder}: {_counts(self.manifest)}."
+            )
         if first is None:
             raise DataError(f"The data set is empty, so there is nothing to ask for the bank {self.folder}.")
         if not self.was_complete:
@@ -202,8 +219,11 @@ class _Builder:
         if self.n_asked or not self.was_complete or not (self.folder / names.INDEX_FILE).is_file():
             self._finish()
         log(self.folder, "complete", asked=self.n_asked, seconds=round(time.monotonic() - start, 3))
+        if self.manifest.missing:
+            warnings.warn(f"The bank {self.folder} lacks rows: {_counts(self.manifest)}.", stacklevel=5)
 
     def _finish(self) -> None:
+        self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {})
         self.manifest.signals = {name: dict(entry) for name, entry in self.schema.items()}
         write_head(self.folder, self.teacher.head or self.head)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
@@ -338,6 +358,10 @@ class _Builder:
         if number == 0 and names.HEAD_FILE in self.recorded and not (self.folder / names.HEAD_FILE).is_file():
             return False  # a teacher may know its head only while it is asked
         return TEXT not in read_notes(path)["schema"] or (self.folder / text_name(number)).is_file()
+
+
+def _counts(manifest: Manifest) -> str:
+    return ", ".join(f"{len(keys):,} ({reason})" for reason, keys in manifest.missing.items())
 
 
 def _join_labels(

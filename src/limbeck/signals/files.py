@@ -184,7 +184,8 @@ def check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BankError(f"A bank is a folder, but {folder} is a file; choose another path.")
     if folder.is_dir() and not (folder / names.FILE).is_file():
-        others = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        # a paid teacher's costs are logged before there is anything else
+        others = [p.name for p in folder.iterdir() if p.name[0] != "." and p.name != names.LOG_FILE]
         if others:
             raise BankError(
                 f"The folder {folder} holds files that are not a bank's ({some(sorted(others), 3)}); "
@@ -207,12 +208,15 @@ def _own_files(folder: Path) -> list[Path]:
 def bank_info(path: str | Path) -> dict[str, Any]:
     """Facts about a bank, finished or not, JSON-able: ``bank.json`` without the list of files, and its size.
 
+    Of the rows left out, ``missing`` gives the number by reason.
+
     Raises: BankError if ``path`` is no bank.
     """
     folder = Path(path)
     manifest = Manifest.read(folder)
     info = {"path": str(folder), **asdict(manifest)}
     del info["files"]
+    info["missing"] = {reason: len(keys) for reason, keys in manifest.missing.items()}
     shards = sorted(folder.glob("shard-*.safetensors"))
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     return info | {"shards": len(shards), "bytes": size, "head": (folder / names.HEAD_FILE).is_file()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -59,6 +59,20 @@ def decode_keys(tensors: dict[str, Tensor]) -> list[Key]:
         return tensors["keys"].tolist()
     text, ends = tensors["keys.text"].numpy().tobytes(), tensors["keys.ends"].tolist()
     return [text[a:b].decode() for a, b in zip([0, *ends], ends)]
+
+
+def explained(
+    error: MissingKeysError, asked: Iterable[Any], missing: Mapping[str, Sequence[Key]]
+) -> MissingKeysError:
+    """``error``, with the reason where the teacher gave no answer (``missing``: reason to keys)."""
+    if not missing:
+        return error
+    wanted = set(asked.tolist() if isinstance(asked, (np.ndarray, Tensor)) else asked)
+    lost = {reason: [key for key in keys if key in wanted] for reason, keys in missing.items()}
+    named = [f"{some(keys)} ({reason})" for reason, keys in lost.items() if keys]
+    if not named:
+        return error
+    return MissingKeysError(f"The teacher gave no answer for {', '.join(named)}; leave these rows out.")
 
 
 class KeyIndex:

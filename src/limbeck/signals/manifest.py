@@ -17,6 +17,7 @@ from limbeck.signals.shards import corrupt
 FORMAT, VERSION = "limbeck-bank", 1
 FILE = "bank.json"
 INDEX_FILE, HEAD_FILE, LOG_FILE, LOCK_FILE = "index.safetensors", "head.safetensors", "build.jsonl", ".lock"
+_LATER = {"notes", "missing"}  # fields that older banks do not have
 BUILDER_FILE = ".builder.json"
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -45,6 +46,8 @@ class Manifest:
         labelled: rows carry labels.    class_names: label and logit names, in index order.
         access: what the teacher gives (``weights``, ``logits``, ``features``, ``text``).
         fingerprint: named parts, hashes.    licence: what the teacher's owner allows, in words.
+        notes: what the teacher says of how its answers came about (``teacher.notes``), JSON-able.
+        missing: why rows were left out (refused, no usable answer) to their keys.
         files: file name to ``{"bytes": size, "sha256": hash}``.
     """
 
@@ -60,6 +63,8 @@ class Manifest:
     access: str | None = None
     fingerprint: dict[str, str] = field(default_factory=dict)
     licence: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, list[Any]] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -88,7 +93,7 @@ class Manifest:
                 "build the bank again or use the version that wrote it."
             )
         known = {f.name for f in fields(cls)}
-        if set(content) != known:
+        if not known - _LATER <= set(content) <= known:
             raise CorruptShardError(
                 f"The file {path} is damaged (wrong fields); build the bank with overwrite=True."
             )

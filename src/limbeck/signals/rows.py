@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -49,26 +49,37 @@ class Columns:
 class RowReader:
     """Reads a data set once, in order; make another reader to read it again.
 
+    Args:
+        leave_out: keys whose rows are passed over.
+
     Attributes:
-        total: number of rows, ``None`` for a stream.
+        total: number of rows, ``None`` where it is not known in advance.
         class_names: names that the data carries, ``None`` if it has none.
     """
 
-    def __init__(self, data: Any, columns: Columns, class_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Any,
+        columns: Columns,
+        class_names: Sequence[str] | None = None,
+        leave_out: Collection[Key] = (),
+    ) -> None:
         self._data, self._columns, self._at = data, columns, 0
+        self._leave_out = frozenset(leave_out)
         self._seen: set[Key | tuple[Key, str]] = set()
         self._is_examples = all(hasattr(data, name) for name in ("inputs", "keys", "labels", "rows"))
         self._stream: Iterator[Mapping[str, Any]] | None = None
         self.total: int | None = len(data) if hasattr(data, "__len__") else None
         if not self._is_examples and (self.total is None or not hasattr(data, "__getitem__")):
             self._stream = iter(data)
+        if self.total is not None and self._leave_out:  # a key may be there in several views
+            self.total = self.total - len(self._leave_out) if columns.view is None else None
         self.class_names = tuple(class_names) if class_names else _names_of(data, columns.label)
         self._number = {name: i for i, name in enumerate(self.class_names or ())}
 
     def take(self, n: int) -> RowBatch:
         """The next ``n`` rows, fewer at the end. DataError: missing column, bad label, key seen twice."""
         batch = self._take_examples(n) if self._is_examples else self._take_dicts(n)
-        self._at += len(batch)
         for key, view in zip(batch.keys, batch.views):
             name = key if view == DEFAULT_VIEW else (key, view)
             if name in self._seen:
@@ -78,21 +89,22 @@ class RowReader:
         return batch
 
     def _take_examples(self, n: int) -> RowBatch:
-        span = slice(self._at, min(self._at + n, len(self._data)))
-        keys = plain_keys(self._data.keys[span])
+        keys = self._data.keys
+        if self._leave_out:
+            rest = (i for i in range(self._at, len(self._data)) if keys[i] not in self._leave_out)
+            span: Any = list(islice(rest, n))
+            self._at = span[-1] + 1 if span else len(self._data)
+            kept = plain_keys([keys[i] for i in span])
+        else:
+            span = slice(self._at, min(self._at + n, len(self._data)))
+            self._at = span.stop
+            kept = plain_keys(keys[span])
         inputs = {name: _plain_column(value[span]) for name, value in self._data.inputs.items()}
-        return RowBatch(keys, [DEFAULT_VIEW] * len(keys), self._data.labels[span].tolist(), inputs)
+        return RowBatch(kept, [DEFAULT_VIEW] * len(kept), self._data.labels[span].tolist(), inputs)
 
     def _take_dicts(self, n: int) -> RowBatch:
-        rows = self._next_rows(n)
+        keys, rows = self._kept_rows(n)
         names = self._columns
-        if rows:
-            self._check_columns(rows[0])
-        keys = (
-            [self._at + i for i in range(len(rows))]
-            if names.key is None
-            else [_plain(row[names.key]) for row in rows]
-        )
         views = [DEFAULT_VIEW if names.view is None else str(row[names.view]) for row in rows]
         label = names.label or "label"
         keys = plain_keys(keys)
@@ -101,6 +113,21 @@ class RowReader:
             c for c in (rows[0] if rows else ()) if c not in {names.key, label, names.view}
         ]
         return RowBatch(keys, views, labels, {name: _stack([row[name] for row in rows]) for name in kept})
+
+    def _kept_rows(self, n: int) -> tuple[list[Any], list[Mapping[str, Any]]]:
+        """The next ``n`` rows that are not left out, and their keys."""
+        name = self._columns.key
+        kept_keys: list[Any] = []
+        kept: list[Mapping[str, Any]] = []
+        while len(kept) < n and (rows := self._next_rows(n - len(kept))):
+            self._check_columns(rows[0])
+            keys = [self._at + i if name is None else _plain(row[name]) for i, row in enumerate(rows)]
+            self._at += len(rows)
+            for key, row in zip(keys, rows):
+                if not self._leave_out or key not in self._leave_out:
+                    kept_keys.append(key)
+                    kept.append(row)
+        return kept_keys, kept
 
     def _next_rows(self, n: int) -> list[Mapping[str, Any]]:
         if self._stream is not None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from limbeck.signals.output import AccessLevel, TeacherOutput
+from limbeck.signals.pairing import Key
+
+if TYPE_CHECKING:
+    from limbeck.signals.rows import RowBatch
 
 
 @runtime_checkable
@@ -37,3 +41,19 @@ class Teacher(Protocol):
 
     def fingerprint(self) -> dict[str, str]:
         """Named parts (weights, preprocessing, ...) to hashes; equal parts give equal answers."""
+
+
+@runtime_checkable
+class AsksAhead(Teacher, Protocol):
+    """A teacher that a bank asks about all rows before it is compiled, many at a time, keeping each answer at once."""
+
+    def collect(self, rows: Iterable[RowBatch], log: Callable[..., None]) -> Mapping[Key, str]:
+        """Ask about all rows; calling the teacher afterwards asks nothing.
+
+        Args:
+            rows: may be iterated several times; has ``total``, the number of rows or ``None``.
+            log: ``log(event, **facts)`` writes a line of ``build.jsonl``: costs, times, failures.
+
+        Returns: keys without an answer for good (left out of the bank, in all their views) to the reason.
+        Raises: UnansweredError where asking again later would help.
+        """
