@@ -123,7 +123,7 @@ def build_bank(
     if isinstance(teacher, AsksAhead):
         if engine != "plain":
             raise ConfigError(
-                f"A teacher that runs its own requests cannot take engine={engine!r}; use 'plain'."
+                f"A {type(teacher).__name__} runs its own requests side by side; leave out engine={engine!r}."
             )
         data = list(data) if is_one_shot(data) else data  # read twice: to ask, and to compile
     left_out = LeftOut(folder, teacher, lambda: RowBatches(data, columns, class_names, batch_size), overwrite)
