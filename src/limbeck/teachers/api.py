@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,10 +24,15 @@ from limbeck.teachers.asking import ask_all, asking_lock
 from limbeck.teachers.collecting import collect_rows
 from limbeck.teachers.kinds import Kind
 from limbeck.teachers.limits import Limits, Prices, Spent
-from limbeck.teachers.questions import Question, Refused, Reply, refusal
+from limbeck.teachers.questions import REFUSED, BadAnswer, Question, Refused, Reply, refusal
 
 # Module and class of each kind; loaded when it is asked for.
-KINDS = {"embeddings": "limbeck.teachers.api_embeddings:Embeddings"}
+KINDS = {
+    "embeddings": "limbeck.teachers.api_embeddings:Embeddings",
+    "chat": "limbeck.teachers.api_chat:ChatKind",
+    "text": "limbeck.teachers.api_text:TextKind",
+    "images": "limbeck.teachers.api_images:ImagesKind",
+}
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class APITeacher:
         self.kind: Kind = _make(kind, options)
         self.server = Server(model, base_url, api_key_env, self.limits.timeout)
         self.store = store if isinstance(store, AnswerStore) else AnswerStore(store)
+        self._is_chosen = False
 
     def __repr__(self) -> str:
         return f"APITeacher({self.model!r}, kind={self.kind_name!r}, endpoint={self.server.endpoint!r})"
@@ -124,7 +131,7 @@ class APITeacher:
             "endpoint": self.server.endpoint,
             "model": self.model,
             "kind": self.kind_name,
-            "parameters": settings_fingerprint(self.kind.parameters()),
+            "parameters": settings_fingerprint(self.kind.settings()),
         }
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
@@ -132,6 +139,11 @@ class APITeacher:
 
         Raises: UnansweredError where there is no answer.
         """
+        return self.kind.output(self.answers(inputs))
+
+    def answers(self, inputs: Mapping[str, Any]) -> list[list[Answer]]:
+        """The answers themselves, for each of ``m`` inputs those to its questions; as :meth:`__call__`."""
+        self._choose(inputs, Spent())
         questions = self._questions(inputs)
         answers = self._asked(list(chain.from_iterable(questions)), Spent())
         rows: list[list[Answer]] = []
@@ -144,7 +156,7 @@ class APITeacher:
                         "out, or build a bank, which leaves it out and says so."
                     )
             rows.append([answer for answer in found if isinstance(answer, Answer)])
-        return self.kind.output(rows)
+        return rows
 
     def collect(self, rows: Iterable[RowBatch], log: Callable[..., None]) -> dict[Key, str]:
         """Ask about all rows; returns the keys without an answer for good, and why.
@@ -168,6 +180,13 @@ class APITeacher:
     def plan(self, rows: Iterable[RowBatch]) -> Plan:
         """What :meth:`collect` would ask; asks nothing. A choice that needs an answer is not made."""
         costs: dict[str, tuple[int, float]] = {}
+        if (
+            (first := next(iter(rows), None)) is not None
+            and not self._is_chosen
+            and self.store.path.is_file()
+        ):
+            with suppress(_NotAsked):
+                self.kind.prepare(_first_row(first.inputs), self._kept)
         for batch in rows:
             for question in chain.from_iterable(self._questions(batch.inputs)):
                 costs[question.identity] = question.tokens, question.cost
@@ -184,9 +203,8 @@ class APITeacher:
         first = next(iter(rows), None)
         if first is None or not len(first):
             return
-        one = {name: value[:1] for name, value in first.inputs.items()}
-        self.kind.prepare(one, lambda payloads: self._ask_payloads(payloads, spent))
-        question = self._questions(one)[0][0]
+        self._choose(first.inputs, spent)
+        question = self._questions(_first_row(first.inputs))[0][0]
         extra = [self._question(question.payload, f"probe {n}") for n in range(1, self.probe)]
         answers = self._asked([question, *extra][: max(self.probe, 1)], spent, one_by_one=True)
         good = [answer for answer in answers.values() if isinstance(answer, Answer)]
@@ -204,10 +222,31 @@ class APITeacher:
                 stacklevel=4,
             )
 
+    def _choose(self, inputs: Mapping[str, Any], spent: Spent) -> None:
+        """The kind's own choices, once, by the first row."""
+        if not self._is_chosen and len(next(iter(inputs.values()), ())):
+            self.kind.prepare(_first_row(inputs), lambda payloads: self._ask_payloads(payloads, spent))
+            self._is_chosen = True
+
     def _ask_payloads(self, payloads: Sequence[Any], spent: Spent) -> list[Answer | Refused]:
+        """Asked now; a refusal is kept too, so that a choice is the same in the next run, server or not."""
         questions = list(self._numbered(payloads))
         answers = self._asked(questions, spent)
-        return [answers[question.identity] for question in questions]
+        found = [answers[question.identity] for question in questions]
+        for question, answer in zip(questions, found):
+            if isinstance(answer, Refused) and answer.reason.startswith("refused"):
+                self.store.put(
+                    question.identity, Answer({REFUSED: answer.reason}), self.server.endpoint, self.model
+                )
+        return found
+
+    def _kept(self, payloads: Sequence[Any]) -> list[Answer | Refused]:
+        """As :meth:`_ask_payloads`, from the store alone. Raises: _NotAsked."""
+        found = [self.store.get(question.identity) for question in self._numbered(payloads)]
+        if any(answer is None for answer in found):
+            raise _NotAsked
+        reasons = [refusal(answer) for answer in found if answer is not None]
+        return [a if r is None else Refused(r) for a, r in zip(found, reasons)]  # type: ignore[misc]
 
     def _asked(
         self, questions: Sequence[Question], spent: Spent, one_by_one: bool = False
@@ -246,13 +285,17 @@ class APITeacher:
     async def _send(self, questions: Sequence[Question]) -> Reply:
         payloads = [question.payload for question in questions]
         reply = await self.server.post(self.kind.path, {"model": self.model, **self.kind.body(payloads)})
-        answers = self.kind.read(reply, payloads)
         usage = reply.get("usage")
-        if not isinstance(usage, Mapping):
-            return Reply(answers)
-        asked, said = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
-        cost = None if self.prices is None else self.prices.cost(asked, said)
-        return Reply(answers, tokens=int(usage.get("total_tokens") or asked + said), cost=cost)
+        tokens = cost = None
+        if isinstance(usage, Mapping):
+            asked, said = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+            tokens = int(usage.get("total_tokens") or asked + said)
+            cost = None if self.prices is None else self.prices.cost(asked, said)
+        try:
+            return Reply(self.kind.read(reply, payloads), tokens=tokens, cost=cost)
+        except (BadAnswer, Refused) as failure:  # useless, and paid
+            failure.paid = Reply([], tokens=tokens, cost=cost)
+            raise
 
     # ---- questions -----------------------------------------------------------------------------------------
 
@@ -275,6 +318,14 @@ class APITeacher:
         asked, said = kind.tokens(payload)
         cost = 0.0 if self.prices is None else self.prices.cost(asked, said, 1 / kind.inputs_per_request)
         return Question(identity, payload, asked + said, cost)
+
+
+class _NotAsked(Exception):
+    """The store does not know what a choice depends on."""
+
+
+def _first_row(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value[:1] for name, value in inputs.items()}
 
 
 def _make(kind: str, options: Mapping[str, Any]) -> Kind:

@@ -41,6 +41,8 @@ class Embeddings:
     def parameters(self) -> dict[str, Any]:
         return {"dimensions": self.dimensions}
 
+    settings = parameters
+
     def prepare(self, inputs: Mapping[str, Any], ask: Ask) -> None:
         """Nothing depends on the first answer but the width, which :meth:`learn` is told."""
 

@@ -302,13 +302,19 @@ class _Asking:
             spent.fail(failure.kind if isinstance(failure, Transient) else failure.reason)
             if isinstance(failure, Transient):
                 self._leave_alone(failure)
+            elif failure.paid is not None:
+                self._pay(failure.paid, pending)
             raise
         finally:
             spent.reserved -= cost
         spent.latencies.append(time.monotonic() - start)
-        spent.tokens += reply.tokens if reply.tokens is not None else sum(q.tokens for q in pending)
-        spent.cost += reply.cost if reply.cost is not None else cost
+        self._pay(reply, pending)
         return reply
+
+    def _pay(self, reply: Reply, pending: Sequence[Question]) -> None:
+        """Count tokens and cost, as the server did, else as estimated."""
+        self.spent.tokens += reply.tokens if reply.tokens is not None else sum(q.tokens for q in pending)
+        self.spent.cost += reply.cost if reply.cost is not None else sum(q.cost for q in pending)
 
     async def _turn(self, tokens: int) -> None:
         """Wait for the server's pause and for the rates."""

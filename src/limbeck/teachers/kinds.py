@@ -32,7 +32,10 @@ class Kind(Protocol):
     notes: dict[str, Any]
 
     def parameters(self) -> dict[str, Any]:
-        """JSON-able settings that an answer depends on; in the identity of answers and the fingerprint."""
+        """JSON-able settings that an answer depends on; in the identity of answers."""
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able settings that a bank depends on, the same before and after :meth:`prepare`; fingerprinted."""
 
     def prepare(self, inputs: Mapping[str, Any], ask: Ask) -> None:
         """Look at the first row (a batch of one) before all are asked, and ask it if a choice depends on it.

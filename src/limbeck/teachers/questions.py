@@ -47,7 +47,11 @@ class Refused(Exception):
         reason: short and the same for all questions of a kind; it becomes a name in ``bank.json``.
         keep: keep the refusal as an answer, so that it is not asked (and paid) again.
         detail: the server's words, for messages.
+
+    ``paid`` is what the request cost nevertheless.
     """
+
+    paid: Reply | None = None
 
     def __init__(self, reason: str, keep: bool = True, detail: str = "") -> None:
         super().__init__(reason)
@@ -68,7 +72,9 @@ class Transient(Exception):
 
 class BadAnswer(Exception):
     """The server answered, but not the question (empty choices, no number); asked again, then given up: the
-    row is left out of the bank under ``reason``."""
+    row is left out of the bank under ``reason``. ``paid`` is what the request cost nevertheless."""
+
+    paid: Reply | None = None
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
