@@ -127,6 +127,8 @@ def _length(x: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Rows at unit length; rows of zeros stay zero and take no gradient."""
+    """Rows at unit length; rows shorter than the smallest safe square (1e-19 in float32), whose slope would be beyond
+    all bounds, become zero and take no gradient."""
     length = _length(x).unsqueeze(-1)
-    return torch.where(length > 0, x / torch.where(length > 0, length, 1.0), 0.0)
+    has_direction = length > torch.finfo(x.dtype).tiny ** 0.5
+    return torch.where(has_direction, x / torch.where(has_direction, length, 1.0), 0.0)

@@ -98,7 +98,7 @@ class Method(nn.Module):
     links: ClassVar[frozenset[str] | set[str]] = frozenset()
     units: Mapping[
         str, Unit
-    ] = {}  # of an instance too: a term may couple rows in one form and not in another
+    ] = {}  # an instance may have its own: the form of a term may depend on the config
     needs_ema: ClassVar[bool] = False
     detached: ClassVar[frozenset[str] | set[str]] = frozenset()
     Config: ClassVar[type[Any]]
