@@ -88,7 +88,7 @@ def bank_from_arrays(
     _check_classes(columns, class_names)
     rows = ShardRows(list(keys), list(views or [DEFAULT_VIEW] * len(keys)), numbers)
     manifest = Manifest(
-        shard_rows=_shard_rows(columns, dtype),
+        shard_rows=rows_a_shard(columns, dtype),
         dtype=_dtype(columns, dtype),
         class_names=None if class_names is None else list(class_names),
         access=_access(output, head),
@@ -159,7 +159,7 @@ def _dtype(columns: Mapping[str, Any], dtype: str | torch.dtype | None) -> str:
     return dtype_name(given[0]) if given and given[0] in DTYPES.values() else "float32"
 
 
-def _shard_rows(columns: Mapping[str, Any], dtype: str | torch.dtype | None) -> int:
+def rows_a_shard(columns: Mapping[str, Any], dtype: str | torch.dtype | None) -> int:
     """As many rows as fit into a quarter of a gigabyte: few shards make fast look-ups."""
     size = DTYPES[_dtype(columns, dtype)].itemsize
     width = sum(value[0].numel() for name, value in columns.items() if name != TEXT)
