@@ -110,11 +110,11 @@ def test_arguments_out_of_range(values: dict[str, Any], words: str, tmp_path: Pa
 )
 def test_a_missing_signal(method: str, signals: set[str], access: str | None, words: str) -> None:
     with pytest.raises(MissingSignalError, match=words):
-        check_signals(method, method_class(method), frozenset(signals), access)
+        check_signals(method, method_class(method).needs, frozenset(signals), access)
 
 
 def test_log_probs_do_for_logits() -> None:
-    check_signals("kd", method_class("kd"), frozenset({"log_probs"}), "logits")
+    check_signals("kd", {"logits"}, frozenset({"log_probs"}), "logits")
 
 
 def test_a_link_that_the_method_cannot_use(toy: ModuleType, bank: Bank) -> None:

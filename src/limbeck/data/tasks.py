@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,7 @@ TASKS: dict[str, tuple[str, str]] = {
     "av_digits": ("av_digits", "av_digits"),
     "emoji": ("emoji", "emoji"),
     "folders": ("two_folders", "two_folders"),
+    "glyphs": ("glyphs", "glyphs"),
     "glue": ("glue", "glue"),
     "texts": ("text_table", "text_table"),
     "vec": ("vec", "vec"),
@@ -24,8 +27,10 @@ TASKS: dict[str, tuple[str, str]] = {
 def make_task(name: str, config: Mapping[str, Any] | None = None, *, seed: int = 0) -> Task:
     """The task ``name`` with the settings ``config``; ``seed`` is the run's, unless the config has its own.
 
-    Raises: UnknownNameError for a task, ConfigError for a setting, that does not exist; with the nearest
-    ones.
+    A text such as ``$LIMBECK_DATA/emoji`` takes the value of that environment variable.
+
+    Raises: UnknownNameError for a task, ConfigError for a setting, that does not exist, with the nearest ones, and
+    for a setting or a variable that is missing.
     """
     if name not in TASKS:
         raise UnknownNameError(f"There is no data set {name!r}; {nearest(name, TASKS)}")
@@ -35,4 +40,21 @@ def make_task(name: str, config: Mapping[str, Any] | None = None, *, seed: int =
     for key in config or {}:
         if key not in known:
             raise ConfigError(f"Data set {name!r} has no setting {key!r}; {nearest(key, known)}")
-    return make(**({"seed": seed} if "seed" in known else {}) | dict(config or {}))
+    settings = {key: _expanded(value) for key, value in (config or {}).items()}
+    missing = [p.name for p in known.values() if p.default is p.empty and p.name not in settings]
+    if missing:
+        raise ConfigError(f"Data set {name!r} needs the setting {missing[0]!r}; add it to data.config.")
+    return make(**({"seed": seed} if "seed" in known else {}) | settings)
+
+
+def _expanded(value: Any) -> Any:
+    """A text with its environment variables; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    text = os.path.expandvars(value)
+    left = re.search(r"\$\w+|\$\{\w+\}", text)
+    if left:
+        raise ConfigError(
+            f"{value!r} names the environment variable {left[0]}, which is not set; set it, or write the path itself."
+        )
+    return text
