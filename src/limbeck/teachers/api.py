@@ -21,7 +21,7 @@ from limbeck.signals.pairing import Key
 from limbeck.signals.rows import RowBatch
 from limbeck.teachers.api_server import Server
 from limbeck.teachers.asking import ask_all, asking_lock
-from limbeck.teachers.collecting import collect_rows
+from limbeck.teachers.collecting import collect_rows, named_questions
 from limbeck.teachers.kinds import Kind
 from limbeck.teachers.limits import Limits, Prices, Spent
 from limbeck.teachers.questions import REFUSED, BadAnswer, Question, Refused, Reply, refusal
@@ -165,7 +165,8 @@ class APITeacher:
         """
         spent = Spent()
         with asking_lock(self.store, f"{self.model} at {self.server.endpoint}"):
-            self._begin(rows, spent, log)
+            with suppress(UnansweredError):  # a spent budget, a silent server: told below, with the rows
+                self._begin(rows, spent, log)
             return collect_rows(
                 rows,
                 self._questions,
@@ -203,6 +204,9 @@ class APITeacher:
         first = next(iter(rows), None)
         if first is None or not len(first):
             return
+        named_questions(
+            self._questions, first
+        )  # a row that cannot be asked about is named before the first request
         self._choose(first.inputs, spent)
         question = self._questions(_first_row(first.inputs))[0][0]
         extra = [self._question(question.payload, f"probe {n}") for n in range(1, self.probe)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from limbeck.errors import InconsistentOutputError, UnansweredError, some
+from limbeck.errors import DataError, InconsistentOutputError, UnansweredError, some
 from limbeck.progress import progress
 from limbeck.signals.answers import AnswerStore
 from limbeck.signals.pairing import Key
@@ -48,7 +48,7 @@ def collect_rows(
 
     def questions() -> Iterator[Question]:
         for batch in rows:
-            for key, asked in zip(batch.keys, questions_of(batch.inputs), strict=True):
+            for key, asked in zip(batch.keys, named_questions(questions_of, batch), strict=True):
                 of_key.setdefault(key, []).extend(question.identity for question in asked)
                 yield from asked
 
@@ -81,6 +81,19 @@ def collect_rows(
     return {
         key: outcome.missing[i] for key, ids in of_key.items() for i in reversed(ids) if i in outcome.missing
     }
+
+
+def named_questions(questions_of: QuestionsOf, batch: RowBatch) -> Sequence[Sequence[Question]]:
+    """The questions of a batch. Raises: DataError naming the key of the first row that cannot be asked about."""
+    try:
+        return questions_of(batch.inputs)
+    except DataError:
+        for number, key in enumerate(batch.keys):
+            try:
+                questions_of({name: value[number : number + 1] for name, value in batch.inputs.items()})
+            except DataError as error:
+                raise DataError(f"The row with key {key!r} cannot be asked about: {error}") from None
+        raise
 
 
 def note_of(spent: Spent) -> str:
