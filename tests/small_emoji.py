@@ -25,6 +25,7 @@ def emoji_folder(folder: Path) -> Path:
     rows = []
     for number, (name, keywords, group, split, colour) in enumerate(EMOJI):
         Image.new("RGB", (72, 72), colour).save(folder / "images" / f"{number}.png")
-        rows.append((f"images/{number}.png", name, keywords, group, split))
-    write_csv(folder / "emoji.csv", ("file", "name", "keywords", "group", "split"), rows)
+        rows.append((f"images/{number}.png", f"1F{number}", name, keywords, group, group, "brown", split))
+    header = ("file", "codepoints", "name", "keywords", "group", "subgroup", "dominant_color", "split")
+    write_csv(folder / "emoji.csv", header, rows)
     return folder

@@ -19,7 +19,7 @@ from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, so
 EmojiTask = Literal["dominant_color", "group", "subgroup"]
 EmojiText = Literal["name_keywords", "name", "keywords"]
 _COLUMNS = ("file", "codepoints", "name", "keywords", "group", "subgroup", "dominant_color", "split")
-_ROLES = {"train": "train", "val": "validation", "test": "test"}
+EMOJI_ROLES = {"train": "train", "val": "validation", "test": "test"}
 
 
 def emoji(
@@ -59,15 +59,15 @@ def emoji(
         raise ConfigError(f"image_size={image_size} must be at least 8 pixels.")
     root = Path(folder).expanduser()
     table = root / "emoji.csv"
-    if not table.is_file():
-        raise DataError(f"{table} does not exist; give the folder that holds emoji.csv and its pictures.")
-    rows = _rows(table)
+    rows = emoji_rows(table)
     things = ImageTexts(
         keys=[row["codepoints"] for row in rows],
         texts=[_text(row, text) for row in rows],
         classes=[row[task] for row in rows],
-        pictures=_pictures(root, tuple(row["file"] for row in rows), image_size, table.stat().st_mtime_ns),
-        roles=[_ROLES[row["split"]] for row in rows],
+        pictures=emoji_pictures(
+            root, tuple(row["file"] for row in rows), image_size, table.stat().st_mtime_ns
+        ),
+        roles=[EMOJI_ROLES[row["split"]] for row in rows],
     )
     facts = {"origin": "Noto Color Emoji, Unicode CLDR", "task": task, "text": text}
     return image_text_task(
@@ -75,8 +75,10 @@ def emoji(
     )
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    """The lines of ``emoji.csv``, checked."""
+def emoji_rows(table: Path) -> list[dict[str, str]]:
+    """The lines of ``emoji.csv``, checked; DataError where it is missing or broken."""
+    if not table.is_file():
+        raise DataError(f"{table} does not exist; give the folder that holds emoji.csv and its pictures.")
     try:
         with table.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -90,8 +92,8 @@ def _rows(table: Path) -> list[dict[str, str]]:
         empty = [column for column in _COLUMNS if not row[column]]
         if empty:
             raise DataError(f"{table}, line {line}: nothing in the columns {some(empty)}; mend the line.")
-        if row["split"] not in _ROLES:
-            raise DataError(f"{table}, line {line}: split {row['split']!r} is none of {some(_ROLES)}.")
+        if row["split"] not in EMOJI_ROLES:
+            raise DataError(f"{table}, line {line}: split {row['split']!r} is none of {some(EMOJI_ROLES)}.")
     counts = Counter(row["codepoints"] for row in rows)
     if twice := sorted(key for key, count in counts.items() if count > 1):
         raise DataError(f"{table} holds these codepoints more than once: {some(twice)}; drop the copies.")
@@ -111,7 +113,7 @@ def _text(row: dict[str, str], text: EmojiText) -> str:
 
 
 @functools.lru_cache(maxsize=2)  # one comparison makes the task once an arm and seed
-def _pictures(root: Path, files: tuple[str, ...], size: int, changed: int) -> Tensor:
+def emoji_pictures(root: Path, files: tuple[str, ...], size: int, changed: int) -> Tensor:
     """``[N, 3, size, size]`` float32 in 0 to 1; ``changed`` makes a new table be read anew."""
     if absent := [file for file in files if not (root / file).is_file()]:
         raise DataError(f"{root} lacks {len(absent)} pictures that emoji.csv names: {some(absent)}.")

@@ -32,7 +32,7 @@ def glue(
     task: str = "rte",
     labels_per_class: int | None = None,
     illustrate: str | None = None,
-    picture_size: int = 32,
+    picture_size: int = 24,
     validation_share: float = 0.1,
     on_error: str = "error",
     seed: int = 0,
@@ -90,7 +90,7 @@ def glue(
         roles,
         labels_per_class=labels_per_class,
         seed=seed,
-        teacher=_illustrations(illustrate, picture_size),
+        **_illustrations(illustrate, picture_size),
         info={
             "source": source or spec.hub,
             "task": task,
@@ -102,15 +102,19 @@ def glue(
     )
 
 
-def _illustrations(illustrate: str | None, size: int) -> Any:
+def _illustrations(illustrate: str | None, size: int) -> dict[str, Any]:
+    """What the teacher looks at, as further arguments of :func:`paired_text_task`."""
     if illustrate is None:
-        return None
+        return {}
     kind, _, folder = illustrate.partition(":")
     if kind != "emoji" or not folder:
         raise UnknownNameError(f"illustrate={illustrate!r} is not known; valid ones: emoji:DIR.")
-    from limbeck.data.illustrate import picture_splits
+    from limbeck.data.illustrate import picture_splits, strip_views
 
-    return functools.partial(picture_splits, folder=folder, size=size)
+    return {
+        "teacher": functools.partial(picture_splits, folder=folder, size=size),
+        "teacher_views": strip_views(),
+    }
 
 
 # -- which rows there are --------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ pictures can be asked about texts, offline and the same way every time.
 
 from __future__ import annotations
 
-import csv
 import functools
 import math
 import re
@@ -20,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.data.base import UNLABELLED, Examples
-from limbeck.data.images import read_image
+from limbeck.data.base import UNLABELLED, Examples, View
+from limbeck.data.emoji import EMOJI_ROLES, emoji_pictures, emoji_rows
+from limbeck.data.views import GridView
 from limbeck.errors import DataError
 from limbeck.seeding import keyed_seed
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SLOTS = 4
-ROLES = {"train": "train", "val": "validation", "test": "test"}
 NAME_WEIGHT = 2.0  # an emoji's own name says more of it than a keyword that it shares
 
 # Words that are some emoji's keyword and say nothing of what a sentence shows.
@@ -74,11 +73,12 @@ class Illustrator:
     """Draws texts with the emoji of one folder; make it with :func:`emoji_illustrator`.
 
     Args:
-        pictures: ``[E, 3, size, size]`` float32, 0 to 1.    names, groups: of each emoji.    roles: its split.
+        pictures: ``[E, 3, size, size]`` float32, 0 to 1.    keys, names, groups: of each emoji.    roles: its split.
         phrases: a phrase (stems of a name or keyword) to the emoji that bear it, each with a weight.
     """
 
     pictures: Tensor
+    keys: tuple[str, ...]
     names: tuple[str, ...]
     groups: tuple[str, ...]
     roles: tuple[str, ...]
@@ -142,29 +142,27 @@ class Illustrator:
 
 
 def emoji_illustrator(folder: str | Path, size: int = 72) -> Illustrator:
-    """The illustrator of a folder with ``emoji.csv`` (``file``, ``name``, ``keywords`` joined by ``|``, ``group``,
-    ``split``) and its pictures, scaled to ``size`` pixels. A folder is read once a process.
+    """The illustrator of a folder of the ``emoji`` data set, its pictures scaled to ``size`` pixels; a folder is read
+    once a process.
 
     Raises: DataError naming a missing or unreadable file; ConfigError without Pillow.
     """
-    table = Path(folder).expanduser() / "emoji.csv"
-    if not table.is_file():
-        raise DataError(f"{table} does not exist; give the folder that holds emoji.csv and its images.")
-    return _illustrator(table, size, table.stat().st_mtime_ns)
+    root = Path(folder).expanduser()
+    rows = emoji_rows(root / "emoji.csv")
+    return _illustrator(
+        root, size, (root / "emoji.csv").stat().st_mtime_ns, tuple(row["file"] for row in rows)
+    )
 
 
 @functools.lru_cache(maxsize=2)
-def _illustrator(table: Path, size: int, changed: int) -> Illustrator:
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    needed = ("file", "name", "keywords", "group", "split")
-    if not rows or any(rows[0].get(name) is None for name in needed):
-        raise DataError(f"{table} holds no rows with the columns {', '.join(needed)}.")
+def _illustrator(root: Path, size: int, changed: int, files: tuple[str, ...]) -> Illustrator:
+    rows = emoji_rows(root / "emoji.csv")
     return Illustrator(
-        pictures=torch.stack([read_image(table.parent / row["file"], (size, size), 3) for row in rows]),
+        pictures=emoji_pictures(root, files, size, changed),
+        keys=tuple(row["codepoints"] for row in rows),
         names=tuple(row["name"] for row in rows),
         groups=tuple(row["group"] for row in rows),
-        roles=tuple(row["split"] for row in rows),
+        roles=tuple(EMOJI_ROLES[row["split"]] for row in rows),
         phrases=_phrases(rows),
     )
 
@@ -199,12 +197,17 @@ def picture_splits(texts: Examples, *, folder: str | Path, size: int = 32) -> di
     illustrator = emoji_illustrator(folder, size)
     groups = tuple(sorted(set(illustrator.groups)))
     splits = {
-        role: _labelled(illustrator, [n for n, r in enumerate(illustrator.roles) if r == named], groups)
-        for named, role in ROLES.items()
+        role: _labelled(illustrator, [n for n, own in enumerate(illustrator.roles) if own == role], groups)
+        for role in EMOJI_ROLES.values()
     }
     pictures = torch.stack([illustrator.row(parts) for parts in _parts(texts)]).mul_(2).sub_(1)
     labels = torch.full((len(texts),), UNLABELLED)
     return splits | {"link": Examples({"x": pictures}, texts.keys, labels, groups)}
+
+
+def strip_views() -> dict[str, View]:
+    """Views of strips for the teacher that is trained on them."""
+    return {"weak": GridView(shift=(2, 2), noise=0.1), "strong": GridView(shift=(3, 3), noise=0.3)}
 
 
 def _parts(texts: Examples) -> list[list[str]]:
@@ -218,10 +221,10 @@ def _parts(texts: Examples) -> list[list[str]]:
 
 def _labelled(illustrator: Illustrator, numbers: Sequence[int], groups: Sequence[str]) -> Examples:
     if not numbers:
-        raise DataError(f"emoji.csv must give some emoji to each split of {', '.join(ROLES)}.")
+        raise DataError(f"emoji.csv must give some emoji to each split of {', '.join(EMOJI_ROLES)}.")
     strips = []
     for number in numbers:
-        rng = np.random.default_rng(keyed_seed("strip", illustrator.names[number]))
+        rng = np.random.default_rng(keyed_seed("strip", illustrator.keys[number]))
         slots = rng.permutation(SLOTS)[: rng.integers(1, SLOTS + 1)]
         strip = illustrator.strip([]).clone()
         width = illustrator.pictures.shape[-1]
@@ -229,7 +232,7 @@ def _labelled(illustrator: Illustrator, numbers: Sequence[int], groups: Sequence
             strip[:, :, slot * width : (slot + 1) * width] = illustrator.pictures[number]
         strips.append(strip)
     labels = torch.tensor([groups.index(illustrator.groups[number]) for number in numbers])
-    keys = tuple(f"emoji/{number}" for number in numbers)
+    keys = tuple(illustrator.keys[number] for number in numbers)
     return Examples({"x": torch.stack(strips).mul_(2).sub_(1)}, keys, labels, tuple(groups))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.data.base import UNLABELLED, Examples, Task, texts
+from limbeck.data.base import UNLABELLED, Examples, Task, View, texts
 from limbeck.data.splits import Splits
 from limbeck.errors import ConfigError, DataError, nearest, some
 from limbeck.seeding import keyed_seed
@@ -136,6 +136,7 @@ def paired_text_task(
     seed: int,
     info: dict[str, Any],
     teacher: Callable[[Examples], Mapping[str, Examples]] | None = None,
+    teacher_views: Mapping[str, View] | None = None,
 ) -> Task:
     """The task of learning texts from what a teacher said about each training row.
 
@@ -143,6 +144,7 @@ def paired_text_task(
         roles: ``train`` (fully labelled), ``validation``, ``test`` and further final splits.
         teacher: the teacher's splits, with ``link`` = one row, of the same key, for every training row. By default
             ``link`` are the training texts themselves, without labels, so that a bank keyed by their keys fits.
+        teacher_views: of the inputs in the teacher's splits.
 
     Returns: a task whose pairing names every training row by its own key.
     """
@@ -154,6 +156,7 @@ def paired_text_task(
         splits=Splits(**{**roles, "train": train}),
         teacher_splits=Splits(**({"link": hidden} if teacher is None else teacher(hidden))),
         pairing=Pairing.paired(full.keys),
+        teacher_views=dict(teacher_views or {}),
         truth=None if full.targets is not None else full.labels.clone(),
         metric="accuracy" if full.targets is None else "pearson",
         preprocessor={"kind": "text", "columns": list(full.text_columns)},
