@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.data.base import UNLABELLED, Examples, Task, texts
+from limbeck.data.base import UNLABELLED, Examples, Inputs, Task, View, texts
 from limbeck.data.splits import Splits
 from limbeck.data.views import GridView
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
@@ -135,10 +135,32 @@ def halves(rows: np.ndarray, labels: np.ndarray, keys: Sequence[str]) -> tuple[n
     return np.array(sorted(order[::2]), dtype=np.int64), np.array(sorted(order[1::2]), dtype=np.int64)
 
 
-def picture_views() -> dict[str, GridView]:
-    """Views of standardised pictures ``[n, c, h, w]`` for the teacher: no flips (a mirrored drawing may be of another
-    class), and no masks (they tear holes and cut parts)."""
-    return {"weak": GridView(shift=(2, 2), noise=0.1), "strong": GridView(shift=(3, 3), noise=0.3)}
+@dataclass(frozen=True)
+class Mirrored:
+    """A view of pictures that first exchanges left and right, and up and down, each for every second row.
+
+    Call: as ``view``, with tensors ``[n, c, h, w]``.
+    """
+
+    view: View
+
+    def __call__(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        draws = torch.stack([torch.rand(2, generator=generator) for generator in generators]) < 0.5
+        mirrored = {}
+        for name, x in inputs.items():
+            left_right, up_down = draws.to(x.device).view(-1, 2, 1, 1, 1).unbind(1)
+            x = torch.where(left_right, x.flip(3), x)
+            mirrored[name] = torch.where(up_down, x.flip(2), x)
+        return self.view(mirrored, generators)
+
+
+def picture_views() -> dict[str, View]:
+    """Views of standardised pictures ``[n, c, h, w]`` for the teacher, none of which changes a class: a mirrored
+    drawing has the same holes, parts, symmetries, ink and colours. No masks, which tear holes and cut parts."""
+    return {
+        "weak": Mirrored(GridView(shift=(2, 2), noise=0.1)),
+        "strong": Mirrored(GridView(shift=(3, 3), noise=0.3)),
+    }
 
 
 def repeated_texts(things: ImageTexts, labels: np.ndarray, rows: dict[str, np.ndarray]) -> dict[str, int]:
