@@ -328,7 +328,7 @@ def test_rows_that_cannot_be_asked(served, tmp_path, row, options, problem, word
 def test_the_key_is_seen_by_the_server_alone(served, tmp_path):
     server = served(lambda path, body: said("cat") if not is_dog(body) else error(400, f"bad key {KEY}"))
     made = teacher(server, tmp_path)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="lacks rows") as caught:
         Bank.build(tmp_path / "b", made, ROWS)
     made.store.close()
     assert all(
