@@ -358,7 +358,7 @@ def accuracy_after(method: Any, net: Net, x: Tensor, b: Any, truth: Tensor, n_st
 def test_labels_reach_unlabelled_pairs_through_the_aligner() -> None:
     """Six labels, an easy teacher, a student to whom six rows say little: unlabelled pairs help, shuffled ones do not.
     A manifold term that moves both sides draws the space to one point, and what the aligner knew goes with it."""
-    generator = torch.Generator().manual_seed(6)
+    generator = torch.Generator().manual_seed(7)
     n = 300
     truth = torch.arange(n) % CLASSES
     x = F.one_hot(truth, 7) + 1.2 * torch.randn(n, 7, generator=generator)
