@@ -67,7 +67,7 @@ def test_every_pooling_leaves_padding_out(tiny, name, kinds, pooling):
         name == "vilt" and pooling == "last"
     )
     if refused:
-        with pytest.raises(ConfigError, match="has no (pooler|last state); pass pooling="):
+        with pytest.raises(ConfigError, match=r"has no (pooler|last state); pass pooling="):
             teacher(columns)
         return
     together = teacher(columns).features
@@ -215,9 +215,9 @@ def test_clap_with_fusion_is_the_same_each_time(tmp_path):
     teacher = HFTeacher(clap(tmp_path, fusion=True))
     rng = np.random.default_rng(2)
     waves = [{"array": rng.normal(size=n).astype(np.float32), "sampling_rate": RATE} for n in (4000, 12000)]
-    np.random.seed(5)
-    state = np.random.get_state()[1].copy()
+    np.random.seed(5)  # noqa: NPY002
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     first = teacher({"audio": waves}).features
-    assert (np.random.get_state()[1] == state).all()
-    np.random.seed(6)
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    np.random.seed(6)  # noqa: NPY002
     torch.testing.assert_close(teacher({"audio": waves[::-1]}).features.flip(0), first)

@@ -47,7 +47,7 @@ def test_a_wrong_rate_is_refused_or_converted(source):
 
 def test_sounds_that_are_none(source):
     read = Preprocessor(source, sampling_rate=8000)
-    with pytest.raises(UnreadableRowsError, match="1 sound of the column 'audio' hold no samples") as caught:
+    with pytest.raises(UnreadableRowsError, match="column 'audio' holds 1 sound without samples") as caught:
         read("audio", {"audio": [np.zeros(0, np.float32), np.ones(50, np.float32)]})
     assert caught.value.rows == (0,)
     with pytest.raises(DataError, match=r"shape \[2, 50\]; give one channel"):

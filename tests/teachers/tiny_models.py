@@ -18,9 +18,10 @@ PART: dict[str, Any] = {
     "intermediate_size": 24,
 }
 PART |= {"initializer_range": 0.2}  # BLIP's own default makes all images alike
-WORDS = (
-    "a the red blue small big dog cat bird house tree sound of rain music on grass runs sleeps and".split()
-)
+WORDS = [
+    "a", "the", "red", "blue", "small", "big", "dog", "cat", "bird", "house", "tree", "sound", "of", "rain", "music",
+    "on", "grass", "runs", "sleeps", "and",
+]  # fmt: skip
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = SPECIAL + WORDS
 MAX_TOKENS = 12
@@ -236,7 +237,7 @@ def bert(folder: Path) -> Path:
 
     config = BertConfig(**PART, vocab_size=len(VOCABULARY), max_position_embeddings=MAX_TOKENS)
     BertModel(config).save_pretrained(folder)
-    save_tokenizer(folder)
+    save_tokenizer(folder, model_input_names=["input_ids", "token_type_ids", "attention_mask"])
     return folder
 
 

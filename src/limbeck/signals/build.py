@@ -223,7 +223,7 @@ class _Builder:
             warnings.warn(f"The bank {self.folder} lacks rows: {_counts(self.manifest)}.", stacklevel=5)
 
     def _finish(self) -> None:
-        self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {})
+        self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {}) | self.all_rows.counts
         self.manifest.signals = {name: dict(entry) for name, entry in self.schema.items()}
         write_head(self.folder, self.teacher.head or self.head)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
@@ -265,6 +265,7 @@ class _Builder:
         self.all_rows.views += rows.views
         self.all_rows.labels += rows.labels
         self.all_rows.digests += rows.digests
+        self.all_rows.counts += rows.counts
 
     def _add(self, rows: ShardRows, batch: RowBatch, output: TeacherOutput | None) -> None:
         labels = batch.labels if self.label_map is None else [self.label_map.get(c, -1) for c in batch.labels]
@@ -276,6 +277,7 @@ class _Builder:
         if output is None:
             return
         self.head = self.head or output.head
+        rows.counts.update(output.counts)
         columns = columns_of(output, batch.keys)
         schema = schema_of(columns)
         if not self.schema:
@@ -337,6 +339,7 @@ class _Builder:
         if then.labels != now.labels:
             wrong = [k for k, a, b in zip(now.keys, then.labels, now.labels) if a != b]
             raise stale(str(self.folder), ["labels"], f"those of the keys {some(wrong)}")
+        now.counts = then.counts
         self.schema = self.schema or notes["schema"]
         check_schema(self.schema, notes["schema"], now.keys)
         self._keep(number)

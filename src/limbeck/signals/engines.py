@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnknownNameError, UnreadableRowsError, nearest, some
 from limbeck.signals.output import TeacherOutput
+from limbeck.signals.pairing import Key
 from limbeck.signals.rows import RowBatch
 from limbeck.signals.teacher import Teacher
 
@@ -55,4 +57,16 @@ def engine_named(name: str, workers: int | None, worker_resources: Mapping[str, 
 def plain_engine(teacher: Teacher, batches: Iterator[Planned]) -> Answered:
     """Asks in this process, one batch after the other."""
     for batch in batches:
-        yield batch, teacher(batch.rows.inputs) if batch.ask else None
+        with naming_keys(batch.rows.keys):
+            output = teacher(batch.rows.inputs) if batch.ask else None
+        yield batch, output
+
+
+@contextmanager
+def naming_keys(keys: Sequence[Key]) -> Iterator[None]:
+    """Rows that a teacher cannot read are named by their keys."""
+    try:
+        yield
+    except UnreadableRowsError as error:
+        wrong = [keys[row] for row in error.rows]
+        raise UnreadableRowsError(f"{error} Keys: {some(wrong)}.", error.rows) from error

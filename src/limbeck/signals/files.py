@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -42,6 +43,7 @@ class ShardRows:
     labels: list[int] = field(default_factory=list)
     digests: list[np.ndarray] = field(default_factory=list)
     columns: dict[str, list[Any]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -66,17 +68,20 @@ def write_shard(
     if rows.digests:
         tensors["input_digest"] = torch.from_numpy(np.concatenate(rows.digests))
     hashes[shard_name(number)] = write_tensors(
-        folder / shard_name(number), tensors, {**notes, "views": _runs(rows.views), "key_kind": kind}
+        folder / shard_name(number),
+        tensors,
+        {**notes, "views": _runs(rows.views), "key_kind": kind, "counts": dict(rows.counts)},
     )
     return hashes
 
 
 def read_shard_rows(folder: Path, number: int, notes: Mapping[str, Any]) -> ShardRows:
-    """Keys, views, labels and input hashes of a written shard."""
+    """Keys, views, labels, input hashes and counts of a written shard."""
     tensors = map_tensors(folder / shard_name(number))
     digests = [tensors["input_digest"].numpy()] if "input_digest" in tensors else []
     views = [view for view, count in notes["views"] for _ in range(count)]
-    return ShardRows(decode_keys(tensors), views, tensors["labels"].tolist(), digests)
+    counts = Counter(notes.get("counts", {}))
+    return ShardRows(decode_keys(tensors), views, tensors["labels"].tolist(), digests, counts=counts)
 
 
 def _runs(views: Sequence[str]) -> list[list[Any]]:

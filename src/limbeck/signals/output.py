@@ -37,6 +37,7 @@ class TeacherOutput:
         labels: ``[m]`` int64, the ground truth where known, -100 = unknown.
         keys: ``m`` identifiers, all ``str`` or all ``int``.
         head: the teacher's classifier as ``(weight [C, D], bias [C] or None)``.
+        counts: what happened to how many of the rows (``truncated``: inputs that were cut); a bank notes the sums.
     """
 
     features: Tensor | None = None
@@ -47,6 +48,7 @@ class TeacherOutput:
     labels: Tensor | None = None
     keys: Sequence[Any] | None = None
     head: tuple[Tensor, Tensor | None] | None = None
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         for value in (self.features, self.logits, self.log_probs, self.labels, self.text, self.keys):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import BankError, ConfigError, LimbeckError, UnknownNameError, nearest
-from limbeck.signals.engines import Answered, Planned
+from limbeck.signals.engines import Answered, Planned, naming_keys
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.teacher import Teacher
 
@@ -118,7 +118,8 @@ class _Workers:
                 "run the build again: it goes on where it stopped."
             ) from lost
         if isinstance(error, LimbeckError):
-            raise error
+            with naming_keys(batch.rows.keys):
+                raise error
         if output is None:
             last = trace.strip().splitlines()[-1]
             raise BankError(

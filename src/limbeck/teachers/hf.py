@@ -55,7 +55,8 @@ class HFTeacher:
         class_names: names of its logits; default those of its config.
         sampling_rate: in Hz, of waveforms that do not carry their own.
         resample: convert sounds of another rate instead of refusing them.
-        too_long: ``truncate`` what is longer than the model reads, and count it in :attr:`notes`, or ``refuse``.
+        too_long: ``truncate`` what is longer than the model reads, and count it (``counts``, a bank's notes), or
+            ``refuse`` it.
         empty: ``refuse`` texts without words, or ``keep`` them.
         batch_size: most rows in one forward; default all that it is asked about at once.
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
@@ -141,8 +142,14 @@ class HFTeacher:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What a bank should say of how its rows came about: ``truncated``, the inputs cut so far."""
-        return {"truncated": self._preprocess.truncated} if self._preprocess.truncated else {}
+        """What a bank should say of how its rows came about: what was read (how many inputs were cut is counted
+        by the bank)."""
+        read = {
+            "tower": self._tower or " or ".join(self.towers),
+            "layer": self._layer,
+            "pooling": self._pooling,
+        }
+        return {} if self._classifier else read
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
         able = tuple(kind for kind in towers.KINDS for tower in self.towers if kind in towers.kinds_of(tower))
@@ -157,8 +164,11 @@ class HFTeacher:
         return joined([self._read_rows(tower, columns, rows) for rows in groups], groups)
 
     def _read_rows(self, tower: str, columns: Columns, rows: Sequence[int]) -> TeacherOutput:
+        before = self._preprocess.truncated
         try:
-            return self._read(tower, rows_of(columns, rows))
+            output = self._read(tower, rows_of(columns, rows))
+            output.counts = {"truncated": cut} if (cut := self._preprocess.truncated - before) else {}
+            return output
         except UnreadableRowsError as error:
             raise UnreadableRowsError(str(error), [rows[i] for i in error.rows]) from error
 
@@ -266,16 +276,24 @@ class HFTeacher:
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``architecture``, ``weights``, ``reading`` (tower, layer and pooling) and ``preprocessing``."""
-        drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
-        config = {name: value for name, value in self.model.config.to_dict().items() if name not in drop}
         reading = [self._classifier is not None, self._tower, self._layer, self._pooling, self._hidden_layers]
         kinds = [kind for kind in towers.KINDS if any(kind in towers.kinds_of(t) for t in self.towers)]
         return {
-            "architecture": settings_fingerprint(config),
+            "architecture": settings_fingerprint(architecture_of(self.model.config.to_dict())),
             "weights": module_fingerprint(self.model),
             "reading": settings_fingerprint(reading),
             "preprocessing": self._preprocess.fingerprint(kinds),
         }
+
+
+def architecture_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without where it came from and the dtype of its weights."""
+    drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
+    return {
+        name: architecture_of(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name not in drop
+    }
 
 
 def _layer_counts(config: Any) -> list[int]:

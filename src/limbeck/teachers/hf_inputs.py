@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -135,4 +136,5 @@ def joined(parts: Sequence[TeacherOutput], groups: Sequence[Sequence[int]]) -> T
         features=together([part.features for part in parts]),
         logits=together([part.logits for part in parts]),
         hidden_states={name: value for name, value in hidden.items() if value is not None},
+        counts=dict(sum((Counter(part.counts) for part in parts), Counter())),
     )

@@ -35,6 +35,8 @@ def load_config(source: str, revision: str | None, trust_remote_code: bool) -> A
                 f"{source!r} brings code of its own, which is not run; read it, and pass trust_remote_code=True "
                 "if you trust it."
             ) from error
+        if not Path(source).exists() and (Path(source).is_absolute() or source.startswith(".")):
+            reason = "there is no such folder"
         raise DataError(
             f"No transformers model can be loaded from {source!r} ({reason}); {_nearest_models(source)}give a "
             "folder with config.json and weights, or a hub id while online."

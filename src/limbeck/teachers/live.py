@@ -13,6 +13,7 @@ from limbeck.data.base import UNLABELLED, Examples
 from limbeck.errors import ConfigError, DataError
 from limbeck.signals.bank import Bank
 from limbeck.signals.columns import columns_of, schema_of, to_stored
+from limbeck.signals.engines import naming_keys
 from limbeck.signals.keys import KeyIndex
 from limbeck.signals.manifest import DTYPES, Manifest, dtype_name
 from limbeck.signals.stores import Column
@@ -102,7 +103,8 @@ class _AskingStore:
 
     def _ask(self, rows: np.ndarray) -> dict[str, Column]:
         keys = [self.examples.keys[row] for row in rows.tolist()]
-        output = self.teacher(self.examples.rows(torch.from_numpy(rows)))
+        with naming_keys(keys):
+            output = self.teacher(self.examples.rows(torch.from_numpy(rows)))
         return to_stored(columns_of(output, keys), self.dtype, keys)
 
     def take(self, names: Sequence[str], rows: np.ndarray) -> dict[str, Column]:

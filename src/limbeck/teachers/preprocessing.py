@@ -106,8 +106,7 @@ class Preprocessor:
             rows = [i for i, text in enumerate(texts) if not text.strip()]
             if rows and self._empty == "refuse":
                 raise UnreadableRowsError(
-                    f"{_n_rows(rows, 'text')} of the column {column!r} hold no words; leave them out, or pass "
-                    "empty='keep'.",
+                    f"{_rows(rows, 'text', column)} without words; leave them out, or pass empty='keep'.",
                     rows,
                 )
         tokenizer = self._load("text")
@@ -117,7 +116,7 @@ class Preprocessor:
         lengths = [len(ids) for ids in encoded["input_ids"]]
         rows = [i for i, length in enumerate(lengths) if length > limit]
         if rows:
-            self._cut(rows, f"{limit} tokens", f"of the column {name!r}", "text", str(max(lengths)))
+            self._cut(_rows(rows, "text", name), rows, f"{limit} tokens", str(max(lengths)))
             encoded = tokenizer(*given, truncation=True, max_length=limit)
         if self.ignores_mask:
             padded = tokenizer.pad(encoded, padding="max_length", max_length=limit, return_tensors="pt")
@@ -139,25 +138,23 @@ class Preprocessor:
         extractor = self._load("audio")
         if silent := [i for i, wave in enumerate(waves) if not len(wave)]:
             raise UnreadableRowsError(
-                f"{_n_rows(silent, 'sound')} of the column {name!r} hold no samples; leave them out.", silent
+                f"{_rows(silent, 'sound', name)} without samples; leave them out.", silent
             )
         limit = longest_sound(extractor)
         if limit is not None and (rows := [i for i, wave in enumerate(waves) if len(wave) > limit]):
             rate = extractor.sampling_rate
             seconds = f"{max(len(wave) for wave in waves) / rate:.3g} s"
-            self._cut(rows, f"{limit / rate:.3g} s", f"of the column {name!r}", "sound", seconds)
+            self._cut(_rows(rows, "sound", name), rows, f"{limit / rate:.3g} s", seconds)
             waves = [wave[:limit] for wave in waves]
         return extract(extractor, waves)
 
-    def _cut(self, rows: Sequence[int], limit: str, where: str, what: str, longest: str) -> None:
+    def _cut(self, found: str, rows: Sequence[int], limit: str, longest: str) -> None:
         """Count rows that are too long, and say so once; or refuse them."""
-        found = (
-            f"{_n_rows(rows, what)} {where} are longer than the {limit} that {self._source} reads (longest "
-        )
+        found += f" longer than the {limit} that {self._source} reads (longest {longest})"
         if self._too_long == "refuse":
-            raise UnreadableRowsError(f"{found}{longest}); shorten them, or pass too_long='truncate'.", rows)
+            raise UnreadableRowsError(f"{found}; shorten them, or pass too_long='truncate'.", rows)
         if not self.truncated:
-            warnings.warn(f"{found}{longest}); such rows lose their ends.", stacklevel=2)
+            warnings.warn(f"{found}; such rows lose their ends.", stacklevel=2)
         self.truncated += len(rows)
 
     def _load(self, kind: str) -> Any:
@@ -182,8 +179,8 @@ class Preprocessor:
         return settings_fingerprint([settings, self._max_length, self.ignores_mask])
 
 
-def _n_rows(rows: Sequence[int], what: str) -> str:
-    return f"{len(rows)} {what}{'s' if len(rows) > 1 else ''}"
+def _rows(rows: Sequence[int], what: str, column: str) -> str:
+    return f"The column {column!r} holds {len(rows)} {what}{'s' if len(rows) > 1 else ''}"
 
 
 def _loader(kind: str, source: str, hub: Mapping[str, Any]) -> Any:

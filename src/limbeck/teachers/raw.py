@@ -24,9 +24,10 @@ def kind_of(name: str, values: Sequence[Any], able: Collection[str]) -> str:
     found = {_kind(value, able) for value in values}
     if len(found) == 1 and None not in found:
         return str(found.pop())
-    odd = next(
-        (value for value in values if _kind(value, able) in (None, *sorted(map(str, found))[1:])), None
-    )
+    kinds = [_kind(value, able) for value in values]
+    odd = values[
+        kinds.index(None) if None in kinds else next(i for i, k in enumerate(kinds) if k != kinds[0])
+    ]
     raise DataError(
         f"The column {name!r} holds {type(odd).__name__}; a teacher reads tensors, texts, PIL images, sounds "
         "(arrays, or mappings with 'array' and 'sampling_rate'), or files of the data set (mappings with "
