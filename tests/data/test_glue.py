@@ -62,7 +62,7 @@ def test_labels_are_drawn_by_the_seed_and_the_split_is_not(rte):
 
 
 def test_a_bank_keyed_by_the_rows_fits(rte):
-    task = make_task("glue", {"source": str(rte), "labels_per_class": 5}, seed=3)
+    task = make_task("glue", {"folder": str(rte), "labels_per_class": 5}, seed=3)
     train, link = task.splits["train"], task.teacher_splits["link"]
     assert task.pairing.link == "paired"
     assert task.pairing.teacher_keys == train.keys == link.keys
@@ -82,9 +82,17 @@ def test_lone_quotes_do_not_merge_rows(tmp_path):
         assert final["test"].inputs["text"].tolist() == ['"x', '"z']
 
 
+def test_the_folder_of_a_task_is_found_by_its_name(rte, tmp_path):
+    (tmp_path / "glue").mkdir()
+    (tmp_path / "RTE").mkdir()
+    for name in ("train.tsv", "dev.tsv"):
+        (rte / name).rename(tmp_path / "RTE" / name)
+    assert glue(str(tmp_path), task="rte").splits.sizes["test"] == 20
+
+
 @pytest.mark.real_data
 def test_the_real_rte(real_data):
-    task = glue(str(real_data / "glue" / "RTE"), labels_per_class=10)
+    task = glue(str(real_data / "glue"), labels_per_class=10)
     sizes = task.splits.sizes
     assert sizes["train"] + sizes["validation"] == 2490
     assert sizes["test"] == 277
@@ -222,7 +230,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch):
         raise ConnectionError("Couldn't reach the hub.")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(DataError, match=r"'nyu-mll/glue' is no folder here .*give a folder"):
+    with pytest.raises(DataError, match=r"'nyu-mll/glue' is no folder of text files here .*give a folder"):
         glue(task="rte")
     assert asked == [("nyu-mll/glue", "rte")]
 

@@ -129,7 +129,7 @@ def test_a_folder_without_emoji_is_named(tmp_path):
 def test_most_rte_sentences_get_an_emoji(real_data):
     from limbeck.data.glue import glue
 
-    train = glue(str(real_data / "glue" / "RTE")).splits["train"]
+    train = glue(str(real_data / "glue")).splits["train"]
     illustrator = emoji_illustrator(real_data / "emoji", size=8)
     shares = {c: coverage(illustrator, list(train.inputs[c])) for c in train.text_columns}
     assert shares["text"]["drawn"] / len(train) > 0.9

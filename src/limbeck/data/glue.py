@@ -27,7 +27,7 @@ FILE_SUFFIXES = (".tsv", ".csv", ".jsonl")
 
 
 def glue(
-    source: str | None = None,
+    folder: str | None = None,
     *,
     task: str = "rte",
     labels_per_class: int | None = None,
@@ -45,8 +45,9 @@ def glue(
     counts them.
 
     Args:
-        source: a folder with ``train`` and ``dev`` (``.tsv`` as GLUE gives them, ``.csv`` or ``.jsonl``), a folder of
-            Parquet files, or a repository of the hub; by default the task's own repository.
+        folder: holds ``train`` and ``dev`` (``.tsv`` as GLUE gives them, ``.csv`` or ``.jsonl``), or Parquet files, or
+            a folder of the task's name with these (``RTE``, ``SST-2``); or a repository of the hub, by default the
+            task's own.
         task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, copa or wic.
         labels_per_class: labels that training keeps of each class (values, for stsb), drawn by ``seed``; all by
             default. The teacher may speak about every training row.
@@ -70,7 +71,7 @@ def glue(
         raise ConfigError(f"validation_share={validation_share} must lie between 0 and 1.")
     check_on_error(on_error)
     spec = TEXT_TASKS[task]
-    tables = _tables(source, task, spec)
+    tables = _tables(folder, task, spec)
     rows: dict[str, list[TextRow]] = {}
     skipped: dict[str, str] = {}
     for role, table in tables.items():
@@ -92,7 +93,7 @@ def glue(
         seed=seed,
         **_illustrations(illustrate, picture_size),
         info={
-            "source": source or spec.hub,
+            "source": folder or spec.hub,
             "task": task,
             "problem": spec.problem,
             "skipped": skipped,
@@ -120,16 +121,23 @@ def _illustrations(illustrate: str | None, size: int) -> dict[str, Any]:
 # -- which rows there are --------------------------------------------------------------------------------------
 
 
-def _tables(source: str | None, task: str, spec: TextTask) -> dict[str, Table]:
+def _tables(folder: str | None, task: str, spec: TextTask) -> dict[str, Table]:
     """The table of each role: ``train``, ``test`` and further final ones."""
     names = {"train": ("train",), **spec.held_out}
-    folder = Path(source).expanduser() if source else None
-    if folder is not None and folder.is_dir() and not any(folder.rglob("*.parquet")):
-        header = spec.header
-        return {role: read_table(_file(folder, options), header=header) for role, options in names.items()}
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file; give the folder that holds train and dev.")
-    return _hub_tables(source or spec.hub, task, names)
+    here = Path(folder).expanduser() if folder else None
+    if here is None or not here.exists():
+        return _hub_tables((folder or spec.hub, task), names)
+    if not here.is_dir():
+        raise DataError(f"{here} is a file; give the folder that holds train and dev.")
+    here = next((f for f in sorted(here.iterdir()) if f.is_dir() and _plain(f.name) == task), here)
+    if any(here.rglob("*.parquet")):
+        return _hub_tables((str(here),), names)
+    return {role: read_table(_file(here, options), header=spec.header) for role, options in names.items()}
+
+
+def _plain(name: str) -> str:
+    """A task's name from that of its folder: ``SST-2`` is sst2."""
+    return name.lower().replace("-", "")
 
 
 def _file(folder: Path, names: tuple[str, ...]) -> Path:
@@ -140,23 +148,17 @@ def _file(folder: Path, names: tuple[str, ...]) -> Path:
     raise DataError(f"{folder} holds no {' or '.join(f'{n}.tsv' for n in names)} (or .csv, .jsonl).")
 
 
-def _hub_tables(source: str, task: str, names: Mapping[str, tuple[str, ...]]) -> dict[str, Table]:
+def _hub_tables(place: tuple[str, ...], names: Mapping[str, tuple[str, ...]]) -> dict[str, Table]:
+    """The same through ``datasets``: ``place`` is a folder, or a repository and its configuration."""
     from datasets import load_dataset
 
-    local = Path(source).expanduser().is_dir()
-    inside = (
-        Path(source).expanduser() / task if local else None
-    )  # one folder a task, as in a copy of the hub's
+    source = place[0]
     try:
-        found = (
-            load_dataset(str(inside if inside is not None and inside.is_dir() else source))
-            if local
-            else load_dataset(source, task)
-        )
+        found = load_dataset(*place)
     except Exception as error:  # whatever the network, the hub or a file's format raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{source!r} is no folder here and datasets cannot load it ({reason.rstrip('.')}); "
+            f"{source!r} is no folder of text files here and datasets cannot load it ({reason.rstrip('.')}); "
             "give a folder of the task's files."
         ) from error
     tables = {}
