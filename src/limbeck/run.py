@@ -34,6 +34,7 @@ from limbeck.training.callbacks import ProgressBar, RunLog
 from limbeck.training.collator import DistillationCollator, without_padding
 from limbeck.training.distiller import Distiller, check_signals
 from limbeck.training.processes import is_first_process, wait_for_all
+from limbeck.training.sharding import whole
 from limbeck.training.texts import encoded_task, problem_of
 from limbeck.training.trainer import DistillationTrainer, EvaluationRows, check_link
 
@@ -119,7 +120,7 @@ def run(
         steps=trainer.state.global_step,
         seconds=seconds,
         curve=log.entries[f"eval_{task.metric}"],
-        student=trainer.model.scored.eval(),
+        student=whole(trainer.model.scored, lambda: _student(recipe.student, task.splits["train"])).eval(),
         task=task,
         recipe=recipe,
         folder=folder,
@@ -152,7 +153,7 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     )
     check_link(name, cls.links, collate)
     torch.manual_seed(keyed_seed(recipe.seed, "student"))
-    student = Student(_student_model(recipe.student, train))
+    student = _student(recipe.student, train)
     shape = student.probe(without_padding(train.rows(range(min(2, len(train))))))
     if shape.n_classes != len(train.class_names):
         raise ConfigError(f"The student has {shape.n_classes} classes, the data {len(train.class_names)}.")
@@ -181,7 +182,7 @@ def _needs(recipe: Recipe) -> set[str]:
     return set(method_class(name).needs_for(method_config(name, recipe.method.config)))
 
 
-def _student_model(spec: StudentSpec, train: Examples) -> nn.Module:
+def _student(spec: StudentSpec, train: Examples) -> Student:
     """The recipe's student; for text also its problem, pooling, adapters, dtype and what is frozen."""
     problem = problem_of(train)
     if problem == "classification" and len(train.class_names) < 2:
@@ -189,7 +190,7 @@ def _student_model(spec: StudentSpec, train: Examples) -> nn.Module:
             f"The task has one class ({', '.join(train.class_names)}), so there is nothing to tell apart; give rows of "
             "at least two classes."
         )
-    return model_from_spec(
+    model = model_from_spec(
         spec.model,
         n_classes=len(train.class_names),
         problem=problem,
@@ -199,6 +200,7 @@ def _student_model(spec: StudentSpec, train: Examples) -> nn.Module:
         freeze=spec.freeze,
         **spec.config,
     )
+    return Student(model)
 
 
 def training_arguments(

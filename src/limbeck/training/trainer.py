@@ -29,6 +29,7 @@ from limbeck.training.collator import DistillationCollator
 from limbeck.training.distiller import Distiller
 from limbeck.training.sampler import Draws, TwoStreamSampler
 from limbeck.training.schemes import check_bilevel
+from limbeck.training.sharding import check_sharding
 
 
 class EvaluationRows(torch.utils.data.Dataset):
@@ -87,6 +88,7 @@ class DistillationTrainer(Trainer):
             )
         if model.method.scheme == "bilevel":
             check_bilevel(fsdp=self.is_fsdp_enabled, deepspeed=self.is_deepspeed_enabled, fp16=args.fp16)
+        check_sharding(self)
         self.remove_callback(PrinterCallback)
         self.add_callback(StepCallback(model))
         self.add_callback(BagCheck(model, data_collator, self.terms))
