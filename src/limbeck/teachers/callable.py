@@ -72,7 +72,7 @@ class CallableTeacher:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         if self._version is not None:
             return {"function": name, "version": self._version}
-        return {"function": f"{name} {settings_fingerprint(_source(self.function))}"}
+        return {"function": f"{name} {settings_fingerprint(source_of(self.function))}"}
 
 
 def _signal(name: str, value: Any) -> Any:
@@ -83,7 +83,8 @@ def _signal(name: str, value: Any) -> Any:
     return torch.as_tensor(value)
 
 
-def _source(function: Any) -> str:
+def source_of(function: Any) -> str:
+    """The source code of a function; its type where that is not known."""
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):  # typed into a console, or a callable object
