@@ -113,8 +113,12 @@ def first_of_each_shape(ink: np.ndarray) -> np.ndarray:
         if not alive[row]:
             continue
         kept.append(row)
-        both = flat[row:] @ flat[row]
-        alive[row:] &= both < _SAME * (area[row:] + area[row] - both)
+        # Only shapes of like area can share that much: a tenth of the work.
+        like = (area >= _SAME * area[row]) & (_SAME * area <= area[row]) & alive
+        like[:row] = False
+        rows = np.flatnonzero(like)
+        both = flat[rows] @ flat[row]
+        alive[rows] = both < _SAME * (area[rows] + area[row] - both)
     return np.array(kept)
 
 
@@ -139,7 +143,8 @@ def mirror_symmetries(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which drawings of ``[n, h, w]`` bool look the same when left and right, and when up and down, are exchanged.
 
     Returns: two arrays ``[n]`` bool. Same: of the mirror image's ink at least 99% lies on the drawing's ink or at most
-        one pixel beside it (letters lean by a pixel where nobody sees it; a grave accent moves 2% and more).
+        one pixel beside it (an X leans by a pixel where nobody sees it; a
+        grave accent moves 2%, the bar of an H, which sits above the middle, more).
     """
     area, around = ink.sum((1, 2)), _thickened(ink)
     left_right, up_down = ((np.flip(ink, axis) & around).sum((1, 2)) >= _SYMMETRIC * area for axis in (2, 1))
