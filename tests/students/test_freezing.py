@@ -22,7 +22,7 @@ def frozen(model: nn.Module) -> set[str]:
 def test_no_backward_pass_enters_frozen_layers(tiny, kind, pooling):
     spec = f"hf:{tiny(kind)}"
     model = model_from_spec(spec, n_classes=2, pooling=pooling, freeze=["layers:1"])
-    _, layers = encoder_layers(base_model(model), "layers:1")
+    _, layers = encoder_layers(base_model(model))
     seen = {}
     for i, layer in enumerate(layers):
         layer.register_forward_hook(

@@ -71,6 +71,19 @@ def test_the_model_decides_when_it_takes_less(words):
     assert (encoded["input_ids"].shape, n_cut) == ((1, 32), 1)  # its config has 32 positions
 
 
+def test_positions_that_are_counted_from_the_padding_on(make_tokenizer, tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    config = RobertaConfig(vocab_size=40, max_position_embeddings=12, pad_token_id=1, **sizes)
+    model = RobertaModel(config)
+    model.save_pretrained(tmp_path)
+    make_tokenizer(special=("[UNK]", "[PAD]", "[CLS]", "[SEP]")).save_pretrained(tmp_path)
+    encoded, n_cut = encode(tokenizer_of(f"hf:{tmp_path}"), {"text": texts(["cat " * 50])}, 1000)
+    assert (encoded["input_ids"].shape, n_cut) == ((1, 10), 1)
+    assert model(**encoded).last_hidden_state.shape == (1, 10, 8)
+
+
 def test_a_text_that_just_fits_is_not_cut(words):
     encoded, n_cut = encode(words, {"text": texts(["cat cat cat cat"])}, 6)
     assert (encoded["input_ids"].shape, n_cut) == ((1, 6), 0)

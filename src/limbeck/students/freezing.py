@@ -56,7 +56,12 @@ def _modules(model: nn.Module, part: str) -> list[Any]:
         options = ["embeddings", "layers:N", *modules]
         raise UnknownNameError(f"The student has no part {part!r} to freeze; {nearest(part, options)}")
     base = base_model(model)
-    path, layers = encoder_layers(base, part)
+    found = encoder_layers(base)
+    if found is None:
+        raise ConfigError(
+            f"freeze has {part!r}, which only transformers models with a list of layers have; name modules instead."
+        )
+    path, layers = found
     before = [p for n, p in base.named_parameters() if not n.startswith(path) and _BEFORE_LAYERS.search(n)]
     if lowest is None:
         return before
@@ -76,8 +81,8 @@ def base_model(model: nn.Module) -> nn.Module:
     return encoder if isinstance(encoder, nn.Module) else model
 
 
-def encoder_layers(base: nn.Module, part: str) -> tuple[str, nn.ModuleList]:
-    """Path and list of a transformers model's layers."""
+def encoder_layers(base: nn.Module) -> tuple[str, nn.ModuleList] | None:
+    """Path and list of a transformers model's layers; None for a model without."""
     n = getattr(getattr(base, "config", None), "num_hidden_layers", None)
     for path, module in base.named_modules():
         # A speech model may have as many convolutions as layers; they come first.
@@ -87,6 +92,4 @@ def encoder_layers(base: nn.Module, part: str) -> tuple[str, nn.ModuleList]:
             and not path.startswith("feature_extractor")
         ):
             return path, module
-    raise ConfigError(
-        f"freeze has {part!r}, which only transformers models with a list of layers have; name the modules instead."
-    )
+    return None

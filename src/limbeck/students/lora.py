@@ -6,10 +6,11 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.students.freezing import base_model, stop_at_frozen
+from limbeck.students.freezing import base_model, encoder_layers, stop_at_frozen
 from limbeck.students.heads import linear_layers
 
 DEFAULTS: dict[str, Any] = {"r": 8, "alpha": 16, "dropout": 0.05, "target_modules": None}
@@ -21,7 +22,8 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
     Args:
         settings: ``r`` (rank), ``alpha`` (the product is scaled by alpha / r), ``dropout`` before the adapters,
             ``target_modules``: last parts of the paths of the linear layers that get one; null = those that peft
-            takes for this kind of model (queries and values), or all linear layers of a kind that it does not know.
+            takes for this kind of model (queries and values), or all linear
+            layers of the stack of a kind that it does not know.
         new: names of parameters that no checkpoint held (a fresh pooler), which must learn.
 
     Raises: UnknownNameError for a setting or layer that does not exist; ConfigError for a value out of range, or
@@ -34,22 +36,20 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
 
     encoder = base_model(model)
-    layers = {path.rpartition(".")[2] for path in linear_layers(encoder)}
     targets = values["target_modules"]
     if targets is None:
         kind = getattr(getattr(encoder, "config", None), "model_type", "")
-        targets = USUAL.get(kind, sorted(layers))
-    for name in [targets] if isinstance(targets, str) else targets:
-        if name.rpartition(".")[2] not in layers:
-            raise UnknownNameError(
-                f"lora.target_modules has {name!r}, which is no linear layer of the student; {nearest(name, layers)}"
-            )
+        found = encoder_layers(encoder)
+        targets = USUAL.get(kind) or _last_parts(linear_layers(encoder if found is None else found[1]))
+    else:
+        targets = [targets] if isinstance(targets, str) else list(targets)
+        _check_targets(encoder, targets)
     inside = {f"{_prefix(model, encoder)}{name}" for name, _ in encoder.named_parameters()}
     config = LoraConfig(
         r=values["r"],
         lora_alpha=values["alpha"],
         lora_dropout=values["dropout"],
-        target_modules=[targets] if isinstance(targets, str) else list(targets),
+        target_modules=targets,
     )
     trained = {name for name, _ in model.named_parameters() if name not in inside} | set(new)
     before = {name: parameter for name, parameter in model.named_parameters() if name in trained}
@@ -57,6 +57,24 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
     for parameter in before.values():
         parameter.requires_grad_(True)
     stop_at_frozen(model)
+
+
+def _last_parts(paths: Iterable[str]) -> list[str]:
+    return sorted({path.rpartition(".")[2] for path in paths})
+
+
+def _check_targets(encoder: nn.Module, targets: Iterable[str]) -> None:
+    """UnknownNameError for a target that is no layer with a matrix of weights."""
+    layers = _last_parts(
+        path
+        for path, module in encoder.named_modules()
+        if getattr(module, "weight", torch.empty(0)).ndim == 2
+    )
+    for name in targets:
+        if name.rpartition(".")[2] not in layers:
+            raise UnknownNameError(
+                f"lora.target_modules has {name!r}, which is no linear layer of the student; {nearest(name, layers)}"
+            )
 
 
 def _prefix(model: nn.Module, encoder: nn.Module) -> str:

@@ -20,6 +20,8 @@ from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, so
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+# Kinds that count positions from the padding token's number on, so that they take that many tokens fewer.
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer")
 COLUMNS = ("text", "text_pair", "choices")
 
 
@@ -112,6 +114,8 @@ def _fit(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, path: str
         )
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and positions > 0:
+        if config.model_type in _POSITIONS_AFTER_PADDING:
+            positions -= 1 + (config.pad_token_id or 0)
         tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
     model = encoder_class(config)
     if model is not None and "token_type_ids" not in inspect.signature(model.forward).parameters:
