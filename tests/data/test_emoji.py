@@ -161,6 +161,7 @@ def test_repeated_texts_are_counted(folder):
         ({"pairs": "labeled"}, UnknownNameError, "did you mean 'labelled'"),
         ({"labels_per_class": 0}, ConfigError, "labels_per_class=0 must be at least 1"),
         ({"image_size": 4}, ConfigError, "image_size=4"),
+        ({"folder": None}, ConfigError, "set folder to the one that holds emoji.csv"),
         ({"folder": "/nowhere"}, DataError, "emoji.csv does not exist"),
     ],
 )

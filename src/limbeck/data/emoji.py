@@ -23,7 +23,7 @@ EMOJI_ROLES = {"train": "train", "val": "validation", "test": "test"}
 
 
 def emoji(
-    folder: str | Path,
+    folder: str | Path | None = None,
     task: EmojiTask = "dominant_color",
     *,
     text: EmojiText = "name_keywords",
@@ -57,6 +57,10 @@ def emoji(
         raise UnknownNameError(f"emoji has no text={text!r}; {nearest(text, get_args(EmojiText))}")
     if image_size < 8:
         raise ConfigError(f"image_size={image_size} must be at least 8 pixels.")
+    if folder is None:
+        raise ConfigError(
+            "The data set emoji is read from a folder; set folder to the one that holds emoji.csv."
+        )
     root = Path(folder).expanduser()
     table = root / "emoji.csv"
     rows = emoji_rows(table)

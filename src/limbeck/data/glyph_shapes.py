@@ -143,8 +143,8 @@ def mirror_symmetries(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which drawings of ``[n, h, w]`` bool look the same when left and right, and when up and down, are exchanged.
 
     Returns: two arrays ``[n]`` bool. Same: of the mirror image's ink at least 99% lies on the drawing's ink or at most
-        one pixel beside it (an X leans by a pixel where nobody sees it; a
-        grave accent moves 2%, the bar of an H, which sits above the middle, more).
+        one pixel beside it (an X leans by a pixel where nobody sees it; a grave accent moves 2%, and so is an H not the
+        same upside down, since its bar sits above the middle).
     """
     area, around = ink.sum((1, 2)), _thickened(ink)
     left_right, up_down = ((np.flip(ink, axis) & around).sum((1, 2)) >= _SYMMETRIC * area for axis in (2, 1))
