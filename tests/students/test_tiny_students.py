@@ -91,11 +91,9 @@ def test_a_step_reaches_every_trained_part(make):
     assert first.grad.abs().sum() > 0
 
 
-@KINDS
+@pytest.mark.parametrize("make", [deberta, opt, llama, wav2vec2])  # an AST reads spectrograms of one length
 def test_padding_does_not_change_a_row(make):
     student, inputs, _, _ = made(make)
-    if "attention_mask" not in inputs:
-        pytest.skip("an AST reads spectrograms of one length")
     student.eval()
     together = student(inputs)
     for i, length in enumerate(inputs["attention_mask"].sum(1).tolist()):

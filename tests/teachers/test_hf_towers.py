@@ -56,11 +56,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(tiny, name, kinds):
     assert set(in_pairs.hidden_states) == ({"layer_0", "layer_1"} if options else set())
 
 
-@pytest.mark.parametrize(("name", "kinds"), SHOWN)
+@pytest.mark.parametrize(("name", "kinds"), SHOWN[:-1])  # a classifier is read at its head
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls", "last", "pooler"])
 def test_every_pooling_leaves_padding_out(tiny, name, kinds, pooling):
-    if name == "roberta_classifier":
-        pytest.skip("a classifier is read at its head")
     teacher = HFTeacher(tiny[name], pooling=pooling)
     columns = inputs(kinds, 16000 if name == "ast" else RATE)
     refused = (pooling == "pooler" and name.startswith(("wav2vec2", "whisper"))) or (
