@@ -79,6 +79,23 @@ def test_draw_gives_a_picture_that_repeats(illustrator):
     assert picture.tobytes() == illustrator.draw("a tiger").tobytes()
 
 
+def test_it_draws_for_a_generative_teacher(illustrator, tmp_path):
+    from limbeck.signals.bank import Bank
+    from limbeck.students import model_from_spec
+    from limbeck.teachers import GenerativeTeacher, ModuleTeacher
+
+    torch.manual_seed(0)
+    net = model_from_spec("image_encoder", n_classes=3, channels=(4, 8)).eval()
+    rows = [{"id": n, "text": text} for n, text in enumerate(("a tiger", "dogs of Iraq", "rain"))]
+    teacher = GenerativeTeacher(illustrator.draw, ModuleTeacher(net), pictures=tmp_path / "pictures")
+    bank = Bank.build(tmp_path / "bank", teacher, rows)
+    with torch.no_grad():
+        expected = net(torch.stack([illustrator.row([row["text"]]) for row in rows]))
+    # pictures are kept with 256 levels
+    assert torch.allclose(bank.lookup([0, 1, 2]).logits, expected, atol=0.01)
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 3
+
+
 def test_splits_of_the_picture_teacher(folder):
     rows = Examples(
         {"text": texts(["a tiger", "rain"]), "text_pair": texts(["Iraq", "rain"])},
