@@ -112,9 +112,7 @@ class _Server:
         finally:
             writer.close()
 
-    async def answer(
-        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
+    async def answer(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         first, *lines = head.decode().strip().split("\r\n")
         method, path, _ = first.split(" ")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -185,7 +183,9 @@ class _Server:
             {
                 "object": "embedding",
                 "index": n,
-                "embedding": embedding(t, WIDTH - 3 if do == "width" and (not wrong or wrong in t) else WIDTH),
+                "embedding": embedding(
+                    t, WIDTH - 3 if do == "width" and (not wrong or wrong in t) else WIDTH
+                ),
             }
             for n, t in enumerate(inputs)
         ]

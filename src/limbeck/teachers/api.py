@@ -103,7 +103,7 @@ class APITeacher:
         if self.limits.max_cost is not None and prices is None:
             raise ConfigError("max_cost needs prices=, or nobody knows what a request costs.")
         self.kind: Kind = _make(kind, options)
-        self.server = Server(model, base_url, api_key_env, self.limits.timeout)
+        self.server = Server(model, base_url, api_key_env)
         self.store = store if isinstance(store, AnswerStore) else AnswerStore(store)
         self._is_chosen = False
 
@@ -279,6 +279,7 @@ class APITeacher:
         return answers
 
     def _asking(self) -> dict[str, Any]:
+        self.server.load()
         return {
             "endpoint": self.server.endpoint,
             "model": self.model,

@@ -169,6 +169,8 @@ class _Asking:
     ) -> None:
         start = time.monotonic()
         self.rates = _rates(self.limits, self.limiter_type)
+        if self.spent.stopped:
+            self.stop(self.spent.stopped)
         try:
             await self._pass(_batches(self._new(questions), per_request))
             while self.aside and not self.stopped.is_set():  # what failed among answers gets another chance
@@ -199,6 +201,7 @@ class _Asking:
         """Send nothing more; the first reason counts."""
         if not self.stopped.is_set():
             self.outcome.stopped, self.outcome.error = why, error
+            self.spent.stopped = why
             self.stopped.set()
 
     def _new(self, questions: Iterable[Question]) -> Iterator[Question]:

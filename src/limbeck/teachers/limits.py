@@ -74,6 +74,7 @@ class Spent:
         reserved: cost of the requests in flight, estimated.
         failures: kind of failure to how often it came.
         latencies: seconds of every request that was answered.
+        stopped: why nothing more is sent in this run; "" while it goes on.
     """
 
     requests: int = 0
@@ -84,6 +85,7 @@ class Spent:
     seconds: float = 0.0
     failures: dict[str, int] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
+    stopped: str = ""
 
     def fail(self, kind: str) -> None:
         self.failures[kind] = self.failures.get(kind, 0) + 1
