@@ -168,7 +168,7 @@ def test_tables_without_keys_are_keyed_by_number(tmp_path):
 @pytest.mark.parametrize("ids", ["numbers", "names"])
 def test_keys_are_those_of_a_bank_of_the_same_file(kind, ids, tmp_path):
     """A CSV says nothing of types, so both must read them the same way or no key would be found."""
-    from limbeck.commands.bank import read_rows
+    from limbeck.commands.bank_build import read_rows
 
     rows = [{"id": i if ids == "numbers" else f"r{i}"} | r for i, r in enumerate(rows_of())]
     for row in rows:

@@ -1,0 +1,197 @@
+"""``limbeck bank build``: ask a teacher about every row of a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.commands.parser import Parser, WrongUse, parse_list, positive
+from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
+from limbeck.commands.terminal import waiting
+from limbeck.errors import DataError, UnknownNameError, nearest
+
+_EXAMPLES = """examples:
+  limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine
+  limbeck bank build --teacher callable:my_module:ask --data rows.parquet \\
+    --column text --output banks/asked
+  limbeck bank build --teacher api:MODEL --kind chat --class-names cat,dog \\
+    --prompt "Which animal is this? {photo}" --column photo --data photos.csv \\
+    --base-url http://localhost:8000/v1 --licence "own model" \\
+    --max-requests 500 --output banks/asked --dry-run"""
+
+
+def build(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    parser = _parser()
+    values, unknown = parser.parse_known_args(arguments)
+    parser.check_unknown(unknown)
+    kind = check_options(values)
+    rows = read_rows(Path(values.data))
+    for name in [values.key, *(values.column or []), *([values.label] if values.label else [])]:
+        if name not in rows.column_names:
+            raise UnknownNameError(
+                f"{values.data} has no column {name!r}; {nearest(name, rows.column_names)}"
+            )
+    label = values.label or ("label" if "label" in rows.column_names else None)
+    names = values.class_names or class_names_of(rows, label)
+    if values.dry_run:
+        return _dry_run(values, kind, rows, label, names)
+    licence = _licence(values) if kind == "api" else values.licence
+    with waiting("Starting torch and transformers"):
+        import limbeck.teachers  # noqa: F401
+        from limbeck.signals import Bank
+
+    engine = {"engine": values.engine, "workers": values.workers} if values.engine else {}
+    bank = Bank.build(
+        values.output,
+        make_teacher(values, licence or ""),
+        rows,
+        key=values.key,
+        label=label,
+        class_names=names,
+        inputs=values.column,
+        batch_size=values.batch_size,
+        dtype=values.dtype,
+        licence=licence,
+        overwrite=values.overwrite,
+        **engine,
+    )
+    print(f"{bank.path}: {len(bank)} rows, {', '.join(sorted(bank.signals))}")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="limbeck bank build",
+        usage="limbeck bank build --teacher KIND:NAME --data FILE --output BANK [OPTIONS]",
+        description="Ask a teacher about every row of a file and keep what it says. Started again it\n"
+        "goes on where it stopped and asks nothing twice.",
+        epilog=_EXAMPLES,
+    )
+    add = parser.add_argument
+    add(
+        "--teacher",
+        required=True,
+        metavar="KIND:NAME",
+        help="hf:PATH_OR_ID, api:MODEL or callable:MODULE:NAME",
+    )
+    add("--data", required=True, metavar="FILE", help="a .csv, .jsonl or .parquet file")
+    add("--output", required=True, metavar="BANK", help="folder of the bank")
+    add(
+        "--column",
+        action="append",
+        metavar="NAME",
+        help="column for the teacher (default: all but key and label)",
+    )
+    add("--key", default="id", metavar="NAME", help="column of the unique keys (default: %(default)s)")
+    add("--label", metavar="NAME", help="column of the labels (default: label, where there is one)")
+    add(
+        "--class-names",
+        type=parse_list,
+        metavar="A,B",
+        help="classes of the labels, or to choose from, in order (default: sorted)",
+    )
+    add(
+        "--licence",
+        metavar="TEXT",
+        help="what the teacher's owner says about training on its\noutputs; kept with "
+        "the bank, required for api:",
+    )
+    add(
+        "--batch-size",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="rows asked at once (default: %(default)s)",
+    )
+    add(
+        "--dtype",
+        default="float32",
+        choices=("float16", "bfloat16", "float32"),
+        help="(default: %(default)s)",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="delete a bank of another teacher or of other data, and ask again",
+    )
+    add("--dry-run", action="store_true", help="say what would be asked and what it may cost, and stop")
+    add_teacher_options(parser)
+    return parser
+
+
+def _licence(values: argparse.Namespace) -> str:
+    """What was said of the licence; asked for on a terminal. Raises: WrongUse where nobody says."""
+    if values.licence and values.licence.strip():
+        return str(values.licence)
+    model = values.teacher.partition(":")[2]
+    if sys.stdin.isatty():
+        said = input(f"What do the terms of {model} say about training on its outputs? ").strip()
+        if said:
+            return said
+    raise WrongUse(
+        f'State what the terms of {model} say about training on its outputs: --licence "TEXT", a sentence or a '
+        "link (--licence unknown if you do not know); it is kept with the bank."
+    )
+
+
+def _dry_run(
+    values: argparse.Namespace, kind: str, rows: Any, label: str | None, names: Sequence[str] | None
+) -> int:
+    """Say what a build would ask; asks nothing."""
+    if kind != "api":
+        batches = -(-len(rows) // values.batch_size)
+        print(
+            f"{len(rows)} rows of {values.data} in {batches} batches to {values.teacher}; nothing was asked."
+        )
+        return 0
+    with waiting("Starting torch"):
+        from limbeck.signals.ahead import RowBatches
+        from limbeck.signals.rows import Columns
+
+    teacher = api_teacher(values, values.licence or "unknown")
+    columns = Columns(key=values.key, label=label, inputs=values.column)
+    plan = teacher.plan(RowBatches(rows, columns, names, values.batch_size))
+    probes = max(0, teacher.probe - 1) if plan.requests else 0
+    cost = "unknown (give --price-in and --price-out)" if plan.cost is None else f"about {plan.cost:,.4g}"
+    probing = f" and at most {probes} to probe" * bool(probes)
+    print(f"{'rows':<12}{len(rows):,} of {values.data}, to {values.teacher} at {teacher.server.endpoint}")
+    print(f"{'questions':<12}{plan.questions:,} different, {plan.already:,} already in {teacher.store.path}")
+    print(f"{'requests':<12}{plan.requests:,}{probing}")
+    print(f"{'tokens':<12}about {plan.tokens:,}")
+    print(f"{'cost':<12}{cost}")
+    print("Nothing was asked.")
+    return 0
+
+
+def read_rows(path: Path) -> Any:
+    """A CSV, JSON Lines or Parquet file as a ``datasets.Dataset``.
+
+    Raises: DataError for a file that is missing, empty or of another kind.
+    """
+    readers = {".csv": "from_csv", ".jsonl": "from_json", ".parquet": "from_parquet"}
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.")
+    if path.suffix not in readers:
+        raise DataError(f"{path} is none of {', '.join(readers)}; convert it first.")
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        rows = getattr(datasets.Dataset, readers[path.suffix])(str(path), keep_in_memory=True)
+    except Exception as error:  # the readers raise many kinds
+        raise DataError(
+            f"{path} cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]})."
+        ) from error
+    if not len(rows):
+        raise DataError(f"{path} holds no rows.")
+    return rows
+
+
+def class_names_of(rows: Any, label: str | None) -> list[str] | None:
+    """The sorted names in a column of texts; None where labels are numbers or absent."""
+    labels = {} if label is None else set(rows[label])
+    return sorted(labels) if labels and all(isinstance(name, str) for name in labels) else None
