@@ -131,7 +131,7 @@ def test_a_teacher_of_texts_is_embedded_once(tmp_path, bert):
 def test_a_bank_without_texts_is_refused_for_a_teacher_of_texts(tmp_path, bert):
     data = {"path": str(sentences(tmp_path / "texts.csv"))}
     made = recipe(tmp_path, bert, data, feature_bank(tmp_path / "bank"), config={"teacher": "text"})
-    with pytest.raises(MissingSignalError, match="holds only features.*'text'"):
+    with pytest.raises(MissingSignalError, match=r"holds only features.*'text'"):
         distill(made)
 
 
