@@ -1,0 +1,31 @@
+"""``limbeck`` in one of several CPU processes with FSDP2. Usage: as ``limbeck``, under torchrun.
+
+accelerate shards on accelerators only; torch shards on CPUs as well, so accelerate's state is told to.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
+
+from limbeck.cli import main
+
+plain = AcceleratorState.__init__
+
+
+def sharding(self: AcceleratorState, *args: Any, fsdp_plugin: Any = None, **options: Any) -> None:
+    plain(self, *args, fsdp_plugin=fsdp_plugin, **options)
+    if fsdp_plugin is not None:
+        self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    AcceleratorState.__init__ = sharding
+    code = main(sys.argv[1:])
+    assert AcceleratorState().distributed_type == DistributedType.FSDP
+    sys.exit(code)
