@@ -395,6 +395,7 @@ def test_a_killed_build_loses_at_most_what_was_in_flight(tmp_path: Path) -> None
         assert torch.equal(bank.lookup([row["id"] for row in rows]).features, expected)
 
 
+@pytest.mark.slow
 def test_two_processes_ask_each_question_once(tmp_path: Path) -> None:
     with FaultServer(tmp_path, latency=0.02) as server:
         teacher = teacher_of(server, tmp_path)
