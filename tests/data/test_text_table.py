@@ -119,7 +119,8 @@ def test_pairs_and_other_column_names(tmp_path):
         path, text="question", text_pair="answer", label="y", key="id", class_names=("good", "bad")
     )
     assert task.splits["train"].text_columns == ("text", "text_pair")
-    assert task.preprocessor == {"kind": "text", "columns": ["text", "text_pair"]}
+    names = {"text": "question", "text_pair": "answer"}
+    assert task.preprocessor == {"kind": "text", "columns": ["text", "text_pair"], "names": names}
     assert task.class_names == ("good", "bad")
 
 
@@ -285,3 +286,11 @@ def test_files_that_are_no_text(tmp_path):
     (tmp_path / "t.jsonl").write_text("")
     with pytest.raises(DataError, match="no rows"):
         text_table(tmp_path / "t.jsonl")
+
+
+def test_a_shipped_student_knows_the_columns_by_their_own_names(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [f"the {i} house,roof {i},door {i},{i % 2}" for i in range(40)]
+    path.write_text("\n".join(["premise,up,down,label", *rows]) + "\n")
+    names = text_table(path, text="premise", choices=("up", "down")).preprocessor["names"]
+    assert names == {"text": "premise", "choices": ["up", "down"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -117,13 +117,22 @@ def text_table(
     parts = cut_by_class(rows, shares, names, rng, role_of=named_roles)
     roles = {role: examples_of(members, names, kind) for role, members in parts.items()}
     check_classes(roles["train"], str(path))
-    return paired_text_task(
+    task = paired_text_task(
         "texts",
         roles,
         labels_per_class=labels_per_class,
         seed=seed,
         info={"source": str(path), "problem": kind, "skipped": skipped},
     )
+    return replace(task, preprocessor=task.preprocessor | _own_names(columns))
+
+
+def _own_names(columns: _Columns) -> dict[str, Any]:
+    """For the shipped student: what its columns are called in the user's tables, where that is not the usual name."""
+    choices = list(columns.choices) if len(columns.choices) > 1 else next(iter(columns.choices), None)
+    called = {"text": columns.text, "text_pair": columns.text_pair, "choices": choices}
+    names = {column: name for column, name in called.items() if name is not None and name != column}
+    return {"names": names} if names else {}
 
 
 def _check_shares(validation: float, test: float) -> None:

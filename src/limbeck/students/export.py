@@ -97,12 +97,15 @@ def verify_export(
     """The largest difference between the logits of ``model`` and of its export, on ``inputs``.
 
     Args:
-        tolerance: allowed difference, relative to the largest logit (at least 1).
+        tolerance: allowed difference, relative to the largest logit (at least 1); at least 0.02 in bfloat16.
     Raises: ExportError beyond the tolerance.
     """
     bare = bare_copy(model)
     with torch.no_grad():
-        wanted = logits_of(call_by_name(bare, {k: v.cpu() for k, v in inputs.items()}), bare).float()
+        logits = logits_of(call_by_name(bare, {k: v.cpu() for k, v in inputs.items()}), bare)
+    wanted = logits.float()
+    if logits.dtype == torch.bfloat16:  # a unit in the last place is 0.004 to 0.008 of a value
+        tolerance = max(tolerance, 0.02)
     found = load_exported(folder).logits(inputs).float()
     difference = float((found - wanted.reshape(found.shape)).abs().max())
     if not difference <= tolerance * max(1.0, float(wanted.abs().max())):
