@@ -309,6 +309,9 @@ class APITeacher:
 
     def _numbered(self, payloads: Sequence[Any]) -> Iterator[Question]:
         """Equal payloads of a row are samples of one question: the n-th has the sample number n."""
+        if len(payloads) == 1:
+            yield self._question(payloads[0], 0)
+            return
         counts: dict[str, int] = {}
         for payload in payloads:
             digest = settings_fingerprint(payload)
