@@ -140,3 +140,13 @@ def test_teachers_travel_to_workers(tiny):
     assert torch.equal(
         pickle.loads(pickle.dumps(teacher))({"text": WORDS}).features, teacher({"text": WORDS}).features
     )
+
+
+@pytest.mark.parametrize(
+    "device_map", [{"embeddings": "cpu", "encoder": "disk", "pooler": "cpu"}, {"": "disk"}]
+)
+def test_parts_left_on_the_disk_change_nothing(tiny, device_map):
+    plain, mapped = HFTeacher(tiny["bert"]), HFTeacher(tiny["bert"], device_map=device_map)
+    assert any(value.is_meta for value in mapped.model.parameters())
+    torch.testing.assert_close(mapped({"text": WORDS}).features, plain({"text": WORDS}).features)
+    assert mapped.fingerprint() == plain.fingerprint()

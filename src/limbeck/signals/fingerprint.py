@@ -28,8 +28,13 @@ def tensor_digest(value: Tensor) -> bytes:
 
 def module_fingerprint(module: nn.Module) -> str:
     """Hash of a module's parameters and buffers by name: equal models, equal hash, on any device."""
+    return state_fingerprint(module.state_dict(keep_vars=True))
+
+
+def state_fingerprint(state: Mapping[str, Any]) -> str:
+    """Hash of parameters and buffers by name."""
     digest = hashlib.blake2b(digest_size=_SIZE)
-    for name, value in sorted(module.state_dict(keep_vars=True).items()):
+    for name, value in sorted(state.items()):
         if isinstance(value, Tensor):
             digest.update(name.encode())
             digest.update(tensor_digest(value))

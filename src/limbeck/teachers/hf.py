@@ -6,24 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, UnknownNameError, UnreadableRowsError, nearest
-from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
+from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers import hf_towers as towers
 from limbeck.teachers.hf_inputs import Columns, columns_read, joined, named_tensors, row_groups, rows_of
 from limbeck.teachers.hf_loading import (
-    check_weights,
+    architecture_of,
     class_names_of,
     classifier_suffix,
     load_config,
     load_model,
     max_tokens,
+    weights_fingerprint,
 )
+from limbeck.teachers.hf_reading import Reading
 from limbeck.teachers.module import ModuleTeacher
-from limbeck.teachers.pooling import POOLINGS, Pooling, mask_at_rate, pool
+from limbeck.teachers.pooling import Pooling
 from limbeck.teachers.preprocessing import Preprocessor
 
 
@@ -94,14 +95,13 @@ class HFTeacher:
         trust_remote_code: bool = False,
         licence: str = "",
     ) -> None:
-        for what, name, known in (("pooling", pooling, POOLINGS), ("tower", tower, towers.TOWERS)):
-            if name is not None and name not in known:
-                raise UnknownNameError(f"There is no {what} {name!r}; {nearest(str(name), known)}")
+        if tower is not None and tower not in towers.TOWERS:
+            raise UnknownNameError(f"There is no tower {tower!r}; {nearest(str(tower), towers.TOWERS)}")
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1; it is {batch_size}.")
         self.source, self.licence, self.batch_size = str(source), licence, batch_size
         self.access: AccessLevel = "weights"
-        self._layer, self._pooling, self._hidden_layers = layer, pooling, tuple(hidden_layers)
+        self._reading = Reading(self.source, layer, pooling, tuple(hidden_layers))
         config = load_config(self.source, revision, trust_remote_code)
         suffix = classifier_suffix(config)
         if classifier and suffix is None:
@@ -120,7 +120,8 @@ class HFTeacher:
         self.towers = towers.towers_of(self.model)
         self._tower = tower
         self._classifier = ModuleTeacher(self.model) if is_classifier else None
-        self._check_reading()
+        self._check_tower()
+        self._reading.check(self.model, is_classifier)
         names = class_names if class_names is not None else class_names_of(config)
         self.class_names = tuple(names) if is_classifier and names is not None else None
         self._preprocess = Preprocessor(
@@ -146,8 +147,8 @@ class HFTeacher:
         by the bank)."""
         read = {
             "tower": self._tower or " or ".join(self.towers),
-            "layer": self._layer,
-            "pooling": self._pooling,
+            "layer": self._reading.layer,
+            "pooling": self._reading.pooling,
         }
         return {} if self._classifier else read
 
@@ -184,120 +185,34 @@ class HFTeacher:
         """One forward."""
         takes = towers.arguments_of(self.model, None if self._classifier else tower)
         named = named_tensors(self.source, self.model, takes, columns, self._preprocess)
+        device = self.model.device
         for name, value in named.items():
             dtype = self.model.dtype if value.is_floating_point() else value.dtype
-            named[name] = value.to(device=self.model.device, dtype=dtype)
+            # of an offloaded part, accelerate brings the inputs to where it computes
+            named[name] = value.to(device=value.device if device.type == "meta" else device, dtype=dtype)
         if self._classifier is not None:
             return self._classifier(named).map_tensors(lambda value: value.float())
-        return self._states(tower, named)
-
-    def _states(self, tower: str, named: dict[str, Tensor]) -> TeacherOutput:
-        mask = named.get("attention_mask")
-        if self._preprocess.ignores_mask:
+        mask = (
             named.pop("attention_mask", None)
-        wanted = (self._layer, *self._hidden_layers)
-        paths = {layer for layer in wanted if isinstance(layer, str)}
-        with torch.no_grad(), towers.watched(self.model, paths | self._unloaded) as seen:
-            states = towers.read_tower(self.model, tower, named, two_towers=len(self.towers) > 1)
-        check_weights(self.source, set(seen) & self._unloaded, self._reads_summary)
-        if states.mask is not None:
-            mask = states.mask
-            if self._pooling == "last":
-                raise ConfigError(
-                    f"{self.source} reads patches in no order, so it has no last state; pass pooling='cls' or 'mean'."
-                )
-        features = self._features(tower, states, seen, mask)
-        hidden = {
-            layer if isinstance(layer, str) else f"layer_{layer}": self._pooled(
-                tower, states, layer, seen, mask
-            )
-            for layer in self._hidden_layers
-        }
-        return TeacherOutput(features=features, hidden_states=hidden)
-
-    @property
-    def _reads_summary(self) -> bool:
-        """Whether the features are made of the model's own summary of its states."""
-        has_embedding = len(self.towers) > 1 or self.towers == ("fused",)
-        auto = self._pooling == "auto" and self._layer == -1 and has_embedding
-        return auto or self._pooling == "pooler"
-
-    def _features(self, tower: str, states: towers.States, seen: Mapping[str, Any], mask: Any) -> Tensor:
-        if self._layer == -1 and self._pooling == "auto" and states.embedding is not None:
-            return states.embedding.float()
-        if self._layer == -1 and self._pooling == "pooler":
-            if states.pooler is None:
-                raise ConfigError(f"{self.source} has no pooler; pass pooling='mean' or 'cls'.")
-            return states.pooler.float()
-        return self._pooled(tower, states, self._layer, seen, mask)
-
-    def _pooled(
-        self, tower: str, states: towers.States, layer: int | str, seen: Mapping[str, Any], mask: Any
-    ) -> Tensor:
-        if isinstance(layer, str):
-            found = towers.states_at(self.source, tower, layer, seen)
-        elif layer == -1:
-            found = states.last
-        elif layer < len(states.hidden):
-            found = states.hidden[layer]
-        else:
-            raise self._no_layer(layer, len(states.hidden) - 1)
-        pooling = "mean" if self._pooling in ("auto", "pooler") else self._pooling
-        return pool(found, pooling, mask_at_rate(self.model, mask, found, pooling))
-
-    def _no_layer(self, layer: int, last: int) -> UnknownNameError:
-        return UnknownNameError(
-            f"{self.source} has no hidden layer {layer}; it has hidden layers 0 to {last} (the nearest is "
-            f"{min(max(layer, 0), last)}), and -1, the last."
+            if self._preprocess.ignores_mask
+            else named.get("attention_mask")
         )
+        return self._reading.read(self.model, tower, named, mask, self._unloaded)
 
-    def _check_reading(self) -> None:
-        layers = (self._layer, *self._hidden_layers)
-        if self._classifier is not None and (layers != (-1,) or self._pooling != "auto"):
-            raise ConfigError(
-                "A classifier's features are the input of its head; pass classifier=False to read layers or pool."
-            )
+    def _check_tower(self) -> None:
         if self._tower is not None and self._tower not in self.towers:
             raise ConfigError(
                 f"{self.source} has no {self._tower} tower; it has {' and '.join(self.towers)}."
             )
-        if self._pooling == "pooler" and self._layer != -1:
-            raise ConfigError(
-                "The pooler reads the last layer alone; leave out layer=, or pass another pooling."
-            )
-        paths = dict(self.model.named_modules())
-        for layer in layers:
-            if isinstance(layer, str) and layer not in paths:
-                raise UnknownNameError(f"{self.source} has no layer {layer!r}; {nearest(layer, paths)}")
-        counts = _layer_counts(self.model.config)
-        wrong = [k for k in layers if isinstance(k, int) and counts and not -1 <= k <= max(counts)]
-        if wrong:
-            raise self._no_layer(wrong[0], max(counts))
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``architecture``, ``weights``, ``reading`` (tower, layer and pooling) and ``preprocessing``."""
-        reading = [self._classifier is not None, self._tower, self._layer, self._pooling, self._hidden_layers]
+        how = self._reading
+        reading = [self._classifier is not None, self._tower, how.layer, how.pooling, how.hidden_layers]
         kinds = [kind for kind in towers.KINDS if any(kind in towers.kinds_of(t) for t in self.towers)]
         return {
             "architecture": settings_fingerprint(architecture_of(self.model.config.to_dict())),
-            "weights": module_fingerprint(self.model),
+            "weights": weights_fingerprint(self.model),
             "reading": settings_fingerprint(reading),
             "preprocessing": self._preprocess.fingerprint(kinds),
         }
-
-
-def architecture_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without where it came from and the dtype of its weights."""
-    drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
-    return {
-        name: architecture_of(value) if isinstance(value, Mapping) else value
-        for name, value in config.items()
-        if name not in drop
-    }
-
-
-def _layer_counts(config: Any) -> list[int]:
-    """Numbers of hidden layers of the towers, as far as the configuration says."""
-    parts = [config, *(getattr(config, f"{kind}_config", None) for kind in ("text", "vision", "audio"))]
-    found = [getattr(part, "num_hidden_layers", None) for part in parts if part is not None]
-    return [count for count in found if isinstance(count, int)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
+from limbeck.signals.fingerprint import module_fingerprint, state_fingerprint
 
 DTYPES = ("float32", "bfloat16", "float16")
 CLASSIFIERS = {
@@ -117,6 +118,25 @@ def check_weights(source: str, ran: Collection[str], pooled: bool) -> None:
             f"The checkpoint {source} holds no weights for {some(needed, 3)}, which this reading runs; take "
             "another layer, pooling or tower, or another checkpoint."
         )
+
+
+def architecture_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without where it came from and the dtype of its weights."""
+    drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
+    return {
+        name: architecture_of(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name not in drop
+    }
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """Hash of the weights, also of those that a device map left on the disk."""
+    if not any(value.is_meta for value in model.state_dict().values()):
+        return module_fingerprint(model)
+    from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+    return state_fingerprint(get_state_dict_offloaded_model(model))
 
 
 def classifier_suffix(config: Any) -> str | None:

@@ -24,6 +24,7 @@ def pool(states: Tensor, pooling: str, mask: Tensor | None) -> Tensor:
         mask: ``[m, T]``, not 0 at the positions that count; ``None`` = all.
     """
     states = states.float()
+    mask = None if mask is None else mask.to(states.device)
     if states.dim() == 4:  # the maps of a convolutional encoder
         states = states.flatten(2).transpose(1, 2)
     if states.dim() == 2:
