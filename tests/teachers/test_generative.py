@@ -158,8 +158,8 @@ def test_a_server_draws(tmp_path, monkeypatch, as_url):
     assert bank.manifest.notes["drawn"] == {"model": "tiny-draw", "kind": "images"}
     n = len(server.asked)
     server.close()
+    again = GenerativeTeacher(painter(), encoder(), pictures=tmp_path / "c.pictures")
     with pytest.warns(UserWarning, match="lacks rows"):
-        again = GenerativeTeacher(painter(), encoder(), pictures=tmp_path / "c.pictures")
         Bank.build(tmp_path / "c", again, ROWS)  # from the store, into another folder
     assert len(server.asked) == n
 

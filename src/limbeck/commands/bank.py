@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from limbeck.commands.bank_build import build
@@ -46,16 +47,21 @@ def _info(arguments: Sequence[str]) -> int:
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
     from limbeck.signals import bank_info
+    from limbeck.signals.manifest import Manifest
 
     info = bank_info(values.bank)
     if values.json:
         print_json(info)
     else:
-        print("\n".join(f"{name:<14}{text}" for name, text in _told(info)))
+        print(
+            "\n".join(
+                f"{name:<14}{text}" for name, text in _told(info, Manifest.read(Path(values.bank)).missing)
+            )
+        )
     return 0
 
 
-def _told(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _told(info: Mapping[str, Any], missing: Mapping[str, list[Any]]) -> list[tuple[str, str]]:
     """What a bank is, in lines for people: a name and a text."""
     rows = "unknown" if info["rows"] is None else f"{info['rows']:,}"
     shapes = {name: entry.get("shape") for name, entry in info["signals"].items()}
@@ -78,8 +84,8 @@ def _told(info: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("licence", info["licence"] or "not stated"),
         ("size", f"{info['bytes']:,} bytes in {info['shards']} shards, {info['dtype']}"),
     ]
-    lines += [("how", f"{name}: {_plain(value)}") for name, value in info.get("notes", {}).items()]
-    for reason, keys in info.get("missing", {}).items():
+    lines += [("how", f"{name}: {_plain(value)}") for name, value in info["notes"].items()]
+    for reason, keys in missing.items():
         lines.append(("missing", f"{len(keys):,} rows ({reason}): {some(keys)}"))
     lines += [("fingerprint", f"{name}: {value}") for name, value in info["fingerprint"].items()]
     return lines
