@@ -99,21 +99,34 @@ class DiffusersDraw:
         if self._fingerprint is None:
             parts = dict(sorted(self.pipeline.components.items()))
             weights = {n: module_fingerprint(p) for n, p in parts.items() if hasattr(p, "state_dict")}
-            drop = {"_name_or_path", "_diffusers_version", "transformers_version", "dtype", "torch_dtype"}
-            configs = {
-                n: [
-                    type(p).__name__,
-                    {k: v for k, v in dict(getattr(p, "config", None) or {}).items() if k not in drop},
-                ]
-                for n, p in parts.items()
-                if not hasattr(p, "parameters") or hasattr(p, "config")
-            }
+            configs = {name: [type(part).__name__, _config(part)] for name, part in parts.items()}
             settings = [type(self.pipeline).__name__, configs, self.seed, self._options]
             self._fingerprint = {
                 "weights": settings_fingerprint(weights),
                 "settings": settings_fingerprint(settings),
             }
         return dict(self._fingerprint)
+
+
+def _config(part: Any) -> dict[str, Any]:
+    """The settings of a component, without what tells where it came from."""
+    if hasattr(part, "get_vocab"):
+        return dict(part.get_vocab())
+    config = getattr(part, "config", None)
+    found = config.to_dict() if hasattr(config, "to_dict") else config
+    drop = {
+        "_name_or_path",
+        "_diffusers_version",
+        "transformers_version",
+        "dtype",
+        "torch_dtype",
+        "_use_default_values",
+    }
+    return (
+        {name: value for name, value in found.items() if name not in drop}
+        if isinstance(found, Mapping)
+        else {}
+    )
 
 
 def drawer(draw: Any) -> Any:
