@@ -25,7 +25,7 @@ def encoded_task(task: Task, model: str, max_length: int) -> EncodedTask:
     Args:
         model: spec of the student, whose tokenizer it is.    max_length: in tokens; longer texts are cut and counted.
 
-    Raises: DataError for an empty text, named by its row, and for a model without a tokenizer.
+    Raises: DataError for an empty text, named by its key, and for a model without a tokenizer.
     """
     columns = task.splits["train"].text_columns
     if not columns:
@@ -36,7 +36,7 @@ def encoded_task(task: Task, model: str, max_length: int) -> EncodedTask:
         nonlocal n_cut
         raw = {name: examples.inputs[name] for name in columns}
         rest = {name: value for name, value in examples.inputs.items() if name not in raw}
-        tokens, n = encode(tokenizer, raw, max_length)
+        tokens, n = encode(tokenizer, raw, max_length, keys=examples.keys)
         n_cut += n
         return replace(examples, inputs=rest | tokens)
 
