@@ -112,7 +112,7 @@ def _config(part: Any) -> dict[str, Any]:
     """The settings of a component, without what tells where it came from."""
     if hasattr(part, "get_vocab"):
         return dict(part.get_vocab())
-    config = getattr(part, "config", None)
+    config: Any = getattr(part, "config", None)
     found = config.to_dict() if hasattr(config, "to_dict") else config
     drop = {
         "_name_or_path",
