@@ -100,7 +100,7 @@ def embedding(text: str, width: int = WIDTH) -> list[float]:
 
 class _Server:
     def __init__(self, log: Path, latency: float, key: str | None) -> None:
-        self.log, self.latency, self.key = open(log, "a", buffering=1), latency, key
+        self.log, self.latency, self.key = open(log, "a", buffering=1), latency, key  # noqa: SIM115
         self.faults: list[dict[str, Any]] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

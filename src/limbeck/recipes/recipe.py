@@ -69,7 +69,8 @@ class StudentSpec:
         lora: adapters in place of full fine-tuning, ``{r: 8, alpha: 16, dropout: 0.05}``; null = none.
         max_length: of texts, in tokens; longer ones are cut and counted.
         dtype: of the weights: ``float32`` or ``bfloat16``.
-        freeze: parts that are not trained: module paths, ``embeddings``, ``layers:N`` (the N lowest and what comes before them).
+        freeze: parts that are not trained: module paths, ``embeddings``, ``layers:N`` (the N lowest, and
+            what comes before them).
     """
 
     model: str = "small_conv_net"
