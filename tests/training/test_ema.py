@@ -34,6 +34,20 @@ def test_update_follows_weights_and_buffers(toy: ModuleType) -> None:
     assert torch.allclose(ema.student.state_dict()[name], 0.9 * before[name] + 0.1 * now[name], atol=1e-6)
 
 
+def test_bfloat16_weights_are_followed_too() -> None:
+    """A hundredth of a small difference is below the resolution of bfloat16, but adds up."""
+    student = Student(torch.nn.Sequential(torch.nn.Linear(4, 3)).to(torch.bfloat16))
+    ema = EMA(student, 0.99)
+    with torch.no_grad():
+        for p in student.parameters():
+            p.copy_(p * 1.1)
+    for t in range(1000, 2000):
+        ema.update(student, t)
+    for mine, new in zip(ema.student.parameters(), student.parameters()):
+        assert mine.dtype == torch.bfloat16
+        assert torch.allclose(mine.float(), new.float(), rtol=0.01)
+
+
 def test_weak_view_uses_the_batch_and_leaves_statistics(toy: ModuleType) -> None:
     _, ema = make(toy)
     before = {name: value.clone() for name, value in ema.student.state_dict().items()}

@@ -17,28 +17,42 @@ class EMA(nn.Module):
     """A frozen copy of a student whose weights and float buffers follow it; it lives in the Distiller's state dict.
 
     Args:
-        student: the student to follow.
+        student: the student to follow. Its bfloat16 and float16 weights are followed in float32 beside the copy: of
+            these the small moves of a late average would round away, and the copy would stand still.
         decay: in [0, 1); update ``t`` (from 0) uses ``min(decay, (t + 1) / (t + 10))``, so that early weights fade.
     """
 
     def __init__(self, student: Student, decay: float = 0.99) -> None:
         super().__init__()
         self.student = copy.deepcopy(student).requires_grad_(False)
+        self.precise = nn.ParameterDict(  # of the trained parameters, by their place
+            {
+                str(i): nn.Parameter(mine.detach().float(), requires_grad=False)
+                for i, (mine, new) in enumerate(zip(self.student.parameters(), student.parameters()))
+                if new.requires_grad and mine.dtype in (torch.bfloat16, torch.float16)
+            }
+        )
         self.decay = decay
 
     @torch.no_grad()
     def update(self, student: Student, t: int) -> None:
         """Move towards ``student`` after optimiser step ``t``."""
         share = 1 - min(self.decay, (t + 1) / (t + 10))
-        pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
-            *zip(self.student.parameters(), student.parameters())
+        followed = [
+            *zip(self.student.parameters(), student.parameters()),
+            *zip(self.student.buffers(), student.buffers()),
         ]
-        pairs += [*zip(self.student.buffers(), student.buffers())]
+        pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
+            (self.precise[str(i)], new.float()) if str(i) in self.precise else (mine, new)
+            for i, (mine, new) in enumerate(followed)
+        ]
         floats = [(mine, new) for mine, new in pairs if mine.is_floating_point()]
         torch._foreach_lerp_([mine for mine, _ in floats], [new.detach() for _, new in floats], share)
         for mine, new in pairs:
             if not mine.is_floating_point():
                 mine.copy_(new)
+        for i, value in self.precise.items():
+            followed[int(i)][0].copy_(value)
 
     @torch.no_grad()
     def weak_view(self, inputs: dict[str, torch.Tensor], hidden: Sequence[str] = ()) -> StudentOutput:
