@@ -41,6 +41,25 @@ def test_only_adapters_and_head_learn(tiny, kind, settings):
     assert len(adapted) == 4  # queries and values of two layers
 
 
+def test_adapters_of_a_bfloat16_student_take_small_steps(tiny):
+    """A step of 2e-5 is below the resolution of bfloat16 at most weights."""
+    student, inputs = student_of(tiny, "llama", dtype="bfloat16")
+    adapters = {n: p for n, p in student.named_parameters() if "lora_" in n}
+    assert {p.dtype for p in adapters.values()} == {torch.float32}
+    with torch.no_grad():  # B starts at zero, which keeps A without gradient
+        for parameter in adapters.values():
+            parameter.normal_(std=0.1)
+    before = {n: p.detach().clone() for n, p in adapters.items()}
+    optimizer = torch.optim.AdamW(adapters.values(), lr=2e-5, weight_decay=0)
+    student.train()(inputs).logits.float().square().sum().backward()
+    optimizer.step()
+    for name, parameter in adapters.items():
+        moved = (parameter - before[name]).abs()
+        assert moved[parameter.grad != 0].median() > 1.5e-5, name
+    assert student(inputs).logits.dtype == torch.bfloat16
+    assert {p.dtype for p in bare_copy(student).parameters()} == {torch.bfloat16}
+
+
 def test_a_pooler_that_the_checkpoint_holds_stays(tiny, tmp_path):
     make = {"n_classes": 2, "lora": {}}
     fresh = model_from_spec(f"hf:{tiny('opt')}", **make)  # OPT has no pooler: the head alone is new

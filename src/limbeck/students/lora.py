@@ -19,6 +19,8 @@ DEFAULTS: dict[str, Any] = {"r": 8, "alpha": 16, "dropout": 0.05, "target_module
 def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] = ()) -> None:
     """Put adapters into the encoder of ``model``, in place; they, the head and the ``new`` parameters are trained.
 
+    Adapters are float32 whatever the model is, as bfloat16 would round the small steps of a low learning rate away.
+
     Args:
         settings: ``r`` (rank), ``alpha`` (the product is scaled by alpha / r), ``dropout`` before the adapters,
             ``target_modules``: last parts of the paths of the linear layers that get one; null = those that peft
@@ -33,6 +35,7 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
     if importlib.util.find_spec("peft") is None:
         raise ConfigError("LoRA needs the package peft; install it with: pip install 'limbeck[llm]'.")
     from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.tuners_utils import cast_adapter_dtype
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
 
     encoder = base_model(model)
@@ -54,6 +57,7 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
     trained = {name for name, _ in model.named_parameters() if name not in inside} | set(new)
     before = {name: parameter for name, parameter in model.named_parameters() if name in trained}
     inject_adapter_in_model(config, encoder)  # freezes the rest of the encoder
+    cast_adapter_dtype(encoder, "default")
     for parameter in before.values():
         parameter.requires_grad_(True)
     stop_at_frozen(model)
