@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from limbeck.data import make_task
+from limbeck.data.base import Examples
+from limbeck.data.splits import Splits
 from limbeck.distill import distill
 from limbeck.errors import ConfigError, DataError, MissingSignalError
 from limbeck.predict import predict_files
-from limbeck.recipes import Recipe
+from limbeck.recipes import MethodSpec, Recipe
+from limbeck.run import run
 from limbeck.signals import Bank
 from limbeck.students.export import load_exported
 
@@ -149,6 +155,56 @@ def test_regression_is_scored_by_its_correlation(tmp_path, bert):
     )
     assert result.task.metric == "pearson"
     assert result.scores["test"] > 0.9
+
+
+@pytest.mark.parametrize("method", ["kd", "ucmkd"])
+def test_a_method_of_classes_is_refused_in_a_regression(tmp_path, bert, method):
+    """Over one logit a match of probabilities is zero whatever the teacher says."""
+    rows = [(i, f"the {COLOURS[i % 3]} {ANIMALS[i // 3 % 3]}", (i % 3) - 1.0) for i in range(60)]
+    path = write_rows(tmp_path / "numbers.csv", ("id", "text", "label"), rows)
+    said = {"features": torch.randn(60, 4), "logits": torch.randn(60, 1), "head": (torch.randn(1, 4), None)}
+    Bank.from_arrays(tmp_path / "bank", keys=list(range(60)), **said)
+    made = recipe(tmp_path, bert, {"path": str(path), "problem": "regression"}, tmp_path / "bank")
+    made.method = MethodSpec(method)
+    with pytest.raises(ConfigError, match=rf"{method}.*predicts a value \(label\); take armada"):
+        run(made, show_progress=False)
+
+
+def test_values_that_are_unknown_are_not_scored(tmp_path, bert):
+    """A user's own task may hold rows without a value in validation and test."""
+    rows = [(i, f"the {COLOURS[i % 3]} {ANIMALS[i // 3 % 3]}", (i % 3) - 1.0) for i in range(60)]
+    path = write_rows(tmp_path / "numbers.csv", ("id", "text", "label"), rows)
+    made = recipe(tmp_path, bert, {"path": str(path), "problem": "regression"}, None)
+    made.method = MethodSpec("supervised")
+    task = make_task("texts", made.data.config)
+
+    def hidden(examples: Examples) -> Examples:
+        known = torch.arange(len(examples)) < 5
+        return replace(examples, labels=torch.where(known, 0, -100), targets=examples.targets * known)
+
+    def held_out(change) -> Splits:
+        return task.splits.map(lambda examples: change(examples) if len(examples) < 20 else examples)
+
+    half, few = held_out(hidden), held_out(lambda examples: examples.subset(range(5)))
+    assert half.sizes != few.sizes
+    results = []
+    for name, splits in (("half", half), ("few", few)):
+        made.output_dir = str(tmp_path / name)
+        results.append(run(made, task=replace(task, splits=splits), show_progress=False))
+    assert results[0].scores == pytest.approx(results[1].scores)
+    logs = [(result.folder / "log.jsonl").read_text().splitlines() for result in results]
+    losses = [
+        [value["eval_loss"] for line in log if "eval_loss" in (value := json.loads(line))] for log in logs
+    ]
+    assert len(losses[0]) == 4
+    assert losses[0] == pytest.approx(losses[1])
+
+
+def test_a_uniform_teacher_has_no_features(tmp_path, bert):
+    data = {"path": str(sentences(tmp_path / "texts.csv"))}
+    made = recipe(tmp_path, bert, data, feature_bank(tmp_path / "bank"), control="uniform")
+    with pytest.raises(ConfigError, match=r"'uniform' .* reads its 'features'; take 'shuffled' or 'random'"):
+        run(made, show_progress=False)
 
 
 def test_multiple_choice(tmp_path, bert):

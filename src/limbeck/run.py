@@ -17,7 +17,7 @@ from torch import nn
 
 from limbeck.data import make_task
 from limbeck.data.base import Examples, Task
-from limbeck.errors import ConfigError, DataError
+from limbeck.errors import ConfigError, DataError, some
 from limbeck.files import write_whole
 from limbeck.methods.base import Widths
 from limbeck.methods.registry import method_class, method_config
@@ -134,11 +134,23 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     name, train = recipe.method.name, task.splits["train"]
     cls, config = method_class(name), method_config(name, recipe.method.config)
     pairing = task.pairing if bank is not None else Pairing("unpaired")
+    reads_classes = False
     if bank is not None:
         needs = _needs(recipe) - {"text"}  # embedded as features
         check_signals(name, needs, bank.signals, bank.access)
-        if needs & {"logits", "head"} or pairing.link == "by_class":
+        reads_classes = bool(needs & {"logits", "head"}) or pairing.link == "by_class"
+        if reads_classes:
+            if train.targets is not None:
+                raise ConfigError(
+                    f"Method {name!r} goes by classes, and this task predicts a value ({train.class_names[0]}); take "
+                    "armada, fitnets or feature_ot, with a teacher of features."
+                )
             bank = bank.with_class_names(train.class_names, recipe.teacher.class_map)
+        if recipe.control == "uniform" and needs != {"logits"}:
+            raise ConfigError(
+                f"The control 'uniform' is a teacher of class probabilities alone, and {name!r} reads its "
+                f"{some(sorted(needs))}; take 'shuffled' or 'random'."
+            )
         bank = controlled(bank, pairing, recipe.control, recipe.seed)
     has_validation = "validation" in task.splits
     arguments = training_arguments(recipe.training, folder, recipe.seed, validated=has_validation)
@@ -164,11 +176,7 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     distiller = Distiller(student, method, ema_decay=arguments.ema_decay if has_ema else None)
     validation = task.splits["validation"] if has_validation else None
     trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
-    if (
-        bank is not None
-        and bank.class_names is None
-        and bank.signals & {"logits", "log_probs", "labels", "head"}
-    ):
+    if bank is not None and reads_classes and bank.class_names is None:
         trainer.terms.warn(
             f"The bank {bank.name} does not name its classes; they are taken to be those of the data, in their order "
             f"({', '.join(train.class_names)})."

@@ -94,8 +94,9 @@ class Distiller(nn.Module):
         logits = self.scored(inputs).logits
         if labels is None:
             return {"logits": logits}
-        if labels.is_floating_point():  # the values of a regression
-            return {"loss": F.mse_loss(logits[:, 0].float(), labels.float()), "logits": logits}
+        if labels.is_floating_point():  # the values of a regression, NaN where unknown
+            known = ~labels.isnan()
+            return {"loss": F.mse_loss(logits[known, 0].float(), labels[known].float()), "logits": logits}
         return {"loss": F.cross_entropy(logits.float(), labels, ignore_index=-100), "logits": logits}
 
     def _step_batch(self, labels: Tensor, batch: Mapping[str, Any], progress: float, seed: int) -> StepBatch:

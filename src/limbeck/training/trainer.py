@@ -33,18 +33,20 @@ from limbeck.training.sharding import check_sharding
 
 
 class EvaluationRows(torch.utils.data.Dataset):
-    """Examples as ``{"inputs", "labels"}`` items for evaluation; the labels of a regression are its values."""
+    """Examples as ``{"inputs", "labels"}`` items for evaluation; the labels of a regression are its values, NaN where
+    there is none."""
 
     def __init__(self, examples: Examples) -> None:
-        self.examples = examples
+        self.examples, self.labels = examples, examples.labels
+        if examples.targets is not None:
+            self.labels = torch.where(examples.labels >= 0, examples.targets, torch.nan)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         inputs = {name: value[i] for name, value in self.examples.inputs.items()}
-        labels = self.examples.labels if self.examples.targets is None else self.examples.targets
-        return {"inputs": inputs, "labels": labels[i]}
+        return {"inputs": inputs, "labels": self.labels[i]}
 
 
 class DistillationTrainer(Trainer):
@@ -284,14 +286,17 @@ def check_link(method_name: str, links: frozenset[str] | set[str], collate: Dist
 def score_of_prediction(prediction: Any) -> dict[str, float]:
     """Accuracy of an ``EvalPrediction``, or for a regression Pearson's correlation; unlabelled rows do not count."""
     if np.issubdtype(prediction.label_ids.dtype, np.floating):
-        return {"pearson": _pearson(prediction.predictions[:, 0], prediction.label_ids)}
+        known = ~np.isnan(prediction.label_ids)
+        return {"pearson": _pearson(prediction.predictions[known, 0], prediction.label_ids[known])}
     known = prediction.label_ids >= 0
     hits = prediction.predictions.argmax(-1)[known] == prediction.label_ids[known]
     return {"accuracy": float(hits.mean()) if known.any() else float("nan")}
 
 
 def _pearson(predicted: np.ndarray, values: np.ndarray) -> float:
-    """0 where either side does not vary, since a constant predicts nothing."""
+    """0 where either side does not vary, since a constant predicts nothing; NaN without a value."""
+    if not len(values):
+        return float("nan")
     if np.ptp(predicted) == 0 or np.ptp(values) == 0:
         return 0.0
     return float(np.corrcoef(predicted, values)[0, 1])
