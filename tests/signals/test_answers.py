@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,16 @@ def test_processes_write_side_by_side(tmp_path: Path) -> None:
     assert [writer.exitcode for writer in writers] == [0] * 4
     with AnswerStore(path) as store:
         assert store.count() == 500
+
+
+def test_known_answers_are_told_without_reading_them(tmp_path: Path) -> None:
+    with AnswerStore(tmp_path / "answers.sqlite") as store:
+        store.put_many({f"i{n}": Answer({}, bytes(1_000_000)) for n in range(20)})
+        tracemalloc.start()
+        known = store.known([f"i{n}" for n in range(0, 40, 2)])
+        n = store.count([f"i{n}" for n in range(40)])
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert known == {f"i{n}" for n in range(0, 20, 2)}
+    assert n == 20
+    assert most < 1_000_000  # less than one of the pictures

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, DataError
 from limbeck.signals.answers import Answer, AnswerStore
 from limbeck.teachers.api_server import clean_url, retry_after
 from limbeck.teachers.asking import Outcome, ask_all
@@ -131,6 +133,7 @@ def test_one_question_that_fails_among_answers_does_not_end_it(store: AnswerStor
     outcome = ask_all(questions(range(60)), Server(fault, pause=0.002), store, QUICK)
     assert outcome.unanswered == {"q3": "500"}
     assert outcome.answered == 59
+    assert outcome.stopped == "1 questions failed in every try (500)"  # it is the question, not the server
 
 
 def test_a_bad_and_a_refused_question_are_left_out_with_the_reason(store: AnswerStore) -> None:
@@ -261,6 +264,59 @@ def test_a_request_that_never_ends_is_a_time_out(store: AnswerStore) -> None:
     outcome = ask_all(questions(range(3)), server, store, limits)
     assert outcome.stopped == "The server gave no answer in 2 tries (time-out)"
     assert set(outcome.spent.failures) == {"time-out"}
+
+
+def test_rates_hold_nobody_back_who_has_nothing_to_send(store: AnswerStore) -> None:
+    async def send(asked: Sequence[Question]) -> Reply:
+        await asyncio.sleep(0.01)
+        raise Stop(ConfigError("The key is wrong."))
+
+    start = time.monotonic()
+    outcome = ask_all(questions(range(20)), send, store, Limits(concurrency=8, requests_per_minute=2))
+    assert outcome.spent.requests == 1
+    assert time.monotonic() - start < 20  # the other seven would wait for 30 seconds each
+
+
+def test_a_request_of_many_tokens_is_not_taken_for_a_small_one(store: AnswerStore) -> None:
+    server, start = Server(), time.monotonic()
+    ask_all(questions([0], tokens=90_000), server, store, Limits(tokens_per_minute=600_000))
+    assert server.times[0] - start > 2.5  # 60,000 at once, then 10,000 a second
+
+
+@pytest.mark.parametrize("error", [DataError("an empty text"), FileNotFoundError("gone")])
+def test_what_is_in_flight_when_the_data_end_in_an_error_is_kept(
+    store: AnswerStore, error: Exception
+) -> None:
+    def rows() -> Iterable[Question]:
+        yield from questions(range(256))  # as many as are looked up at once
+        raise error
+
+    server = Server()
+
+    async def send(asked: Sequence[Question]) -> Reply:
+        await asyncio.sleep(0.002 * (1 + asked[0].payload % 7))
+        return await server(asked)
+
+    with pytest.raises(type(error), match=str(error)):  # itself, not in a group of errors
+        ask_all(rows(), send, store, Limits(concurrency=8))
+    assert store.count() == sum(server.asked.values()) == 256
+
+
+def test_an_interrupt_inside_an_event_loop_does_not_wait_for_the_servers_pause(store: AnswerStore) -> None:
+    main = threading.get_ident()
+
+    def fault(payload: int, n: int) -> None:
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+        raise Transient("429", retry_after=15)
+
+    async def notebook() -> None:
+        ask_all(questions(range(1)), Server(fault), store, Limits(concurrency=1))
+
+    loop, start = asyncio.new_event_loop(), time.monotonic()  # asyncio.run would catch the interrupt
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(notebook())
+    loop.close()
+    assert time.monotonic() - start < 10
 
 
 def test_it_works_inside_a_running_event_loop(store: AnswerStore) -> None:

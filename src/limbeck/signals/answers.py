@@ -92,15 +92,12 @@ class AnswerStore:
 
     def get_many(self, identities: Iterable[str]) -> dict[str, Answer]:
         """Those answers that are there, by identity."""
-        wanted, found = list(dict.fromkeys(identities)), {}
-        with self._open() as connection:
-            for start in range(0, len(wanted), _CHUNK):
-                part = wanted[start : start + _CHUNK]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT identity, data, blob FROM answers WHERE identity IN ({marks})"
-                for identity, data, blob in connection.execute(query, part):
-                    found[identity] = Answer(json.loads(data), blob)
-        return found
+        found = self._select("identity, data, blob", identities)
+        return {identity: Answer(json.loads(data), blob) for identity, data, blob in found}
+
+    def known(self, identities: Iterable[str]) -> set[str]:
+        """Those identities that have an answer; the answers themselves, pictures perhaps, are not read."""
+        return {identity for (identity,) in self._select("identity", identities)}
 
     def put(self, identity: str, answer: Answer, endpoint: str = "", model: str = "") -> None:
         """Keep an answer, at once; the first one to an identity stays."""
@@ -118,7 +115,7 @@ class AnswerStore:
     def count(self, identities: Sequence[str] | None = None) -> int:
         """How many answers are there, in all or to ``identities``."""
         if identities is not None:
-            return len(self.get_many(identities))
+            return len(self.known(identities))
         with self._open() as connection:
             return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
 
@@ -133,6 +130,17 @@ class AnswerStore:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
+
+    def _select(self, columns: str, identities: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """The columns of the answers to ``identities``."""
+        wanted = list(dict.fromkeys(identities))
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            marks = ",".join("?" * len(part))
+            with self._open() as connection:
+                rows = connection.execute(f"SELECT {columns} FROM answers WHERE identity IN ({marks})", part)
+                found = rows.fetchall()
+            yield from found
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

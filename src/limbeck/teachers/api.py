@@ -191,7 +191,7 @@ class APITeacher:
         for batch in rows:
             for question in chain.from_iterable(self._questions(batch.inputs)):
                 costs[question.identity] = question.tokens, question.cost
-        there = self.store.get_many(costs).keys() if self.store.path.is_file() else set()
+        there = self.store.known(costs) if self.store.path.is_file() else set()
         todo = [entry for identity, entry in costs.items() if identity not in there]
         requests = -(-len(todo) // self.kind.inputs_per_request)
         cost = None if self.prices is None else sum(c for _, c in todo)

@@ -68,7 +68,7 @@ def collect_rows(
     log("asked", model=model, **facts)
     if outcome.error is not None:
         raise outcome.error
-    if outcome.stopped or outcome.unanswered:
+    if outcome.stopped:
         for _ in source:  # the rows that were not reached count too
             pass
         raise UnansweredError(_unanswered(outcome, of_key, store))
@@ -107,13 +107,11 @@ def note_of(spent: Spent) -> str:
 def _unanswered(outcome: Outcome, of_key: Mapping[Key, Sequence[str]], store: AnswerStore) -> str:
     """One sentence: why, what is kept, what is lacking, how to go on."""
     identities = {i for ids in of_key.values() for i in ids}
-    there = store.get_many(identities).keys()
+    there = store.known(identities)
     lacking = [key for key, ids in of_key.items() if not there >= set(ids)]
-    kinds = " and ".join(sorted(set(outcome.unanswered.values())))
-    why = outcome.stopped or f"{len(outcome.unanswered):,} questions failed in every try ({kinds})"
     left = ", ".join(f"{value:,.4g} {name}" for name, value in outcome.left.items())
     return (
-        f"{why}: {len(there):,} answers are kept in {store.path} and {len(lacking):,} of {len(of_key):,} rows still "
-        f"lack one (from key {lacking[0]!r} on){f'; of the budget {left} are left' if left else ''}; run the same "
-        "again to go on from there, nothing is asked twice."
+        f"{outcome.stopped}: {len(there):,} answers are kept in {store.path} and {len(lacking):,} of {len(of_key):,} "
+        f"rows still lack one (from key {lacking[0]!r} on){f'; of the budget {left} are left' if left else ''}; run "
+        "the same again to go on from there, nothing is asked twice."
     )
