@@ -1,9 +1,12 @@
 """One schema for Python, YAML and command line; wrong keys come with the nearest valid ones."""
 
+import importlib
+import inspect
 from dataclasses import asdict
 
 import pytest
 
+from limbeck.data.tasks import TASKS
 from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.recipes import MethodSpec, Recipe, parse_recipe
 from limbeck.recipes.recipe import check_recipe, shipped_recipes
@@ -47,6 +50,8 @@ def test_the_command_line_wins(tmp_path):
         ("method: {name: kd, config: {temperature: [1]}}", "must be a number"),
         ("control: shufled", "shuffled"),
         ("seed: many", "seed"),
+        ("student: {pooling: men}", "'student.pooling' must be one of mean, last, cls.*did you mean 'mean'"),
+        ("student: {dtype: float16}", "'student.dtype' must be one of float32, bfloat16, not 'float16'"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_sentence(tmp_path, text, words):
@@ -75,7 +80,9 @@ def test_abbreviations_are_refused():
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_every_shipped_recipe_is_valid(name):
-    assert parse_recipe(["--config", name]).training["ema"] is True
+    recipe = parse_recipe(["--config", name])
+    assert recipe.output_dir == f"runs/{name}"
+    assert recipe.training["max_steps"] >= 100
 
 
 def test_a_recipe_that_is_not_there_names_those_that_ship():
@@ -94,3 +101,11 @@ def test_a_setting_that_is_given_is_kept_even_if_it_equals_the_trainers_default(
 def test_a_control_made_in_python_is_checked_too():
     with pytest.raises(UnknownNameError, match="'shuffled'"):
         check_recipe(Recipe(control="shufled"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_name_settings_that_their_data_set_has(name):
+    recipe = Recipe.load(name)
+    module, function = TASKS[recipe.data.name]
+    known = inspect.signature(getattr(importlib.import_module(f"limbeck.data.{module}"), function)).parameters
+    assert set(recipe.data.config) <= set(known)

@@ -149,6 +149,20 @@ def test_a_single_arm_on_validation(tmp_path: Path, comparison: Rows) -> None:
 
 
 def test_no_rows(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'accuracy'"):
+    with pytest.raises(DataError, match="needs result rows"):
         write_report(tmp_path, title="t", rows=[])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_comparison_of_a_regression_speaks_of_its_metric(tmp_path: Path, comparison: Rows) -> None:
+    rows = [replace(row, metric="pearson", value=row.value - 0.7) for row in comparison()]
+    curves = [{"arm": "paired", "control": "none", "seed": 0, "step": 1, "value": -0.25}]
+    page = Page(write_report(tmp_path, title="t", rows=rows, curves=curves).read_text())
+    assert "takes the student from -" in page.text
+    assert "Pearson's r (%)" in page.text
+    assert "ccuracy" not in page.text
+    figures = [json.loads(script) for script in page.scripts if script.startswith("{")]
+    bars, lines = figures[0]["layout"], figures[1]["layout"]
+    assert bars["xaxis"]["range"][0] < -20
+    assert lines["yaxis"]["range"] == [-25, 100]

@@ -252,6 +252,14 @@ def _clear(message: str, parser: ArgumentParser) -> str:
     unknown = re.search(
         r"Option '([\w.]+)' is not accepted|option '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message
     )
+    choice = re.search(r"Literal\[([^\]]*)\](?s:.*?)(?:Got|Given) value: (\S+)", message)
+    if unknown is None and choice is not None:
+        key = re.search(r'key "([\w.]+)"', message)
+        options = re.findall(r"'([^']*)'", choice[1])
+        where = f"The recipe's key {key[1]!r}" if key else "A setting of the recipe"
+        return (
+            f"{where} must be one of {', '.join(options)}, not {choice[2]!r}; {nearest(choice[2], options)}"
+        )
     if unknown is None:
         lines = [line.strip(" -") for line in message.strip().splitlines()]
         return " ".join(lines[:3]).replace('Parser key "', "The recipe's key \"").removesuffix(".") + "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from limbeck.evaluation.results import NO_CONTROL, Row
@@ -65,7 +65,11 @@ def bars_figure(rows: Sequence[Row], *, split: str = "test", metric: str = "accu
         barmode="overlay",
         showlegend=False,
         height=int(90 + 75 * place / BAR_HEIGHT / 2),
-        xaxis={"title": {"text": f"{metric_name(metric)} (%)"}, "range": [0, 100], "fixedrange": True},
+        xaxis={
+            "title": {"text": f"{metric_name(metric)} (%)"},
+            "range": _range(row.value for row in rows),
+            "fixedrange": True,
+        },
         yaxis={
             "tickvals": list(ticks.values()),
             "ticktext": [html.escape(_short(arm)) for arm in ticks],
@@ -78,11 +82,18 @@ def bars_figure(rows: Sequence[Row], *, split: str = "test", metric: str = "accu
     return figure
 
 
-def curves_figure(curves: Sequence[Mapping[str, Any]], *, arms: Sequence[str] = ()) -> Figure:
-    """Validation accuracy over steps: mean over seeds, a band from the lowest to the highest seed.
+def _range(values: Iterable[float]) -> list[float]:
+    """Of an axis in percent: 0 to 100, and down to the lowest of correlations below 0."""
+    return [min(0.0, math.floor(100 * min(values, default=0.0))), 100]
+
+
+def curves_figure(
+    curves: Sequence[Mapping[str, Any]], *, arms: Sequence[str] = (), metric: str = "accuracy"
+) -> Figure:
+    """The score on validation over steps: mean over seeds, a band from the lowest to the highest seed.
 
     Args:
-        curves: mappings with ``arm, control, seed, step, value`` (value 0 to 1).
+        curves: mappings with ``arm, control, seed, step, value`` (a share, or a correlation).
         arms: order of the arms, for colours that match the other figures.
     """
     from plotly import graph_objects as go
@@ -117,7 +128,11 @@ def curves_figure(curves: Sequence[Mapping[str, Any]], *, arms: Sequence[str] = 
         height=430,
         hovermode="closest",
         xaxis={"title": {"text": "training step"}, "fixedrange": True, "rangemode": "tozero"},
-        yaxis={"title": {"text": "validation accuracy (%)"}, "range": [0, 100], "fixedrange": True},
+        yaxis={
+            "title": {"text": f"validation: {metric_name(metric)} (%)"},
+            "range": _range(p["value"] for p in curves),
+            "fixedrange": True,
+        },
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure

@@ -16,7 +16,9 @@ _OTHERS: dict[Kind, str] = {
 }
 
 
-def headline(judged: Sequence[Verdict], rows: Sequence[Row], *, split: str = "test") -> tuple[str, str]:
+def headline(
+    judged: Sequence[Verdict], rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy"
+) -> tuple[str, str]:
     """The finding of a comparison, and a line on the arms it does not name (empty when there is none).
 
     The largest gain that is its teacher's leads; without one the sentence says so.
@@ -24,16 +26,16 @@ def headline(judged: Sequence[Verdict], rows: Sequence[Row], *, split: str = "te
     gains = [(v.gain.mean, v) for v in judged if v.gain is not None]
     leading = [(gain, v) for gain, v in gains if v.kind in ("teacher", "one_run")]
     best = max(leading, key=lambda item: item[0])[1] if leading else None
-    return _finding(best, bool(gains), rows, split), _others(judged, best)
+    return _finding(best, bool(gains), rows, split, metric), _others(judged, best)
 
 
-def _finding(best: Verdict | None, has_gains: bool, rows: Sequence[Row], split: str) -> str:
+def _finding(best: Verdict | None, has_gains: bool, rows: Sequence[Row], split: str, metric: str) -> str:
     if best is None or best.gain is None:
         if has_gains:
             return "No arm shows a gain that is its teacher's."
         return f"Nothing to compare with: the arm “{BASELINE}” or a taught arm is missing."
-    reached = estimate(values_by_seed(rows, best.arm, split=split)).mean
-    base = estimate(values_by_seed(rows, BASELINE, split=split)).mean
+    reached = estimate(values_by_seed(rows, best.arm, split=split, metric=metric)).mean
+    base = estimate(values_by_seed(rows, BASELINE, split=split, metric=metric)).mean
     finding = f"“{best.arm}” takes the student from {100 * base:.1f}% to {100 * reached:.1f}%"
     if best.kind == "one_run":
         return f"In one run, {finding} ({points(best.gain)}); a verdict needs more seeds."

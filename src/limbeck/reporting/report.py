@@ -34,7 +34,7 @@ BARS_NOTE = (
     "control, the same arm with a broken teacher or link. Dotted line: the student without a teacher."
 )
 CURVES_NOTE = (
-    "Accuracy on the validation split, mean over seeds; bands reach from the lowest to the highest seed; "
+    "The score on the validation split, mean over seeds; bands reach from the lowest to the highest seed; "
     "dotted: the controls of the arm of that colour."
 )
 
@@ -66,7 +66,7 @@ def write_report(
     rows, info = list(rows), dict(info or {})
     metric, splits = main_metric(rows), _splits(rows)
     lines = table_lines(rows, split=splits[0], metric=metric, given=info.get("given"))
-    finding, others = headline([line.verdict for line in lines], rows, split=splits[0])
+    finding, others = headline([line.verdict for line in lines], rows, split=splits[0], metric=metric)
     summary = str(info.get("summary", ""))
     page = Template(_asset("report.html")).substitute(
         title=html.escape(title),
@@ -97,7 +97,7 @@ def _sections(
     sections, metric = [], main_metric(rows)
     for number, split in enumerate(splits):
         lines = table_lines(rows, split=split, metric=metric, given=info.get("given"))
-        content = result_table(lines)
+        content = result_table(lines, metric)
         if number == 0:
             said = [line.verdict.sentence for line in lines if line.verdict.kind != "baseline"]
             content += item_list(said, "sentences") + reading_note(rows)
@@ -106,7 +106,7 @@ def _sections(
     heading = f"{metric_name(metric)} by arm, {split_name(splits[0])}"
     sections.append(_section(heading, _figure("bars", bars, BARS_NOTE)))
     if curves:
-        figure = curves_figure(curves, arms=arms_of(rows))
+        figure = curves_figure(curves, arms=arms_of(rows), metric=metric)
         sections.append(_section("Learning curves", _figure("curves", figure, CURVES_NOTE)))
     if embedding:
         content = _figure("map", map_figure(embedding), str(embedding.get("caption", "")))

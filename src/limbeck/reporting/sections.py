@@ -15,12 +15,12 @@ from limbeck.reporting.table import Line, metric_name, percent, split_name
 PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary")
 
 
-def result_table(lines: Sequence[Line]) -> str:
+def result_table(lines: Sequence[Line], metric: str = "accuracy") -> str:
     """The comparison; on a narrow screen each arm becomes a card of labelled values."""
     columns = {
         "Link": "link",
         "The teacher gave": "given",
-        "Accuracy (%)": "number",
+        f"{metric_name(metric)} (%)": "number",
         "Gain [95%]": "number",
         "Control's gain": "controls",
     }

@@ -171,7 +171,7 @@ def gain_text(gain: Estimate | None) -> str:
 
 def metric_name(metric: str) -> str:
     """A metric's name for people."""
-    return {"macro_f1": "Macro F1", "calibration_error": "Calibration error"}.get(
+    return {"macro_f1": "Macro F1", "calibration_error": "Calibration error", "pearson": "Pearson's r"}.get(
         metric, metric.replace("_", " ").capitalize()
     )
 
