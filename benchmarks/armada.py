@@ -41,7 +41,7 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "glyphs": ("glyphs", {"task": "holes"}),
     "emoji_color": ("emoji", {"folder": str(DATA / "emoji"), "task": "dominant_color"}),
     "emoji_group": ("emoji", {"folder": str(DATA / "emoji"), "task": "group"}),
-    "rte": ("glue", {"source": str(DATA / "glue"), "task": "rte", "illustrate": f"emoji:{DATA / 'emoji'}"}),
+    "rte": ("glue", {"folder": str(DATA / "glue"), "task": "rte", "illustrate": f"emoji:{DATA / 'emoji'}"}),
 }
 REGIMES: dict[str, dict[str, Any]] = {
     "few": {"labels_per_class": 10, "pairs": "labelled"},
