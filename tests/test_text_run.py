@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 
 from limbeck.data import make_task
 from limbeck.data.base import Examples
@@ -29,7 +30,7 @@ COLOURS = ("red", "blue", "big")
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory) -> Path:
     """A tiny BERT with a tokenizer of whole words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -214,6 +215,22 @@ def test_multiple_choice(tmp_path, bert):
     result = distill(recipe(tmp_path, bert, data, feature_bank(tmp_path / "bank")))
     assert 0 <= result.scores["test"] <= 1
     assert load_exported(tmp_path / "run" / "student").class_names
+
+
+def test_a_student_of_short_texts_reads_long_ones(tmp_path, bert):
+    """Its program is traced with training rows of one token each."""
+    from transformers import AutoTokenizer, BertModel
+
+    bare = tmp_path / "bare"
+    BertModel.from_pretrained(bert).save_pretrained(bare)
+    tokenizer = AutoTokenizer.from_pretrained(bert)
+    tokenizer.backend_tokenizer.post_processor = processors.Sequence([])
+    tokenizer.save_pretrained(bare)
+    rows = [(i, ANIMALS[i % 3], ANIMALS[i % 3]) for i in range(60)]
+    path = write_rows(tmp_path / "texts.csv", ("id", "text", "label"), rows)
+    distill(recipe(tmp_path, bare, {"path": str(path)}, feature_bank(tmp_path / "bank")))
+    asked = write_rows(tmp_path / "asked.csv", ("text",), [("the red dog sees a cat",), ("dog",)])
+    assert len(predict_files(tmp_path / "run" / "student", [asked])) == 2
 
 
 def test_cut_texts_are_counted(tmp_path, bert):

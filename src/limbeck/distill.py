@@ -7,7 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch.nn import functional
+
 from limbeck import __version__
+from limbeck.data.base import Examples, Inputs
 from limbeck.evaluation.results import Row, write_metrics
 from limbeck.methods.registry import method_class
 from limbeck.recipes.recipe import Recipe
@@ -35,13 +38,22 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
         result.student,
         result.folder / STUDENT_FOLDER,
         class_names=train.class_names,
-        inputs_example=without_padding(train.rows(range(min(2, len(train))))),
+        inputs_example=_example(train),
         preprocessor=result.task.preprocessor,
         provenance=_provenance(recipe, result),
         processor=result.tokenizer,
     )
     report_folder(result.folder)
     return result
+
+
+def _example(train: Examples) -> Inputs:
+    """Two rows to trace the student with; texts of one token get a padded second, or their length would be fixed."""
+    inputs = without_padding(train.rows(range(min(2, len(train)))))
+    mask = inputs.get("attention_mask")
+    if mask is None or mask.shape[-1] > 1:
+        return inputs
+    return {n: functional.pad(v, (0, 1)) if v.shape == mask.shape else v for n, v in inputs.items()}
 
 
 def result_rows(result: RunResult, *, arm: str) -> list[Row]:
