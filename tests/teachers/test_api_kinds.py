@@ -9,9 +9,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from teachers.chat_server import KEY, Server, error, said
+from teachers.chat_server import KEY, Server, error, picture, said
 
-from limbeck.errors import ConfigError, DataError, UnknownNameError
+from limbeck.errors import BankError, ConfigError, DataError, UnknownNameError
 from limbeck.signals import Bank
 from limbeck.teachers.api import APITeacher
 from limbeck.teachers.limits import Limits, Prices
@@ -338,3 +338,29 @@ def test_the_key_is_seen_by_the_server_alone(served, tmp_path):
     assert KEY not in repr(made) + str(made.__dict__) + "".join(str(w.message) for w in caught)
     for file in tmp_path.rglob("*"):
         assert file.is_dir() or KEY.encode() not in file.read_bytes(), file
+
+
+def test_a_prompt_without_a_column_would_ask_every_row_the_same(served, tmp_path):
+    server = served(by_word)
+    with pytest.raises(DataError, match=r"prompt names no column, .* write \{text\}"):
+        Bank.build(tmp_path / "b", teacher(server, tmp_path, prompt="Is it {classes}?"), ROWS)
+    assert server.asked == []
+
+
+def test_tokens_of_a_picture_are_paid_as_the_server_counts_them(served, tmp_path):
+    status, drawn = picture((255, 0, 0))
+    server = served(
+        lambda path, body: (status, {**drawn, "usage": {"input_tokens": 10, "output_tokens": 4000}})
+    )
+    drawer = teacher(server, tmp_path, "images", prices=Prices(input=1e6, output=1e6))
+    drawer.answers({"text": ["red"]})
+    assert drawer._spent.cost == pytest.approx(4010)
+
+
+def test_an_answer_of_another_form_leaves_the_row_out(served, tmp_path):
+    server = served(
+        lambda path, body: (200, {"choices": [{"message": {"content": "A"}, "logprobs": {"content": 3}}]})
+    )
+    forced = teacher(server, tmp_path, probabilities="logprobs", probe=0)
+    with pytest.raises((ConfigError, BankError), match=r"no log-probabilities|cannot be read"):
+        Bank.build(tmp_path / "b", forced, ROWS)

@@ -380,7 +380,9 @@ def test_retry_after_as_a_date_is_the_time_until_then() -> None:
 
 
 def test_addresses_are_shown_without_credentials() -> None:
-    assert clean_url("https://me:secret@host:8000/v1/?key=secret#x") == "https://host:8000/v1"
+    assert clean_url("https://me:secret@host:8000/v1/#x") == "https://host:8000/v1"
+    with pytest.raises(ConfigError, match="before its"):
+        clean_url("https://host/v1?key=secret")
     assert clean_url("http://[::1]:80/v1") == "http://[::1]:80/v1"
     for wrong in ("host:8000", "ftp://host", "http://", "http://host:port"):
         with pytest.raises(ConfigError, match="base_url"):

@@ -5,6 +5,7 @@ Every test ends with the same account, see :func:`check_account`.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -66,8 +67,6 @@ def check_account(
 
 
 def failures(folder: Path) -> dict[str, int]:
-    import json
-
     lines = [json.loads(line) for line in (folder / "build.jsonl").read_text().splitlines()]
     return next(line["failures"] for line in reversed(lines) if line["event"] == "asked")
 
@@ -234,6 +233,80 @@ def test_a_right_key_reaches_the_server_and_nothing_else(
         check_account(server, tmp_path, bank)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in path.read_bytes() for path in files)
+
+
+def test_a_key_with_a_line_break_is_used_and_one_that_no_header_can_carry_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(tmp_path, key=KEY) as server:
+        teacher = teacher_of(server, tmp_path)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-né")
+        with pytest.raises(ConfigError, match="variable OPENAI_API_KEY holds no key") as caught:
+            teacher({"text": ["a"]})
+        assert "sk-n" not in str(caught.value)
+        monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+        assert teacher({"text": ["a"]}).features is not None
+
+
+def test_user_and_password_of_an_address_are_sent_and_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with FaultServer(tmp_path) as server:
+        address = server.url.replace("127.0.0.1", "me:my-secret@127.0.0.1")
+        teacher = APITeacher("small", base_url=address, licence="unknown", store=tmp_path / "a.sqlite")
+        assert teacher({"text": ["a"]}).features is not None
+    assert "my-secret" not in caplog.text
+
+
+def test_a_key_that_the_server_repeats_is_cut_out_before_its_words_are_cut(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-long-secret-key")
+    body = {"error": {"message": "x" * 192 + "sk-long-secret-key"}}
+    server.fault("status", status=400, body=body, times=100)
+    with pytest.raises(UnansweredError, match=r"x{100}") as caught:
+        Bank.build(tmp_path / "bank", teacher_of(server, tmp_path), ROWS)
+    assert "sk-long" not in str(caught.value)
+
+
+def test_calls_of_the_teacher_itself_share_one_budget(server: FaultServer, tmp_path: Path) -> None:
+    teacher = teacher_of(server, tmp_path, {"max_requests": 5})
+    teacher({"text": ["a", "b", "c"]})
+    with pytest.raises(UnansweredError, match="budget of 5 requests is spent"):
+        teacher({"text": ["d", "e", "f"]})
+    with pytest.raises(UnansweredError, match="budget of 5 requests is spent"):
+        teacher({"text": ["g"]})
+    assert len(server.requests()) == 5
+
+
+def test_a_server_that_was_silent_may_be_asked_again(server: FaultServer, tmp_path: Path) -> None:
+    teacher = teacher_of(server, tmp_path, {"retries": 0})
+    server.fault("status", status=500)
+    with pytest.raises(UnansweredError, match="no answer in 1 tries"):
+        teacher({"text": ["a"]})
+    assert teacher({"text": ["a"]}).features is not None
+
+
+def test_answers_of_two_widths_in_the_store_are_told(server: FaultServer, tmp_path: Path) -> None:
+    teacher = teacher_of(server, tmp_path)
+    Bank.build(tmp_path / "one", teacher, ROWS[1:3])
+    server.fault("width", times=100)
+    with pytest.raises(InconsistentOutputError, match="holds embeddings of widths 5 and 8 from one model"):
+        Bank.build(tmp_path / "two", teacher_of(server, tmp_path), ROWS[:4])
+
+
+def test_what_was_paid_stays_in_the_log_of_a_bank_that_is_built_anew(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    server.fault("empty", match="text 005", times=5)
+    teacher = teacher_of(server, tmp_path)
+    with pytest.warns(UserWarning, match="lacks rows"):
+        Bank.build(tmp_path / "bank", teacher, ROWS)
+    Bank.build(tmp_path / "bank", teacher, ROWS, overwrite=True)
+    lines = (tmp_path / "bank" / "build.jsonl").read_text().splitlines()
+    asked = [line for line in map(json.loads, lines) if line["event"] == "asked"]
+    assert [line["answers"] for line in asked] == [23, 1]
 
 
 def test_openai_itself_is_not_asked_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

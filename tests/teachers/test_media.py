@@ -99,3 +99,9 @@ def test_what_is_neither(text):
 def test_what_cannot_be_sent_is_a_sentence(value, words):
     with pytest.raises(DataError, match=words):
         media_of(value)
+
+
+def test_a_long_text_that_ends_like_a_file_is_no_crash():
+    with pytest.raises(DataError, match="no file"):
+        media_of("x" * 300 + "/a.png")
+    assert media_of("x" * 300 + ".png") is None

@@ -136,13 +136,13 @@ def build_bank(
 
     with builder_lock(folder, wait):
         if overwrite and is_one_shot(data):
-            clear(folder)
+            clear(folder, keep_costs=True)
         try:
             run()
         except (StaleFingerprintError, CorruptShardError):
             if not overwrite:
                 raise
-            clear(folder)
+            clear(folder, keep_costs=True)
             run()
     return Bank.open(folder)
 
@@ -186,7 +186,7 @@ class _Builder:
         if found.missing != wanted.missing:
             if complete:
                 raise stale(str(self.folder), ["missing rows"], "the teacher has answered other rows since")
-            clear(self.folder)  # compiled of fewer answers, and compiled anew at no cost
+            clear(self.folder, keep_costs=True)  # compiled of fewer answers, and compiled anew at no cost
             return wanted, False
         recorded = found.files if complete else {}
         wanted.shard_rows = found.shard_rows

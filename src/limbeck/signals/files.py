@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import BankBusyError, BankError, some
+from limbeck.files import write_whole
 from limbeck.signals import manifest as names
 from limbeck.signals.keys import KeyIndex, KeyKind, decode_keys, encode_keys
 from limbeck.signals.manifest import Manifest
@@ -198,10 +199,24 @@ def check_folder(folder: Path) -> None:
             )
 
 
-def clear(folder: Path) -> None:
-    """Remove the files of a bank; ``bank.json`` last, so that an interrupted removal can be repeated."""
+def clear(folder: Path, keep_costs: bool = False) -> None:
+    """Remove the files of a bank; ``bank.json`` last, so that an interrupted removal can be repeated.
+
+    Args:
+        keep_costs: keep what ``build.jsonl`` says of questions that were asked and paid.
+    """
+    costs = _logged_costs(folder / names.LOG_FILE) if keep_costs else ""
     for path in _own_files(folder):
-        path.unlink()
+        if costs and path.name == names.LOG_FILE:
+            write_whole(path, costs)
+        else:
+            path.unlink()
+
+
+def _logged_costs(log: Path) -> str:
+    """The lines of a log that are not about files, which are as they were asked for."""
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+    return "".join(line for line in lines if '"event": "asked"' in line or '"event": "probe"' in line)
 
 
 def _own_files(folder: Path) -> list[Path]:

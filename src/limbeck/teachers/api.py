@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from limbeck.teachers.asking import ask_all, asking_lock
 from limbeck.teachers.collecting import collect_rows, named_questions
 from limbeck.teachers.kinds import Kind
 from limbeck.teachers.limits import Limits, Prices, Spent
-from limbeck.teachers.questions import REFUSED, BadAnswer, Question, Refused, Reply, refusal
+from limbeck.teachers.questions import REFUSED, BadAnswer, Question, Refused, Reply, WrongAnswer, refusal
 
 # Module and class of each kind; loaded when it is asked for.
 KINDS = {
@@ -33,6 +34,10 @@ KINDS = {
     "text": "limbeck.teachers.api_text:TextKind",
     "images": "limbeck.teachers.api_images:ImagesKind",
 }
+_SAID = (
+    "completion_tokens",
+    "output_tokens",
+)  # what a server counts of its answer, in a chat and of a picture
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class APITeacher:
     that nothing is asked twice, by any run.
 
     A bank that is built from it is asked for first, many requests at a time, and compiled afterwards. Called
-    by itself it asks what the store lacks.
+    by itself it asks what the store lacks; all such calls together have one budget.
 
     Args:
         model: the server's name of the model.
@@ -106,6 +111,7 @@ class APITeacher:
         self.server = Server(model, base_url, api_key_env)
         self.store = store if isinstance(store, AnswerStore) else AnswerStore(store)
         self._is_chosen = False
+        self._spent = Spent()  # by calls of the teacher itself, which share one budget
 
     def __repr__(self) -> str:
         return f"APITeacher({self.model!r}, kind={self.kind_name!r}, endpoint={self.server.endpoint!r})"
@@ -143,9 +149,10 @@ class APITeacher:
 
     def answers(self, inputs: Mapping[str, Any]) -> list[list[Answer]]:
         """The answers themselves, for each of ``m`` inputs those to its questions; as :meth:`__call__`."""
-        self._choose(inputs, Spent())
+        self._spent.stopped = ""  # a server that was silent may be there again; a spent budget stops anew
+        self._choose(inputs, self._spent)
         questions = self._questions(inputs)
-        answers = self._asked(list(chain.from_iterable(questions)), Spent())
+        answers = self._asked(list(chain.from_iterable(questions)), self._spent)
         rows: list[list[Answer]] = []
         for number, asked in enumerate(questions):
             found = [answers[question.identity] for question in asked]
@@ -293,14 +300,25 @@ class APITeacher:
         usage = reply.get("usage")
         tokens = cost = None
         if isinstance(usage, Mapping):
-            asked, said = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
-            tokens = int(usage.get("total_tokens") or asked + said)
-            cost = None if self.prices is None else self.prices.cost(asked, said)
+            asked, said = _counted(usage, "prompt_tokens", "input_tokens"), _counted(usage, *_SAID)
+            tokens = _counted(usage, "total_tokens") or asked + said or None
+            if asked + said and self.prices is not None:
+                cost = self.prices.cost(asked, said)
         try:
-            return Reply(self.kind.read(reply, payloads), tokens=tokens, cost=cost)
+            return Reply(await self._read(reply, payloads), tokens=tokens, cost=cost)
         except (BadAnswer, Refused) as failure:  # useless, and paid
             failure.paid = Reply([], tokens=tokens, cost=cost)
             raise
+
+    async def _read(
+        self, reply: dict[str, Any], payloads: Sequence[Any]
+    ) -> list[Answer | Refused | WrongAnswer]:
+        try:
+            if self.kind.takes_time:
+                return await asyncio.to_thread(self.kind.read, reply, payloads)
+            return self.kind.read(reply, payloads)
+        except (LookupError, TypeError, ValueError, AttributeError):  # a number where a list should be, ...
+            raise BadAnswer("an answer that cannot be read") from None
 
     # ---- questions -----------------------------------------------------------------------------------------
 
@@ -326,6 +344,12 @@ class APITeacher:
         asked, said = kind.tokens(payload)
         cost = 0.0 if self.prices is None else self.prices.cost(asked, said, 1 / kind.inputs_per_request)
         return Question(identity, payload, asked + said, cost)
+
+
+def _counted(usage: Mapping[str, Any], *names: str) -> int:
+    """The first of these counts that a server gives; 0 where it gives none."""
+    found = (usage.get(name) for name in names)
+    return next((int(n) for n in found if isinstance(n, (int, float)) and n > 0), 0)
 
 
 class _NotAsked(Exception):

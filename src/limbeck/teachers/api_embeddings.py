@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck.errors import ConfigError, DataError
+from limbeck.errors import ConfigError, DataError, InconsistentOutputError
 from limbeck.signals.answers import Answer
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers.kinds import Ask
@@ -29,6 +29,7 @@ class Embeddings:
     access: AccessLevel = "features"
     class_names: tuple[str, ...] | None = None
     max_spread = 1e-2
+    takes_time = False
 
     def __init__(self, *, dimensions: int | None = None, inputs_per_request: int = 64) -> None:
         for name, value in (("dimensions", dimensions), ("inputs_per_request", inputs_per_request)):
@@ -88,7 +89,13 @@ class Embeddings:
             self.width = int(answer.data["width"])
 
     def output(self, answers: Sequence[Sequence[Answer]]) -> TeacherOutput:
-        return TeacherOutput(features=torch.from_numpy(np.stack([_vector(one) for (one,) in answers])))
+        vectors = [_vector(one) for (one,) in answers]
+        if len(widths := sorted({vector.size for vector in vectors})) > 1:
+            raise InconsistentOutputError(
+                f"The answer store holds embeddings of widths {widths[0]} and {widths[-1]} from one model, which has "
+                "changed since; ask it anew into another store (store=, --store)."
+            )
+        return TeacherOutput(features=torch.from_numpy(np.stack(vectors)))
 
     def spread(self, answers: Sequence[Answer]) -> float:
         """Largest distance from the mean, relative to the mean's length."""

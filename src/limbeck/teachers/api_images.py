@@ -36,6 +36,7 @@ class ImagesKind:
     class_names: tuple[str, ...] | None = None
     inputs_per_request = 1
     max_spread = 0.1
+    takes_time = True
 
     def __init__(
         self,
@@ -119,6 +120,7 @@ def _thumbnail(png: bytes) -> np.ndarray:
 
 def _fetched(url: str) -> bytes:
     """The bytes at an http address; no other scheme, and no more than 50 MB."""
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     if not url.startswith(("https://", "http://")):
@@ -126,7 +128,7 @@ def _fetched(url: str) -> bytes:
     try:
         with urlopen(url, timeout=60) as reply:
             data: bytes = reply.read(_LARGEST + 1)
-    except OSError:
+    except (OSError, HTTPException):
         raise BadAnswer("a picture that cannot be fetched") from None
     if len(data) > _LARGEST:
         raise BadAnswer("a picture that is too large")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.teachers.questions import Refused, Stop, Transient
@@ -27,8 +27,8 @@ class Server:
 
     def __init__(self, model: str, base_url: str | None, api_key_env: str) -> None:
         self.model, self.api_key_env = model, api_key_env
-        self._base_url = base_url or OPENAI
-        self.endpoint = clean_url(self._base_url)
+        self.endpoint = clean_url(base_url or OPENAI)
+        self._user = _user_of(base_url or OPENAI)
         self._client: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,16 +70,22 @@ class Server:
     def _connect(self) -> Any:
         import openai
 
-        key = os.environ.get(self.api_key_env)
+        key = self._key()
+        if not key.isascii() or not key.isprintable():  # no header can carry it
+            raise Stop(
+                ConfigError(
+                    f"The variable {self.api_key_env} holds no key (line breaks, letters with accents); mend it."
+                )
+            )
         if not key and self.endpoint == OPENAI:
             raise Stop(ConfigError(f"Put the key of {self.endpoint} into the variable {self.api_key_env}."))
         try:  # a third of the time of the SDK's own way for a small request
-            transport = openai.DefaultAioHttpClient(timeout=None)
+            transport = openai.DefaultAioHttpClient(timeout=None, auth=self._user)
         except RuntimeError:  # without aiohttp
-            transport = None
+            transport = openai.DefaultAsyncHttpxClient(timeout=None, auth=self._user)
         return openai.AsyncOpenAI(
             api_key=key or "none",
-            base_url=self._base_url,
+            base_url=self.endpoint,
             max_retries=0,
             timeout=None,
             http_client=transport,
@@ -99,6 +105,8 @@ class Server:
     async def _status(self, error: Any) -> Exception:
         """What a status from 400 on means."""
         status, code = int(error.status_code), str(error.code or "")
+        if code in _POLICY:
+            return Refused(f"refused by the server ({code})")
         if status in (401, 403):
             return Stop(
                 ConfigError(
@@ -106,17 +114,15 @@ class Server:
                     f"there and run again."
                 )
             )
-        if code in _NO_MONEY:
+        if status == 402 or code in _NO_MONEY:
             return Stop(
                 ConfigError(
-                    f"The account at {self.endpoint} has nothing left to spend ({code}); top it up and run again, "
-                    "the answers so far are kept."
+                    f"The account at {self.endpoint} has nothing left to spend ({code or status}); top it up and run "
+                    "again, the answers so far are kept."
                 )
             )
         if status == 404:
             return Stop(await self._unknown())
-        if code in _POLICY:
-            return Refused(f"refused by the server ({code})")
         if status in _REPEATABLE or status >= 500:
             return Transient(str(status), retry_after(error.response.headers))
         return Refused(f"refused by the server ({code or status})", keep=False, detail=self._said(error))
@@ -143,15 +149,26 @@ class Server:
     def _said(self, error: Any) -> str:
         """The server's own words, cut, and without the key should it repeat it."""
         body = error.body if isinstance(error.body, dict) else {}
-        words = str(body.get("message") or error.message)[:200]
-        key = os.environ.get(self.api_key_env)
-        return words.replace(key, "***") if key else words
+        words = str(body.get("message") or error.message)
+        for secret in filter(None, [self._key(), *(self._user or ())]):
+            words = words.replace(secret, "***")
+        return words[:200]
+
+    def _key(self) -> str:
+        """A file that it was read from may have ended in a line break."""
+        return os.environ.get(self.api_key_env, "").strip()
+
+
+def _user_of(url: str) -> tuple[str, str] | None:
+    """User and password in an address, which are sent in a header and never as part of it."""
+    parts = urlsplit(url)
+    return (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
 
 
 def clean_url(url: str) -> str:
-    """Without user, password, query and trailing slash: what may be shown and hashed.
+    """Without user, password and trailing slash: what may be shown and hashed.
 
-    Raises: ConfigError for what is no http address.
+    Raises: ConfigError for what is no http address, or has a query.
     """
     try:
         parts = urlsplit(url)
@@ -160,6 +177,10 @@ def clean_url(url: str) -> str:
         host, port, parts = "", None, urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError("base_url must be an address such as http://localhost:8000/v1.")
+    if parts.query:
+        raise ConfigError(
+            "base_url must end before its '?', to which no path can be added; a key belongs in api_key_env."
+        )
     shown = f"[{host}]" if ":" in host else host
     return urlunsplit((parts.scheme, f"{shown}:{port}" if port else shown, parts.path.rstrip("/"), "", ""))
 

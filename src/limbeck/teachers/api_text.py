@@ -31,6 +31,7 @@ class TextKind:
     class_names: tuple[str, ...] | None = None
     inputs_per_request = 1
     max_spread = 0.5
+    takes_time = False
 
     def __init__(
         self,

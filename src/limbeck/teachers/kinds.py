@@ -21,6 +21,8 @@ class Kind(Protocol):
         access: what the answers give.    class_names: in the order of log_probs, or ``None``.
         inputs_per_request: how many payloads one request may carry.
         max_spread: largest :meth:`spread` of repeated answers that passes without a warning.
+        takes_time: reading an answer takes so long that other answers must not wait for it; then :meth:`read` runs in
+            a thread.
         notes: what the bank says of how its answers came about; final after the last answer was read.
     """
 
@@ -29,6 +31,7 @@ class Kind(Protocol):
     class_names: tuple[str, ...] | None
     inputs_per_request: int
     max_spread: float
+    takes_time: bool
     notes: dict[str, Any]
 
     def parameters(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -87,7 +88,7 @@ def _of_text(value: str) -> Media | None:
     if "\n" in value or len(value) > 4096 or Path(value).suffix.lower() not in PICTURES | SOUNDS:
         return None
     path = Path(value)
-    if path.is_file():
+    if os.path.isfile(path):  # not path.is_file(), which fails for a long text
         return _of_file(path)
     if len(path.parts) > 1:  # a bare name may be a text about a file; this is a path
         raise DataError(f"There is no file {value}; paths count from the folder where you start.")

@@ -59,6 +59,11 @@ class Prompt:
         if not any(values.values()):
             raise DataError(f"There is nothing in {_columns(row)}; leave out the row or fill it in.")
         named = set() if self.template is None else set(_PLACE.findall(self.template))
+        if self.template is not None and not named - set(self.extra or ()) and not _has_media(values):
+            raise DataError(
+                f"The prompt names no column, so every row would be asked the same; write "
+                f"{{{next(iter(row))}}} where its value belongs."
+            )
         first = [v for name, v in values.items() if isinstance(v, Media) and name not in named]
         rest = _listed(values) if self.template is None else self._filled(self.template, values)
         return _joined([*first, *rest])
@@ -129,6 +134,10 @@ def _sayable(name: str, value: Any) -> str | Media:
         f"The column {name!r} holds {type(value).__name__}, which cannot be put into a message; give texts, "
         "numbers, pictures, or sounds as {'array': samples, 'sampling_rate': Hz}, and choose columns with inputs=."
     )
+
+
+def _has_media(values: Mapping[str, str | Media]) -> bool:
+    return any(isinstance(value, Media) for value in values.values())
 
 
 def _listed(values: Mapping[str, str | Media]) -> list[str]:
