@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Timings never decide a test.
+hypothesis.settings.register_profile("limbeck", deadline=None)
+hypothesis.settings.load_profile("limbeck")
 
 
 def data_folder() -> Path | None:
