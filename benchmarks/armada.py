@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import limbeck.run
+import limbeck.assembly
 from limbeck.data import make_task
 from limbeck.data.base import Examples, Task
 from limbeck.distill import result_rows
@@ -93,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = Path(options.output) / f"{options.task}-{options.regime}"
-    limbeck.run.model_from_spec = upper_layers  # type: ignore[assignment]
+    limbeck.assembly.model_from_spec = upper_layers  # type: ignore[assignment]
     states = FrozenLayers(MAX_LENGTH.get(options.task, 16))
     task = make_task(*data_of(options.task, "all"), seed=0)
     bank = teacher_bank(teacher_of(options.task), task, Path(options.output) / options.task)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from digits import tiny_task
 
+from limbeck.assembly import make_trainer
 from limbeck.errors import (
     ClassNamesError,
     ConfigError,
@@ -16,7 +17,7 @@ from limbeck.errors import (
     SplitError,
 )
 from limbeck.recipes import MethodSpec, Recipe, StudentSpec, TeacherSpec
-from limbeck.run import make_trainer, run, teacher_bank
+from limbeck.run import run, teacher_bank
 from limbeck.signals import Bank
 
 TRAINING = {"max_steps": 60, "n_labelled": 6, "n_unlabelled": 18, "n_bags": 3, "learning_rate": 1e-2}

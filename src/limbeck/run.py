@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,28 +13,24 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from limbeck.assembly import make_student, make_trainer, needs_of, training_arguments
 from limbeck.data import make_task
 from limbeck.data.base import Examples, Task
-from limbeck.errors import ConfigError, DataError, some
+from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
-from limbeck.methods.base import Widths
-from limbeck.methods.registry import method_class, method_config
+from limbeck.methods.registry import method_class
 from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, check_recipe
 from limbeck.seeding import keyed_seed
 from limbeck.signals.bank import Bank
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint
-from limbeck.signals.pairing import Pairing, random_like, shuffled, uniform_like
 from limbeck.students import Student, model_from_spec
 from limbeck.teachers import ModuleTeacher
 from limbeck.teachers.text_features import embedded_texts
-from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import ProgressBar, RunLog
-from limbeck.training.collator import DistillationCollator, without_padding
-from limbeck.training.distiller import Distiller, check_signals
 from limbeck.training.processes import is_first_process, wait_for_all
 from limbeck.training.sharding import whole
-from limbeck.training.texts import encoded_task, problem_of
-from limbeck.training.trainer import DistillationTrainer, EvaluationRows, check_link
+from limbeck.training.texts import encoded_task
+from limbeck.training.trainer import DistillationTrainer, EvaluationRows
 
 
 @dataclass
@@ -94,7 +88,7 @@ def run(
     needs_teacher = bool(method_class(recipe.method.name).links)
     if needs_teacher and bank is None:
         bank = teacher_bank(recipe.teacher, task, folder)
-    if bank is not None and "text" in _needs(recipe):
+    if bank is not None and "text" in needs_of(recipe):
         bank = embedded_texts(bank, recipe.student.model, folder / "text_bank")
     if not needs_teacher and recipe.control != "none":
         raise ConfigError(
@@ -120,119 +114,15 @@ def run(
         steps=trainer.state.global_step,
         seconds=seconds,
         curve=log.entries[f"eval_{task.metric}"],
-        student=whole(trainer.model.scored, lambda: _student(recipe.student, task.splits["train"])).eval(),
+        student=whole(
+            trainer.model.scored, lambda: make_student(recipe.student, task.splits["train"])
+        ).eval(),
         task=task,
         recipe=recipe,
         folder=folder,
         warnings=trainer.terms.warnings,
         tokenizer=tokenizer,
     )
-
-
-def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) -> DistillationTrainer:
-    """Everything checked and put together, ready for ``train()``."""
-    name, train = recipe.method.name, task.splits["train"]
-    cls, config = method_class(name), method_config(name, recipe.method.config)
-    pairing = task.pairing if bank is not None else Pairing("unpaired")
-    reads_classes = False
-    if bank is not None:
-        needs = _needs(recipe) - {"text"}  # embedded as features
-        check_signals(name, needs, bank.signals, bank.access)
-        reads_classes = bool(needs & {"logits", "head"}) or pairing.link == "by_class"
-        if reads_classes:
-            if train.targets is not None:
-                raise ConfigError(
-                    f"Method {name!r} goes by classes, and this task predicts a value ({train.class_names[0]}); take "
-                    "armada, fitnets or feature_ot, with a teacher of features."
-                )
-            bank = bank.with_class_names(train.class_names, recipe.teacher.class_map)
-        if recipe.control == "uniform" and needs != {"logits"}:
-            raise ConfigError(
-                f"The control 'uniform' is a teacher of class probabilities alone, and {name!r} reads its "
-                f"{some(sorted(needs))}; take 'shuffled' or 'random'."
-            )
-        bank = controlled(bank, pairing, recipe.control, recipe.seed)
-    has_validation = "validation" in task.splits
-    arguments = training_arguments(recipe.training, folder, recipe.seed, validated=has_validation)
-    collate = DistillationCollator(
-        train,
-        pairing,
-        bank,
-        views=task.views,
-        needs_ema=cls.needs_ema,
-        signals=sorted(cls.needs - {"head"} | ({"log_probs"} if "logits" in cls.needs else set())),
-        seed=recipe.seed,
-    )
-    check_link(name, cls.links, collate)
-    torch.manual_seed(keyed_seed(recipe.seed, "student"))
-    student = _student(recipe.student, train)
-    shape = student.probe(without_padding(train.rows(range(min(2, len(train))))))
-    if shape.n_classes != len(train.class_names):
-        raise ConfigError(f"The student has {shape.n_classes} classes, the data {len(train.class_names)}.")
-    method = cls(
-        config, Widths(shape.feature_width, bank.width("features") if bank else None, shape.n_classes)
-    )
-    has_ema = arguments.ema or cls.needs_ema
-    distiller = Distiller(student, method, ema_decay=arguments.ema_decay if has_ema else None)
-    validation = task.splits["validation"] if has_validation else None
-    trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
-    if bank is not None and reads_classes and bank.class_names is None:
-        trainer.terms.warn(
-            f"The bank {bank.name} does not name its classes; they are taken to be those of the data, in their order "
-            f"({', '.join(train.class_names)})."
-        )
-    return trainer
-
-
-def _needs(recipe: Recipe) -> set[str]:
-    """Signals that the recipe's method reads, with the settings that it has there."""
-    name = recipe.method.name
-    return set(method_class(name).needs_for(method_config(name, recipe.method.config)))
-
-
-def _student(spec: StudentSpec, train: Examples) -> Student:
-    """The recipe's student; for text also its problem, pooling, adapters, dtype and what is frozen."""
-    problem = problem_of(train)
-    if problem == "classification" and len(train.class_names) < 2:
-        raise ConfigError(
-            f"The task has one class ({', '.join(train.class_names)}), so there is nothing to tell apart; give rows of "
-            "at least two classes."
-        )
-    model = model_from_spec(
-        spec.model,
-        n_classes=len(train.class_names),
-        problem=problem,
-        pooling=spec.pooling,
-        lora=spec.lora,
-        dtype=spec.dtype,
-        freeze=spec.freeze,
-        **spec.config,
-    )
-    return Student(model)
-
-
-def training_arguments(
-    values: Mapping[str, Any], folder: Path, seed: int, *, validated: bool = True
-) -> DistillationArguments:
-    """The trainer's arguments; validation, where there is a split for it, is scored about ten times, unless the
-    recipe says otherwise."""
-    settings = dict(values)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        settings.pop("ddp_backend", None)  # a recipe for several processes also runs in one
-    steps = settings.get("max_steps", DistillationArguments.max_steps)
-    settings.setdefault("eval_strategy", "steps" if validated else "no")
-    settings.setdefault("eval_steps", max(1, steps // 10))
-    settings.setdefault("per_device_eval_batch_size", 256)
-    return DistillationArguments(output_dir=str(folder / "checkpoints"), seed=seed, **settings)
-
-
-def controlled(bank: Bank, pairing: Pairing, control: str, seed: int) -> Bank:
-    """The bank of a control arm."""
-    if control == "shuffled":
-        return shuffled(bank, pairing, seed)
-    if control == "random":
-        return random_like(bank, seed)
-    return uniform_like(bank) if control == "uniform" else bank
 
 
 def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, float]:
