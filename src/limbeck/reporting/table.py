@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from limbeck.evaluation.results import Row
 from limbeck.evaluation.statistics import (
-    BASELINE,
     Estimate,
     Kind,
     Verdict,
@@ -97,7 +96,7 @@ def table_lines(
         if arm not in judged or not values:
             continue
         verdict, link = judged[arm], links[arm]
-        usual = "nothing" if arm == BASELINE else GIVEN_OVER_LINK.get(link, "its answers")
+        usual = "nothing" if link == "none" else GIVEN_OVER_LINK.get(link, "its answers")
         lines.append(
             Line(
                 arm=arm,
