@@ -37,25 +37,15 @@ def pretrained_model(
         changes: to the model's configuration.
     """
     config = _config(path, changes)
+    name = None if pooling is not None else _own_class(config, problem)
     with quietly():
-        model, new = _loaded(path, config, n_classes, problem, pooling, dtype, changes)
+        if name is None:
+            n_outputs = n_classes if problem == "classification" else 1
+            model, new = _pooled(path, config, n_outputs, problem, pooling, dtype)
+        else:
+            model, new = _own(path, name, n_classes, problem, dtype, changes)
     _settle(model, path)
     return model, new
-
-
-def _loaded(
-    path: str,
-    config: PreTrainedConfig,
-    n_classes: int,
-    problem: Problem,
-    pooling: Pooling | None,
-    dtype: torch.dtype,
-    changes: Mapping[str, Any],
-) -> tuple[nn.Module, set[str]]:
-    name = None if pooling is not None else _own_class(config, problem)
-    if name is None:
-        return _pooled(path, config, n_classes if problem == "classification" else 1, problem, pooling, dtype)
-    return _own(path, name, n_classes, problem, dtype, changes)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,49 @@
+"""What the tests of paid teachers share: rows, a teacher of a local server, and the account each test closes with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from teachers.fault_server import FaultServer, embedding
+
+from limbeck.signals import Bank
+from limbeck.signals.answers import AnswerStore
+from limbeck.teachers.api import APITeacher
+from limbeck.teachers.limits import Limits
+
+ROWS = [{"id": f"k{n}", "text": f"text {n:03d}"} for n in range(24)]
+
+
+QUICK: dict[str, Any] = {"concurrency": 4, "retries": 4, "backoff": 0.01, "timeout": 5.0}
+
+
+def teacher_of(
+    server: FaultServer, folder: Path, limits: dict[str, Any] | None = None, **options: Any
+) -> APITeacher:
+    given: dict[str, Any] = {"licence": "unknown", "probe": 0, "inputs_per_request": 1} | options
+    given |= {"limits": Limits(**(QUICK | (limits or {}))), "store": folder / "answers.sqlite"}
+    return APITeacher("small", base_url=server.url, **given)
+
+
+def check_account(
+    server: FaultServer, folder: Path, bank: Bank | None, rows: list[dict[str, str]] = ROWS
+) -> None:
+    """Every answer that left the server is in the store; none was asked again; the bank holds each, or says why not."""
+    answered = server.answered()
+    assert set(answered.values()) <= {1}
+    with AnswerStore(folder / "answers.sqlite") as store:
+        assert store.count() >= len(answered)
+    if bank is not None:
+        missing = {key for keys in bank.manifest.missing.values() for key in keys}
+        assert set(bank.keys) | missing == {row["id"] for row in rows}
+        there = [row for row in rows if row["id"] not in missing]
+        expected = torch.tensor([embedding(row["text"]) for row in there])
+        assert torch.equal(bank.lookup([row["id"] for row in there]).features, expected)
+
+
+def failures(folder: Path) -> dict[str, int]:
+    lines = [json.loads(line) for line in (folder / "build.jsonl").read_text().splitlines()]
+    return next(line["failures"] for line in reversed(lines) if line["event"] == "asked")
