@@ -30,7 +30,8 @@ class GenerativeTeacher:
     """Text to picture (or sound) to the signals of an encoder.
 
     What is drawn is kept in a folder, one file for each text, named by a hash of text and drawing settings,
-    and listed in ``prompts.jsonl``; it is never drawn twice, and the signals are those of the kept files.
+    and listed in ``prompts.jsonl``; it is not drawn again (by an APITeacher: as long as its answer store is
+    there), and the signals are those of the kept files.
 
     Args:
         draw: an :class:`~limbeck.teachers.api.APITeacher` of ``kind="images"``; ``"diffusers:PATH"`` or a
