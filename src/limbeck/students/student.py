@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
+from limbeck.students.changes.lora import merge_lora
 from limbeck.students.heads import (
     candidates,
     feature_rows,
@@ -24,7 +25,6 @@ from limbeck.students.heads import (
     linear_layers,
     scores_choices,
 )
-from limbeck.students.lora import merge_lora
 from limbeck.students.output import StudentOutput
 from limbeck.students.recorder import Recorder
 
