@@ -30,11 +30,11 @@ from limbeck.data.task import Task
 from limbeck.distill import result_rows
 from limbeck.evaluation import Arm, compare
 from limbeck.evaluation.results import Row
+from limbeck.layers.pooling import pool
 from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.reporting import report_folder
 from limbeck.runner import run, teacher_bank
 from limbeck.students import model_from_spec
-from limbeck.students.pooled import pooled
 from limbeck.students.text import encode, tokenizer_of
 
 DATA = Path(os.environ.get("LIMBECK_DATA", "../shared/data"))
@@ -158,7 +158,7 @@ class UpperLayers(nn.Module):
         for layer in self.layers:
             out = layer(states, hidden)
             states = out[0] if isinstance(out, tuple) else out
-        return self.head(self.dropout(pooled(states, shown, "mean")))
+        return self.head(self.dropout(pool(states, "mean", shown)))
 
 
 def upper_layers(spec: str, *, n_classes: int, **settings: Any) -> nn.Module:

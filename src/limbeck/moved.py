@@ -131,7 +131,6 @@ NAMES = {
         "uniform_like": "banks.controls",
     },
     "signals.pairing": {
-        "Key": "signals.key",
         "oracle_like": "banks.controls",
         "random_like": "banks.controls",
         "shuffled": "banks.controls",
@@ -202,9 +201,10 @@ def names(module: str, fallback: Callable[[str], Any] | None = None) -> Callable
 
 
 def _warn(old: str, new: str) -> None:
-    depth, frame = 2, sys._getframe(1)
+    """At the first line outside this file; ``warnings`` itself passes over the frames of the import system."""
+    depth, frame = 1, sys._getframe()
     while frame.f_back is not None and (
-        "importlib" in frame.f_code.co_filename or frame.f_globals is globals()
+        frame.f_globals is globals() or "_bootstrap" in frame.f_code.co_filename
     ):
-        depth, frame = depth + 1, frame.f_back
-    warnings.warn(f"{old} has moved; take {new}.", DeprecationWarning, stacklevel=depth - 1)
+        depth, frame = depth + (frame.f_globals is globals()), frame.f_back
+    warnings.warn(f"{old} has moved; take {new}.", DeprecationWarning, stacklevel=depth)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from limbeck import __version__
 from limbeck.errors import ClassNamesError, ConfigError, ExportError
+from limbeck.students.calling import call_by_name, logits_of
 from limbeck.students.export.card import TRACED, model_card
 from limbeck.students.export.exported import (
     FORMAT,
@@ -29,7 +30,7 @@ from limbeck.students.export.exported import (
 )
 from limbeck.students.export.tracing import save_program
 from limbeck.students.pretrained import auto_class, quietly
-from limbeck.students.student import Student, bare_copy, call_by_name, logits_of
+from limbeck.students.student import Student, bare_copy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, ExportError
+from limbeck.students.calling import call_by_name, logits_of
 from limbeck.students.export.tracing import traced
-from limbeck.students.student import Student, bare_copy, call_by_name, logits_of
+from limbeck.students.student import Student, bare_copy
 
 
 def export_onnx(

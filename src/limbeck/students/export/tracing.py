@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.fx.experimental import _config as fx_config
 
 from limbeck.errors import DataError, ExportError
-from limbeck.students.student import call_by_name, logits_of
+from limbeck.students.calling import call_by_name, logits_of
 
 # What a program archive of plain tensors consists of. Everything else in one (custom objects, pickled tensors,
 # sample inputs) would be unpickled by ``torch.export.load``.

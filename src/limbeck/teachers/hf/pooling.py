@@ -1,6 +1,6 @@
-"""From the states of all tokens, patches or frames to one vector a row.
+"""Which states of a transformers model are pooled, and how, by name.
 
-Axis legend: m rows, T positions, D width, C channels, H and W of a feature map.
+Axis legend: m rows, T positions of the inputs, T' of the states.
 """
 
 from __future__ import annotations
@@ -14,52 +14,6 @@ from limbeck.errors import ConfigError
 
 Pooling = Literal["auto", "mean", "cls", "last", "max", "pooler"]
 POOLINGS = ("auto", "mean", "cls", "last", "max", "pooler")
-
-
-def pool(states: Tensor, pooling: str, mask: Tensor | None) -> Tensor:
-    """``[m, D]`` float32 of ``states`` ``[m, T, D]``, ``[m, C, H, W]`` or ``[m, D]``.
-
-    Args:
-        pooling: ``mean``, ``max``, ``cls`` (the first position) or ``last``.
-        mask: ``[m, T]``, not 0 at the positions that count; ``None`` = all.
-    """
-    states = states.float()
-    mask = None if mask is None else mask.to(states.device)
-    if states.dim() == 4:  # the maps of a convolutional encoder
-        states = states.flatten(2).transpose(1, 2)
-    if states.dim() == 2:
-        return states
-    if states.dim() != 3:
-        raise ConfigError(f"States of shape {list(states.shape)} cannot be pooled; name another layer.")
-    if pooling == "max":
-        return masked_max(states, mask)
-    if pooling in ("cls", "last"):
-        return _at_end(states, mask, first=pooling == "cls")
-    return masked_mean(states, mask)
-
-
-def masked_mean(states: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the positions that ``mask`` ``[m, T]`` keeps; ``states`` ``[m, T, D]`` to ``[m, D]``."""
-    if mask is None:
-        return states.mean(dim=1)
-    weights = mask.to(states.dtype).unsqueeze(-1)
-    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
-
-
-def masked_max(states: Tensor, mask: Tensor | None) -> Tensor:
-    """Largest value over the positions that ``mask`` keeps, ``[m, D]``."""
-    if mask is not None:
-        states = states.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(states.dtype).min)
-    return states.amax(dim=1)
-
-
-def _at_end(states: Tensor, mask: Tensor | None, first: bool) -> Tensor:
-    """The first or last position that ``mask`` keeps, wherever the padding lies."""
-    if mask is None:
-        return states[:, 0 if first else -1]
-    kept = (mask != 0).long()
-    at = kept.argmax(dim=1) if first else kept.shape[1] - 1 - kept.flip(1).argmax(dim=1)
-    return states[torch.arange(len(states), device=states.device), at]
 
 
 def mask_at_rate(model: Any, mask: Tensor | None, states: Tensor, pooling: str) -> Tensor | None:

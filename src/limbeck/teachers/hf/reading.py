@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.layers.pooling import pool
 from limbeck.signals.output import TeacherOutput
 from limbeck.teachers.hf.loading import check_weights
-from limbeck.teachers.hf.pooling import POOLINGS, mask_at_rate, pool
+from limbeck.teachers.hf.pooling import POOLINGS, mask_at_rate
 from limbeck.teachers.hf.towers import States, read_tower, states_at, towers_of, watched
 
 
@@ -84,7 +85,7 @@ class Reading:
                 else self._at(states, layer)
             )
             pooling = "mean" if self.pooling in ("auto", "pooler") else self.pooling
-            return pool(found, pooling, mask_at_rate(model, mask, found, pooling))
+            return pool(found.float(), pooling, mask_at_rate(model, mask, found, pooling))
 
         summary = self._summary(states) if self.layer == -1 else None
         return TeacherOutput(

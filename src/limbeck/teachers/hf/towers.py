@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, DataError
-from limbeck.teachers.base import first_tensor
+from limbeck.teachers.base import representation_of
 
 Tower = Literal["text", "image", "audio", "fused"]
 TOWERS = ("text", "image", "audio", "fused")
@@ -113,7 +113,9 @@ def _read_one_of_two(model: Any, tower: str, inputs: Mapping[str, Tensor]) -> St
         if hook is not None:
             hook.remove()
     hidden = getattr(output, "hidden_states", None) or ()
-    return States(output.last_hidden_state, hidden, first_tensor(output), summary[0] if summary else None)
+    return States(
+        output.last_hidden_state, hidden, representation_of(output), summary[0] if summary else None
+    )
 
 
 def _is_matcher(model: Any) -> bool:
@@ -198,4 +200,4 @@ def states_at(source: str, tower: str, path: str, seen: Mapping[str, Any]) -> Te
         output = output[0]
     if output is None:
         raise ConfigError(f"The layer {path!r} of {source} does not run for the {tower} tower; name another.")
-    return first_tensor(output)
+    return representation_of(output)
