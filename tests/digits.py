@@ -19,7 +19,7 @@ def blobs(n: int, width: int, prefix: str, seed: int, spread: float) -> Examples
     labels = torch.arange(len(CLASS_NAMES)).repeat(n)
     x = centres[labels] + spread * torch.randn(len(labels), width, generator=generator)
     keys = tuple(f"{prefix}/{seed}/{i}" for i in range(len(labels)))
-    return Examples({"x": x}, keys, labels, CLASS_NAMES)
+    return Examples.classified({"x": x}, keys, labels, CLASS_NAMES)
 
 
 def tiny_task(link: str = "paired", *, labelled: int = 6, seed: int = 0) -> Task:
@@ -28,7 +28,7 @@ def tiny_task(link: str = "paired", *, labelled: int = 6, seed: int = 0) -> Task
     truth = train.labels.clone()
     labels = train.labels.clone()
     labels[labelled:] = -100
-    train = Examples(train.inputs, train.keys, labels, CLASS_NAMES)
+    train = Examples.classified(train.inputs, train.keys, labels, CLASS_NAMES)
     unlabelled = range(labelled, len(train))
     if link == "paired":
         pairing = Pairing(link, teacher_of={train.keys[i]: teacher.keys[i] for i in unlabelled})

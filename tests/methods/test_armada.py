@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from limbeck.methods.armada import ARMADA, ARMADAConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import ConfigError
-from limbeck.methods.armada import ARMADA, ARMADAConfig
 from limbeck.methods.base import StepBatch, Widths
 from limbeck.methods.registry import method_config
 from limbeck.methods.supervised import Supervised, SupervisedConfig

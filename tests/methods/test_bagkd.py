@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from limbeck.methods.bagkd import BagKD, BagKDConfig, balanced_assignment
+
 from limbeck.methods.base import StepBatch, Widths
 from limbeck.seeding import keyed_generator
 from limbeck.signals.output import TeacherOutput

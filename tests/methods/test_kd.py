@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-
-from limbeck.methods.base import StepBatch, Widths
 from limbeck.methods.fitnets import FitNets, FitNetsConfig
 from limbeck.methods.kd import KD, KDConfig
+
+from limbeck.methods.base import StepBatch, Widths
 from limbeck.signals.output import TeacherOutput
 from limbeck.students.output import StudentOutput
 

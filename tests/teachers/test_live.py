@@ -25,7 +25,9 @@ def make(n: int = 48) -> tuple[ModuleTeacher, Examples]:
     torch.manual_seed(0)
     teacher = ModuleTeacher(nn.Sequential(nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 3)), class_names=CLASSES)
     labels = torch.arange(n) % 3
-    return teacher, Examples({"x": torch.randn(n, 4)}, tuple(f"t{i}" for i in range(n)), labels, CLASSES)
+    return teacher, Examples.classified(
+        {"x": torch.randn(n, 4)}, tuple(f"t{i}" for i in range(n)), labels, CLASSES
+    )
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def task(toy: ModuleType, folder: Path, n_labelled: int = 9) -> tuple[Student, E
     x = 3 * torch.eye(3, toy.WIDTH)[truth] + torch.randn(len(truth), toy.WIDTH, generator=generator)
     labels = torch.where(torch.arange(len(truth)) < n_labelled, truth, UNLABELLED)
     keys = tuple(f"s{i}" for i in range(len(truth)))
-    rows = Examples({"x": x}, keys, labels, toy.CLASSES)
+    rows = Examples.classified({"x": x}, keys, labels, toy.CLASSES)
     in_bag = {i + n_labelled: int(g) for i, g in enumerate(group)}
     bank = Bank.from_arrays(
         folder, keys=[f"t{i}" for i in in_bag], logits=6 * torch.eye(3)[truth[n_labelled:]], class_names=toy.CLASSES
@@ -109,7 +109,9 @@ def test_right_bags_pass_and_wrong_ones_are_named(toy: ModuleType, tmp_path: Pat
 
 def test_it_is_silent_where_it_cannot_tell(toy: ModuleType, tmp_path: Path) -> None:
     student, rows, bank, pairing = task(toy, tmp_path / "bank")
-    unlabelled = Examples(rows.inputs, rows.keys, torch.full_like(rows.labels, UNLABELLED), rows.class_names)
+    unlabelled = Examples.classified(
+        rows.inputs, rows.keys, torch.full_like(rows.labels, UNLABELLED), rows.class_names
+    )
     assert warning(student, unlabelled, shuffled(bank, pairing, 0), pairing) is None
     assert warning(student, rows, uniform_like(bank), pairing) is None
     assert warning(student, rows, None, Pairing("unpaired")) is None
@@ -124,7 +126,7 @@ def test_labelled_rows_inside_the_bags_count_with_their_labels(toy: ModuleType, 
     truth = mixed(0, confidence=9.0)[0].argmax(1)
     noise = {"x": torch.randn(len(truth), toy.WIDTH, generator=keyed_generator("no information"))}
     labels = torch.where(torch.arange(len(truth)) % 2 == 0, truth, UNLABELLED)
-    known = Examples(noise, rows.keys, labels, rows.class_names)
+    known = Examples.classified(noise, rows.keys, labels, rows.class_names)
     assert warning(student, known, bank, pairing) is None
     assert warning(student, known, shuffled(bank, pairing, 0), pairing) is not None
 

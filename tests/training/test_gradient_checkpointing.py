@@ -20,7 +20,7 @@ def trained(folder, **switch) -> list[torch.Tensor]:
     config.attention_probs_dropout_prob = 0.0
     student = Student(BertForSequenceClassification(config))
     tokens = torch.randint(0, 20, (12, 5))
-    rows = Examples({"input_ids": tokens}, tuple(range(12)), torch.arange(12) % 3, ("a", "b", "c"))
+    rows = Examples.classified({"input_ids": tokens}, tuple(range(12)), torch.arange(12) % 3, ("a", "b", "c"))
     student.probe(rows.rows([0]))
     method = method_class("supervised")(method_config("supervised"), Widths(16, None, 3))
     collate = DistillationCollator(rows, Pairing("unpaired"), None, views={}, needs_ema=False, seed=0)

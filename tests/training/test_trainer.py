@@ -147,7 +147,11 @@ def test_data_of_one_class_only(toy: ModuleType, bank: Bank, tmp_path: Path) -> 
     rows = toy.examples()
     labels = torch.where(rows.labels == 1, rows.labels, UNLABELLED)
     run = toy.trainer(
-        "kd", tmp_path, bank, rows=Examples(rows.inputs, rows.keys, labels, rows.class_names), max_steps=2
+        "kd",
+        tmp_path,
+        bank,
+        rows=Examples.classified(rows.inputs, rows.keys, labels, rows.class_names),
+        max_steps=2,
     )
     run.train()
     assert run.state.global_step == 2

@@ -6,25 +6,24 @@ import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch import nn
 
 from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, nearest
+from limbeck.problems.base import Problem
 from limbeck.students.pooled import PooledClassifier, Pooling
 from limbeck.students.text import encoder_class, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-Problem = Literal["classification", "regression", "choice"]
 _TASKS = ("SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice")
 
 
 def pretrained_model(
     path: str,
-    n_classes: int,
     problem: Problem,
     pooling: Pooling | None,
     dtype: torch.dtype,
@@ -40,10 +39,9 @@ def pretrained_model(
     name = None if pooling is not None else _own_class(config, problem)
     with quietly():
         if name is None:
-            n_outputs = n_classes if problem == "classification" else 1
-            model, new = _pooled(path, config, n_outputs, problem, pooling, dtype)
+            model, new = _pooled(path, config, problem, pooling, dtype)
         else:
-            model, new = _own(path, name, n_classes, problem, dtype, changes)
+            model, new = _own(path, name, problem, dtype, changes)
     _settle(model, path)
     return model, new
 
@@ -90,19 +88,17 @@ def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:
 
 def _own_class(config: PreTrainedConfig, problem: Problem) -> str | None:
     """Name of transformers' ``AutoModelFor...`` for the problem; None if a pooled encoder does it."""
-    if problem == "choice":
+    if scores_choices(problem):
         return "AutoModelForMultipleChoice" if _class_names_of("MultipleChoice", config.model_type) else None
     return f"AutoModelFor{classification_task(config)}"
 
 
 def _own(
-    path: str, name: str, n_classes: int, problem: Problem, dtype: torch.dtype, changes: Mapping[str, Any]
+    path: str, name: str, problem: Problem, dtype: torch.dtype, changes: Mapping[str, Any]
 ) -> tuple[nn.Module, set[str]]:
     import transformers
 
-    head: dict[str, Any] = {"num_labels": n_classes}
-    if problem == "regression":
-        head = {"num_labels": 1, "problem_type": "regression"}
+    head: dict[str, Any] = {"num_labels": problem.n_outputs(), **problem.model_config}
     model, found = getattr(transformers, name).from_pretrained(
         path, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True, **head, **changes
     )
@@ -112,7 +108,6 @@ def _own(
 def _pooled(
     path: str,
     config: PreTrainedConfig,
-    n_outputs: int,
     problem: Problem,
     pooling: Pooling | None,
     dtype: torch.dtype,
@@ -137,8 +132,8 @@ def _pooled(
     model = PooledClassifier(
         encoder,
         pooling or ("last" if is_causal(config) else "mean"),
-        n_outputs,
-        choices=problem == "choice",
+        1 if scores_choices(problem) else problem.n_outputs() or 0,
+        choices=scores_choices(problem),
         dropout=dropouts[0] if dropouts else 0.0,
         deviation=float(getattr(text, "initializer_range", 0.02)),
     )
@@ -205,6 +200,11 @@ def auto_class(model: nn.Module) -> str | None:
     kind = cast("PreTrainedModel", model).config.model_type
     tasks = [task for task in _TASKS if type(model).__name__ in _class_names_of(task, kind)]
     return f"AutoModelFor{tasks[0]}" if tasks else None
+
+
+def scores_choices(problem: Problem) -> bool:
+    """Whether one score for each of a row's choices is asked for."""
+    return problem.auto_model == "MultipleChoice"
 
 
 def check_choice(name: str, value: str | None, options: Any) -> None:

@@ -21,7 +21,7 @@ def data(n: int, *, prefix: str = "", groups: int = 0, unlabelled: int = 0, clas
     keys = tuple(f"{prefix}{i}" for i in range(n))
     shown = torch.where(torch.arange(n) < n - unlabelled, labels, UNLABELLED)
     in_group = {key: f"s{i // (n // groups)}" for i, key in enumerate(keys)} if groups else {}
-    return FolderData(Examples({"x": x}, keys, shown, NAMES), "table", in_group, {"read": n})
+    return FolderData(Examples.classified({"x": x}, keys, shown, NAMES), "table", in_group, {"read": n})
 
 
 def make(**settings):
