@@ -19,6 +19,7 @@ from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.links import Bagged, Link, Paired, PartlyPaired
 from limbeck.signals.links.choose import link_named
 from limbeck.students.student import Student
+from limbeck.teachers.live import LiveTeacher
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator, LinkedTeacher
 from limbeck.training.distiller import Distiller
@@ -98,13 +99,22 @@ def noisy_net() -> nn.Sequential:
     )
 
 
+def _source(teacher: Bank | LiveTeacher) -> Any:
+    return teacher.samples if isinstance(teacher, LiveTeacher) else teacher
+
+
 def collator(
-    link: str, teacher: Bank | None, *, needs_ema: bool = False, seed: int = 0, rows: Examples | None = None
+    link: str,
+    teacher: Bank | LiveTeacher | None,
+    *,
+    needs_ema: bool = False,
+    seed: int = 0,
+    rows: Examples | None = None,
 ) -> DistillationCollator:
     rows = rows or examples()
     return DistillationCollator(
         rows,
-        {} if teacher is None else {"teacher": LinkedTeacher(teacher, link_to(link, rows))},
+        {} if teacher is None else {"teacher": LinkedTeacher(_source(teacher), link_to(link, rows))},
         views={"weak": noise, "strong": noise},
         needs_weak=needs_ema,
         seed=seed,
@@ -113,7 +123,7 @@ def collator(
 
 def distiller(
     method: str,
-    teacher: Bank | None,
+    teacher: Bank | LiveTeacher | None,
     *,
     net: Any = plain_net,
     config: dict[str, Any] | None = None,
@@ -122,16 +132,23 @@ def distiller(
     torch.manual_seed(0)
     student = Student(net())
     shape = student.probe(examples().rows([0, 1]))
-    sides = {} if teacher is None else {"teacher": Side(teacher.width("features"), teacher.width("logits"))}
+    sides, live = {}, {}
+    if isinstance(teacher, LiveTeacher):
+        sides["teacher"] = Side(teacher.probe["features"].shape[1], teacher.probe["logits"].shape[1])
+        live["teacher"] = teacher.teacher
+    elif teacher is not None:
+        sides["teacher"] = Side(teacher.width("features"), teacher.width("logits"))
     plan = plan_method(method, config)
     made = plan.cls(plan.config, Shapes(Side(shape.feature_width, shape.n_classes), sides))
-    return Distiller(student, made, problem=Classification(CLASSES), ema_decay=0.9 if ema else None)
+    return Distiller(
+        student, made, problem=Classification(CLASSES), ema_decay=0.9 if ema else None, live=live
+    )
 
 
 def trainer(
     method: str,
     folder: Path,
-    teacher: Bank | None,
+    teacher: Bank | LiveTeacher | None,
     *,
     link: str | None = None,
     net: Any = plain_net,

@@ -254,7 +254,7 @@ def _stale_cases():
     data = examples()
     fewer = data.subset(range(59))
     moved = data.subset([1, 0, *range(2, 60)])
-    relabelled = Examples(data.inputs, data.keys, data.labels.flip(0), NAMES)
+    relabelled = Examples.classified(data.inputs, data.keys, data.labels.flip(0), NAMES)
     return {
         "other 'weights'": (LinearTeacher(weights="2"), data, {}),
         "other 'inputs' .*'key 41'": (LinearTeacher(), changed(data, 41), {}),

@@ -87,14 +87,18 @@ class Method(nn.Module):
         """Unweighted terms, each a sum over its unit (a mean over the micro-batch for ``batch``)."""
         raise NotImplementedError  # abstract
 
+    def weight_of(self, term: str) -> Weight:
+        """The weight of a term over the training."""
+        return getattr(self.config, f"weight_{term}")
+
     def weights(self, progress: float) -> dict[str, float]:
         """The weight of each term at this point of the training (0 to 1)."""
-        return {term: at(getattr(self.config, f"weight_{term}"), progress) for term in self.plan.units}
+        return {term: at(self.weight_of(term), progress) for term in self.plan.units}
 
     @property
     def settled(self) -> float:
         """Share of the training after which no weight changes any more."""
-        weights = (getattr(self.config, f"weight_{term}") for term in self.plan.units)
+        weights = map(self.weight_of, self.plan.units)
         return max((w.until for w in weights if isinstance(w, Curve)), default=0.0)
 
 

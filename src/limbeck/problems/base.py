@@ -6,7 +6,7 @@ Axis legend: n rows, p positions of a row (none, tokens, pixels), C outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -108,7 +108,7 @@ class Problem:
 
     def settings(self) -> dict[str, Any]:
         """JSON-able values of its own fields, from which ``type(self)(names, **settings)`` makes it again."""
-        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "names"}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
 
     def n_outputs(self) -> int | None:

@@ -15,6 +15,7 @@ from limbeck.functional.precision import widened
 from limbeck.problems.base import HasLogits, Problem, Targets
 from limbeck.problems.metric import AVERAGE_PRECISION, MACRO_F1, MICRO_F1, Metric
 
+LIKELY = 0.5  # from this probability on a class is said to be there
 SEPARATOR = "|"  # between the class names of one cell
 
 
@@ -63,10 +64,10 @@ class MultiLabel(Problem):
         share, true = statistics["share"][known], statistics["true"][known].long()
         if not len(true):
             return dict.fromkeys((metric.name for metric in self.measures), float("nan"))
-        n = len(self.names)
+        found, n = (share >= LIKELY).long(), len(self.names)
         return {
-            "micro_f1": float(classification.multilabel_f1_score(share, true, n, average="micro")),
-            "macro_f1": float(classification.multilabel_f1_score(share, true, n, average="macro")),
+            "micro_f1": float(classification.multilabel_f1_score(found, true, n, average="micro")),
+            "macro_f1": float(classification.multilabel_f1_score(found, true, n, average="macro")),
             "average_precision": _mean_precision(share, true),
         }
 
@@ -75,7 +76,7 @@ class MultiLabel(Problem):
 
     def answers(self, logits: Tensor) -> list[dict[str, Any]]:
         answers = super().answers(logits)
-        return [{"classes": [n for n, p in a["probabilities"].items() if p >= 0.5], **a} for a in answers]
+        return [{"classes": [n for n, p in a["probabilities"].items() if p >= LIKELY], **a} for a in answers]
 
     @classmethod
     def label(cls, cell: Any) -> tuple[str, ...]:

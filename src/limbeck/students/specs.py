@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
-from limbeck.problems.classification import Classification
+from limbeck.problems.registry import problem_class
 from limbeck.students import encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
@@ -31,7 +31,7 @@ def model_from_spec(
     spec: str,
     *,
     n_classes: int | None = None,
-    problem: Problem | None = None,
+    problem: Problem | str = "classification",
     pooling: str | None = None,
     lora: Mapping[str, Any] | None = None,
     dtype: str = "float32",
@@ -45,7 +45,7 @@ def model_from_spec(
             the folder or hub id of a transformers model. A head that the checkpoint does not have is made anew.
         problem: what is asked of it, which decides its head; of a :class:`~limbeck.problems.choice.Choice`, text
             models: inputs ``[n, K, L]``, logits ``[n, K]``.
-        n_classes: in place of a problem: a classification of so many classes.
+        n_classes: of a problem that is only named by its kind: how many classes (or choices) it has.
         pooling: text models: ``mean``, ``last`` or ``cls`` of the last hidden states into a new linear head; None =
             the model's own head (for ``minilm`` the mean, as it is trained for).
         lora: adapters in place of full fine-tuning, see :func:`limbeck.students.changes.lora.add_lora`.
@@ -56,10 +56,10 @@ def model_from_spec(
     Raises: UnknownNameError for a wrong name or argument; DataError for a folder that holds no model; ConfigError for
     settings that this model does not have, and where a package is missing.
     """
-    if problem is None:
+    if isinstance(problem, str):
         if n_classes is None:
             raise ConfigError("A model needs a problem, or the number of classes (n_classes).")
-        problem = Classification(tuple(map(str, range(n_classes))))
+        problem = problem_class(problem)(tuple(map(str, range(n_classes))))
     check_choice("pooling", pooling, Pooling)
     if dtype not in _DTYPES:
         raise UnknownNameError(f"There is no dtype {dtype!r} of a student; {nearest(dtype, _DTYPES)}")

@@ -117,7 +117,7 @@ class Distiller(nn.Module):
 
     def _evaluate(self, inputs: dict[str, Tensor], targets: Mapping[str, Tensor] | None) -> dict[str, Any]:
         out = self.scored(inputs)
-        if targets is None:
+        if not targets:
             return {"logits": out.logits}
         wanted = Targets(**targets)
         loss = self.problem.loss(out, wanted) / max(1, self.problem.count(wanted))

@@ -23,11 +23,6 @@ class BagKDConfig(Settings):
     assignment_temperature: float = setting(1.0, "entropic regularisation of the assignment", above=0)
     assignment_iterations: int = setting(20, "sweeps of the assignment", low=1)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ramp and not isinstance(self.weight_assignment, Curve):
-            self.weight_assignment = Curve(0.0, self.weight_assignment, self.ramp)
-
 
 @torch.no_grad()
 def balanced_assignment(
@@ -99,6 +94,12 @@ class BagKD(Method):
         targets = self._targets(b.peer("ema", in_bag).logits, group, sizes, proportions)
         rows = soft_cross_entropy(logits, targets, reduction="none") / sizes[group]
         return {"supervised": b.label_loss(), "proportion": proportion.sum(), "assignment": rows.sum()}
+
+    def weight_of(self, term: str) -> Weight:
+        own = super().weight_of(term)
+        if term != "assignment" or not self.config.ramp or isinstance(own, Curve):
+            return own
+        return Curve(0.0, own, self.config.ramp)
 
     def _targets(self, logits: Tensor, group: Tensor, sizes: Tensor, proportions: Tensor) -> Tensor:
         """Soft labels ``[n, C]`` of the bag rows, all bags at once, the smaller ones filled up."""
