@@ -113,7 +113,7 @@ def _opened(source: str | Path | Dataset) -> Dataset:
 
 
 def _keys(data: Dataset, column: str) -> Sequence[Any]:
-    keys = tuple(data.with_format(None)[column])
+    keys = tuple(_values(data, column))
     if any(value is None or value == "" for value in keys):
         raise DataError(f"The column {column!r} has rows without a key.")
     if len(set(keys)) < len(keys):
@@ -124,9 +124,14 @@ def _keys(data: Dataset, column: str) -> Sequence[Any]:
     return keys
 
 
+def _values(data: Dataset, column: str) -> list[Any]:
+    """One whole column, without the others and without a row at a time."""
+    return data.select_columns([column]).with_format("arrow")[:][column].to_pylist()
+
+
 def _labels(data: Dataset, column: str, posed: Any) -> tuple[list[Any], Sequence[str] | None]:
     """Labels as the problem reads them, None where unknown; and the names that a ``ClassLabel`` gives its numbers."""
-    values = data.with_format(None)[column]
+    values = _values(data, column)
     names = getattr(data.features[column], "names", None)
     if names is not None:
         return [None if value is None or value < 0 else names[value] for value in values], names
