@@ -125,7 +125,7 @@ def test_only_the_student_is_in_the_folder(tiny, tmp_path):
     assert all(name.startswith(("encoder.", "head.")) for name in names)
     files = {path.name for path in folder.iterdir()}
     assert {
-        "student.pt2",
+        "program.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",

@@ -12,22 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from limbeck import __version__
 from limbeck.errors import ClassNamesError, ConfigError, ExportError
-from limbeck.students.card import TRACED, model_card
-from limbeck.students.exported import (
-    FORMAT,
-    INFO,
-    PREPROCESSOR,
-    WEIGHT_SUFFIXES,
-    load_exported,
-    predict,
-    sha256_of,
-)
+from limbeck.students.card import model_card
+from limbeck.students.exported import hashed_files, load_exported, predict, sha256_of
+from limbeck.students.info import FORMAT, INFO, PREPROCESSOR
 from limbeck.students.pretrained import auto_class, quietly
+from limbeck.students.program import PROGRAM
 from limbeck.students.student import Student, bare_copy, call_by_name, logits_of
 from limbeck.students.tracing import save_program
 
@@ -49,8 +42,9 @@ def export_student(
 ) -> Path:
     """Write the student, and nothing else, to ``folder``; checked against ``model`` before it appears.
 
-    A transformers classification model is written for its ``AutoModelFor...``; any other module as a program for
-    ``torch.export.load`` (no Python class of the user, no pickled object) with ``model.safetensors`` beside it.
+    A transformers classification model is written for its ``AutoModelFor...``; any other module as a program in
+    JSON (:mod:`limbeck.students.program`) with its weights in safetensors: no Python class of the user, nothing
+    pickled.
     LoRA adapters are merged into the weights that they adapt. A model of one logit predicts a value (regression).
     The folder appears whole or not at all; an earlier export of that name is replaced.
 
@@ -79,6 +73,8 @@ def export_student(
         raise ClassNamesError(
             f"{len(class_names)} class names for {n_logits} logits; give one name per logit."
         )
+    if twice := [name for i, name in enumerate(class_names) if name in class_names[:i]]:
+        raise ClassNamesError(f"The class name {twice[0]!r} comes twice; give each logit a name of its own.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     new.mkdir()
@@ -125,12 +121,12 @@ def _write(
     provenance: Mapping[str, Any],
     processor: Any,
 ) -> None:
-    loads_with = auto_class(model) or TRACED
-    if loads_with == TRACED:
-        save_program(model, inputs, folder / "student.pt2")
-        save_model(model, str(folder / "model.safetensors"))
+    loads_with = auto_class(model) or PROGRAM
+    if loads_with == PROGRAM:
+        save_program(model, inputs, folder)
     else:
         pretrained = cast("PreTrainedModel", model)
+        pretrained.config.__dict__.pop("auto_map", None)  # the class is transformers' own
         pretrained.config.id2label = dict(enumerate(class_names))  # also its num_labels
         pretrained.config.label2id = {name: i for i, name in enumerate(class_names)}
         with quietly():
@@ -148,9 +144,7 @@ def _write(
         },
         "has_processor": processor is not None,
         "versions": {"limbeck": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "sha256": {
-            path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.suffix in WEIGHT_SUFFIXES
-        },
+        "sha256": {path.name: sha256_of(path) for path in hashed_files(folder)},
     }
     _write_json(folder / PREPROCESSOR, preprocessor, "preprocessor")
     _write_json(folder / INFO, {**info, "provenance": provenance}, "provenance")
