@@ -21,17 +21,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from teachers.fault_server import FaultServer
 
-from limbeck.signals.ahead import RowBatches
-from limbeck.signals.answers import Answer, AnswerStore
-from limbeck.signals.rows import Columns
-from limbeck.teachers.api import APITeacher
-from limbeck.teachers.asking import ask_all
-from limbeck.teachers.limits import Limits
-from limbeck.teachers.questions import Question, Reply
+from limbeck.banks.answers import Answer, AnswerStore
+from limbeck.banks.left_out import RowBatches
+from limbeck.banks.rows import RowColumns
+from limbeck.teachers.api.asking import ask_all
+from limbeck.teachers.api.limits import Limits
+from limbeck.teachers.api.questions import Question, Reply
+from limbeck.teachers.api.teacher import APITeacher
 
 
 def through_http(folder: Path, n: int, limits: Limits, latency: float) -> float:
-    rows = RowBatches([{"id": i, "text": f"text {i}"} for i in range(n)], Columns())
+    rows = RowBatches([{"id": i, "text": f"text {i}"} for i in range(n)], RowColumns())
     with FaultServer(folder, latency) as server:
         teacher = APITeacher(
             "small",

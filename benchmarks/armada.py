@@ -23,17 +23,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import limbeck.assembly
+import limbeck.plan
 from limbeck.data import make_task
-from limbeck.data.base import Examples, Task
+from limbeck.data.base import Examples
+from limbeck.data.task import Task
 from limbeck.distill import result_rows
 from limbeck.evaluation import Arm, compare
 from limbeck.evaluation.results import Row
+from limbeck.layers.pooling import pool
 from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.reporting import report_folder
-from limbeck.run import run, teacher_bank
+from limbeck.runner import run, teacher_bank
 from limbeck.students import model_from_spec
-from limbeck.students.pooled import pooled
 from limbeck.students.text import encode, tokenizer_of
 
 DATA = Path(os.environ.get("LIMBECK_DATA", "../shared/data"))
@@ -93,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = Path(options.output) / f"{options.task}-{options.regime}"
-    limbeck.assembly.model_from_spec = upper_layers  # type: ignore[assignment]
+    limbeck.plan.model_from_spec = upper_layers  # type: ignore[assignment]
     states = FrozenLayers(MAX_LENGTH.get(options.task, 16))
     task = make_task(*data_of(options.task, "all"), seed=0)
     bank = teacher_bank(teacher_of(options.task), task, Path(options.output) / options.task)
@@ -157,7 +158,7 @@ class UpperLayers(nn.Module):
         for layer in self.layers:
             out = layer(states, hidden)
             states = out[0] if isinstance(out, tuple) else out
-        return self.head(self.dropout(pooled(states, shown, "mean")))
+        return self.head(self.dropout(pool(states, "mean", shown)))
 
 
 def upper_layers(spec: str, *, n_classes: int, **settings: Any) -> nn.Module:

@@ -25,10 +25,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback, ViTConfig, ViTModel
 
+from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
 from limbeck.methods.base import Widths
 from limbeck.methods.registry import method_class, method_config
-from limbeck.signals.bank import Bank
 from limbeck.signals.pairing import Pairing
 from limbeck.students import Student, model_from_spec
 from limbeck.teachers import ModuleTeacher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from limbeck.evaluation.compare import read_journal
+from limbeck.evaluation.comparison import read_journal
 from limbeck.evaluation.results import Row
 from limbeck.evaluation.statistics import arms_of, controls_of, estimate, values_by_seed, verdicts
 from limbeck.reporting.table import SHORT_VERDICT, gain_text, percent, signed

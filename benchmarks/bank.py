@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from limbeck.signals import Bank
+from limbeck.banks import Bank
 
 LOOKUP = 256  # rows a look-up, a usual batch
 Read = Callable[[list[int], list[int | str]], object]  # of row numbers, for Arrow, or keys, for a bank
@@ -53,7 +53,7 @@ def make_arrow(file: Path, bank: Bank, kind: pa.DataType) -> datasets.Dataset:
 def opening(folder: Path) -> dict[str, float]:
     """Time and memory of :meth:`Bank.open` in a fresh process, libraries loaded beforehand."""
     code = (
-        "import sys, time, json, re; from limbeck.signals import Bank; import limbeck.signals.build, filelock\n"
+        "import sys, time, json, re; from limbeck.signals import Bank; import limbeck.banks.build, filelock\n"
         "def own(): return int(re.search(r'RssAnon:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1e3\n"
         "before = own(); times = []\n"
         "for _ in range(21):\n"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from limbeck.data.base import Examples, Task
+from limbeck.data.base import Examples
 from limbeck.data.splits import Splits
+from limbeck.data.task import Task
 from limbeck.signals.pairing import Pairing
 
 CLASS_NAMES = ("circle", "square", "star")

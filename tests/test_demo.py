@@ -24,13 +24,13 @@ def sources(tmp_path_factory):
 
 @pytest.fixture
 def options(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr("limbeck.run.TEACHER_TRAINING", {"max_steps": 3, "n_labelled": 8})
+    monkeypatch.setattr("limbeck.runner.TEACHER_TRAINING", {"max_steps": 3, "n_labelled": 8})
     return {**sources, "output": str(tmp_path / "demo"), "seeds": 1, "steps": 2, "labels": 2}
 
 
 def count_runs(monkeypatch) -> list[str]:
     """The output folders of the student runs from now on."""
-    import limbeck.run as module
+    import limbeck.runner as module
 
     real, folders = module.run, []
 

@@ -13,7 +13,7 @@ from limbeck.data.base import texts
 from limbeck.errors import DataError
 from limbeck.predict import predict_files
 from limbeck.students import Student, model_from_spec
-from limbeck.students.export import export_student
+from limbeck.students.export.folder import export_student
 from limbeck.students.text import encode, tokenizer_of
 
 transformers = pytest.importorskip("transformers")

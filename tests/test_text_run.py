@@ -12,6 +12,7 @@ import pytest
 import torch
 from tokenizers import processors
 
+from limbeck.banks import Bank
 from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.splits import Splits
@@ -19,9 +20,8 @@ from limbeck.distill import distill
 from limbeck.errors import ConfigError, DataError, MissingSignalError
 from limbeck.predict import predict_files
 from limbeck.recipes import MethodSpec, Recipe
-from limbeck.run import run
-from limbeck.signals import Bank
-from limbeck.students.export import load_exported
+from limbeck.runner import run
+from limbeck.students.export.folder import load_exported
 
 ANIMALS = ("cat", "dog", "bird")
 COLOURS = ("red", "blue", "big")

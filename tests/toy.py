@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck.data.base import UNLABELLED, Examples
+from limbeck.banks.bank import Bank
+from limbeck.data.base import Examples
 from limbeck.methods.base import Widths
 from limbeck.methods.registry import method_class, method_config
 from limbeck.seeding import keyed_generator
-from limbeck.signals.bank import Bank
+from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.pairing import Pairing
 from limbeck.students.student import Student
 from limbeck.training.arguments import DistillationArguments

@@ -17,11 +17,11 @@ from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.files import write_whole
 
 if TYPE_CHECKING:
+    from limbeck.banks import Bank
     from limbeck.data import Task
     from limbeck.evaluation import Arm, Row
     from limbeck.recipes import Recipe
-    from limbeck.run import RunResult
-    from limbeck.signals import Bank
+    from limbeck.runner import RunResult
 
 # Where one embedded run's numbers come from: every arm has these, the baseline included.
 TRAINING: dict[str, Any] = {
@@ -172,14 +172,14 @@ class Demo:
         """A task, and the image teacher's answers: it is trained and asked once, and read from then on."""
         from limbeck.data import make_task
         from limbeck.recipes import TeacherSpec
-        from limbeck.run import teacher_bank
+        from limbeck.runner import teacher_bank
 
         task = make_task("av_digits", self.recipe("supervised").data.config, seed=0)
         return task, teacher_bank(TeacherSpec(), task, self.folder)
 
     def _run(self, arm: Arm, control: str, seed: int) -> list[Row]:
         from limbeck.distill import result_rows
-        from limbeck.run import run
+        from limbeck.runner import run
 
         result = run(self.recipe(arm.name, control, seed), bank=self.bank, show_progress=False)
         write_whole(result.folder / WARNINGS_FILE, json.dumps(result.warnings))
@@ -201,7 +201,7 @@ class Demo:
 
     def _runs(self) -> Path:
         """The folder of the runs with these settings: other settings have another one, so none are mixed."""
-        from limbeck.evaluation.compare import config_hash
+        from limbeck.evaluation.comparison import config_hash
 
         about_more_runs = ("output", "seeds", "arms", "controls")
         settings = {k: v for k, v in asdict(self.options).items() if k not in about_more_runs}

@@ -15,8 +15,8 @@ from limbeck.evaluation.results import Row, write_metrics
 from limbeck.methods.registry import method_class
 from limbeck.recipes.recipe import Recipe
 from limbeck.reporting import report_folder
-from limbeck.run import RunResult, run
-from limbeck.students.export import export_student
+from limbeck.runner import RunResult, run
+from limbeck.students.export.folder import export_student
 from limbeck.training.collator import without_padding
 from limbeck.training.processes import is_first_process
 
@@ -27,7 +27,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
     """Run ``recipe`` and write ``metrics.json``, ``student/`` and ``report.html`` into its run folder.
 
     The student folder holds weights, preprocessor, class names and a model card with provenance; no teacher, no
-    projector. See :func:`limbeck.run.run` for what is raised.
+    projector. See :func:`limbeck.runner.run` for what is raised.
     """
     result = run(recipe, resume=resume)
     if not is_first_process():

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.data.readers import file_reader, table_reader, text_reader
+from limbeck.data.files.readers import file_reader, table_reader, text_reader
 from limbeck.errors import DataError, LimbeckError
 from limbeck.progress import progress
-from limbeck.students.export import load_exported
-from limbeck.students.exported import ExportedStudent
-from limbeck.students.info import check_readable
+from limbeck.students.export.exported import ExportedStudent
+from limbeck.students.export.folder import load_exported
+from limbeck.students.export.info import check_readable
 from limbeck.students.text import encode, tokenizer_of
 
 BATCH = 256  # files read and asked at once

@@ -12,7 +12,7 @@ import yaml
 from raw_files import fsdd_folder, mnist_folder, write_csv, write_grating, write_idx, write_tone
 
 from limbeck import cli
-from limbeck.signals import Bank
+from limbeck.banks import Bank
 
 DIGITS = tuple("0123456789")
 

@@ -9,7 +9,7 @@ from raw_files import write_csv
 from teachers.chat_server import KEY, Server, error, said
 
 from limbeck import cli
-from limbeck.signals import Bank
+from limbeck.banks import Bank
 
 CHAT = ("--teacher", "api:tiny-chat", "--kind", "chat", "--class-names", "cat,dog")
 LICENCE = ("--licence", "the terms allow it")

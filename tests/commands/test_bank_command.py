@@ -8,7 +8,7 @@ import pytest
 from raw_files import write_csv
 
 from limbeck import cli
-from limbeck.signals import Bank
+from limbeck.banks import Bank
 
 TEACHER = "def ask(inputs):\n    return {'features': [[float(len(text)), 1.0] for text in inputs['text']]}\n"
 

@@ -17,7 +17,7 @@ from transformers import (
     OPTForCausalLM,
 )
 
-from limbeck.data.vec_tasks import ColorRow
+from limbeck.data.benchmarks.vec_tasks import ColorRow
 from limbeck.errors import ConfigError, NonFiniteError, UnknownNameError
 from limbeck.evaluation.likelihood import causal_scores, embeddings, masked_scores
 from limbeck.evaluation.vec import commoner_color_floor, majority_floor, zero_shot

@@ -11,7 +11,9 @@ import torch
 
 from limbeck import functional
 
-MODULES = sorted(found.name for found in pkgutil.iter_modules(functional.__path__, functional.__name__ + "."))
+MODULES = sorted(
+    found.name for found in pkgutil.walk_packages(functional.__path__, functional.__name__ + ".")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from limbeck.signals.bank import Bank
+from limbeck.banks.bank import Bank
 
 
 @pytest.fixture(scope="session")

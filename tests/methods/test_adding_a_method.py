@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from limbeck.banks.bank import Bank
 from limbeck.methods import registry
-from limbeck.signals.bank import Bank
 
 
 def test_the_example_trains(

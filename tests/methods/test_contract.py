@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from limbeck.banks.bank import Bank
 from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.methods import registry
 from limbeck.methods.base import UNITS
 from limbeck.methods.registry import METHODS, method_card, method_class, method_config
-from limbeck.signals.bank import Bank
 from limbeck.signals.output import ACCESS_OF_SIGNAL
 from limbeck.signals.pairing import LINKS
 from limbeck.training.sampler import Draw

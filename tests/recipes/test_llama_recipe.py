@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from limbeck.banks import Bank
 from limbeck.distill import distill
 from limbeck.errors import ConfigError
 from limbeck.recipes import Recipe
 from limbeck.recipes import recipe as recipes
-from limbeck.signals import Bank
 from limbeck.training.sharding import check_sharding, whole
 
 ACCELERATE = Path(recipes.__file__).parent / "accelerate" / "armada_llama_lora_fsdp.yaml"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from limbeck.data.tasks import TASKS
+from limbeck.data.registry import TASKS
 from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.recipes import MethodSpec, Recipe, parse_recipe
 from limbeck.recipes.recipe import check_recipe, shipped_recipes

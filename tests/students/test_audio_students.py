@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from limbeck.students import Student, model_from_spec
-from limbeck.students.export import export_student, verify_export
+from limbeck.students.export.folder import export_student, verify_export
 
 transformers = pytest.importorskip("transformers")
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

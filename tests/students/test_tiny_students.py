@@ -7,7 +7,7 @@ import torch
 import transformers
 from torch.nn import functional as F
 
-from limbeck.students.export import export_student, load_exported
+from limbeck.students.export.folder import export_student, load_exported
 from limbeck.students.student import Student
 
 SMALL = {

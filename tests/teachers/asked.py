@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from teachers.fault_server import FaultServer, embedding
 
-from limbeck.signals import Bank
-from limbeck.signals.answers import AnswerStore
-from limbeck.teachers.api import APITeacher
-from limbeck.teachers.limits import Limits
+from limbeck.banks import Bank
+from limbeck.banks.answers import AnswerStore
+from limbeck.teachers.api.limits import Limits
+from limbeck.teachers.api.teacher import APITeacher
 
 ROWS = [{"id": f"k{n}", "text": f"text {n:03d}"} for n in range(24)]
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from limbeck.banks import Bank
 from limbeck.errors import ConfigError, UnknownNameError
-from limbeck.signals import Bank, TeacherOutput
+from limbeck.signals import TeacherOutput
 from limbeck.teachers import CallableTeacher
 
 

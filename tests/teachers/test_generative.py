@@ -14,8 +14,8 @@ from PIL import Image
 from teachers.chat_server import KEY, Server, error, picture
 from torch import nn
 
+from limbeck.banks import Bank
 from limbeck.errors import ConfigError, DataError
-from limbeck.signals import Bank
 from limbeck.teachers import (
     APITeacher,
     DiffusersDraw,
@@ -24,8 +24,8 @@ from limbeck.teachers import (
     HFTeacher,
     ModuleTeacher,
 )
+from limbeck.teachers.api.limits import Limits
 from limbeck.teachers.callable import CallableTeacher
-from limbeck.teachers.limits import Limits
 
 ROWS = [{"id": i, "text": text} for i, text in enumerate(["red", "blue", "red", "green"])]
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "green": (0, 255, 0)}

@@ -10,10 +10,11 @@ import torch
 import toy
 from torch import nn
 
+from limbeck.banks.bank import Bank
+from limbeck.banks.controls import shuffled
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, DataError, MissingKeysError, NonFiniteError
-from limbeck.signals.bank import Bank
-from limbeck.signals.pairing import Pairing, shuffled
+from limbeck.signals.pairing import Pairing
 from limbeck.teachers.live import LiveTeacher
 from limbeck.teachers.module import ModuleTeacher
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from limbeck.banks import Bank
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, DataError, HeadNotFoundError, UnknownNameError
-from limbeck.signals import Bank
 from limbeck.teachers import ModuleTeacher, Teacher
 
 

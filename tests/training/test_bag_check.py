@@ -6,10 +6,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from limbeck.data.base import UNLABELLED, Examples
+from limbeck.banks.bank import Bank
+from limbeck.banks.controls import shuffled, uniform_like
+from limbeck.data.base import Examples
 from limbeck.seeding import keyed_generator
-from limbeck.signals.bank import Bank
-from limbeck.signals.pairing import Pairing, shuffled, uniform_like
+from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.pairing import Pairing
 from limbeck.students.student import Student
 from limbeck.training.bag_check import bag_agreement, bag_warning, label_predictions
 from limbeck.training.collator import DistillationCollator
@@ -145,7 +147,7 @@ def test_a_run_keeps_the_warning_for_its_report(toy: ModuleType, tmp_path: Path)
 def test_rates_on_av_digits(real_data: Path, tmp_path: Path) -> None:
     """Two labels a class, five seeds: no warning of right bags, always of shuffled ones; the images' true classes
     stand for a perfect teacher."""
-    from limbeck.data.av_digits import av_digits
+    from limbeck.data.benchmarks.av_digits import av_digits
     from limbeck.students.encoders import small_conv_net
 
     for seed in range(5):

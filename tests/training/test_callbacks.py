@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from limbeck.banks.bank import Bank
 from limbeck.errors import NonFiniteError
 from limbeck.methods.base import Method
-from limbeck.signals.bank import Bank
 from limbeck.training.callbacks import ProgressBar, TermLog, suspects
 
 N_STEPS = 20

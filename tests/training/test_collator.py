@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from limbeck.banks.bank import Bank
 from limbeck.errors import AbsentClassError, ClassNamesError, LinkError
-from limbeck.signals.bank import Bank
 from limbeck.training.sampler import Draw, TwoStreamSampler
 from limbeck.training.trainer import streams
 

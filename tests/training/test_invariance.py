@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from limbeck.banks.bank import Bank
 from limbeck.methods.base import Method
-from limbeck.signals.bank import Bank
 
 # Batches of unequal parts: 5 labelled rows and 8 pairs, or 4 bags of which one is smaller, in 2 or 4 parts.
 CASES = {

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from transformers.trainer_utils import get_last_checkpoint
 
+from limbeck.banks.bank import Bank
 from limbeck.errors import CheckpointError
-from limbeck.signals.bank import Bank
 from limbeck.training.callbacks import RunLog
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {

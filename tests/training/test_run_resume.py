@@ -9,9 +9,9 @@ import pytest
 import torch
 from digits import tiny_task
 
+from limbeck.banks.bank import Bank
 from limbeck.recipes import MethodSpec, Recipe, StudentSpec
-from limbeck.run import run
-from limbeck.signals.bank import Bank
+from limbeck.runner import run
 from limbeck.teachers.live import LiveTeacher
 from limbeck.teachers.module import ModuleTeacher
 from limbeck.training.callbacks import RunLog

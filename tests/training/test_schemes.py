@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from limbeck.banks.bank import Bank
 from limbeck.errors import ConfigError
 from limbeck.methods.base import InnerPhase, Method, Widths
-from limbeck.signals.bank import Bank
 from limbeck.students.student import Student
 from limbeck.training.distiller import Distiller
 from limbeck.training.schemes import check_bilevel, fast_weights

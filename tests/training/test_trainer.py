@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from limbeck.data.base import UNLABELLED, Examples
+from limbeck.banks.bank import Bank
+from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, DataError, LinkError, MissingKeysError, MissingSignalError
 from limbeck.methods.registry import method_class
-from limbeck.signals.bank import Bank
+from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.pairing import Pairing
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator

@@ -46,8 +46,8 @@ def _info(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    from limbeck.signals import bank_info
-    from limbeck.signals.manifest import Manifest
+    from limbeck.banks import bank_info
+    from limbeck.banks.manifest import Manifest
 
     info = bank_info(values.bank)
     if values.json:
@@ -99,7 +99,7 @@ def _verify(arguments: Sequence[str]) -> int:
     parser = _bank_parser("verify", "Read every byte of a bank and compare it with the recorded hashes.")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    from limbeck.signals import Bank
+    from limbeck.banks import Bank
 
     print(f"{values.bank}: {Bank.open(values.bank).verify():,} bytes as they were written")
     return 0
@@ -110,7 +110,7 @@ def _delete(arguments: Sequence[str]) -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    from limbeck.signals import bank_info, delete_bank
+    from limbeck.banks import bank_info, delete_bank
 
     bank_info(values.bank)  # refuses what is no bank, before anything is asked
     if not values.yes and not _confirmed(f"Delete the bank {values.bank}? [y/N] "):

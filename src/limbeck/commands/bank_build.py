@@ -42,7 +42,7 @@ def build(arguments: Sequence[str]) -> int:
     licence = _licence(values) if kind == "api" else values.licence
     with waiting("Starting torch and transformers"):
         import limbeck.teachers  # noqa: F401
-        from limbeck.signals import Bank
+        from limbeck.banks import Bank
 
     engine = {"engine": values.engine, "workers": values.workers} if values.engine else {}
     bank = Bank.build(
@@ -149,11 +149,11 @@ def _dry_run(
         )
         return 0
     with waiting("Starting torch"):
-        from limbeck.signals.ahead import RowBatches
-        from limbeck.signals.rows import Columns
+        from limbeck.banks.left_out import RowBatches
+        from limbeck.banks.rows import RowColumns
 
     teacher = api_teacher(values, values.licence or "unknown")
-    columns = Columns(key=values.key, label=label, inputs=values.column)
+    columns = RowColumns(key=values.key, label=label, inputs=values.column)
     plan = teacher.plan(RowBatches(rows, columns, names, values.batch_size))
     probes = max(0, teacher.probe - 1) if plan.requests else 0
     cost = "unknown (give --price-in and --price-out)" if plan.cost is None else f"about {plan.cost:,.4g}"

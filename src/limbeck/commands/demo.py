@@ -23,7 +23,7 @@ def command(arguments: Sequence[str]) -> int:
     demo.folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
     with waiting("Starting torch and transformers"):
         import limbeck.data
-        import limbeck.run  # noqa: F401
+        import limbeck.runner  # noqa: F401
     report = demo.run()
     if as_json:
         print_json({"rows": [asdict(row) for row in demo.rows], "report": str(report)})

@@ -132,8 +132,8 @@ def api_teacher(values: argparse.Namespace, licence: str) -> Any:
 
 
 def _api(name: str, values: argparse.Namespace, licence: str) -> Any:
-    from limbeck.teachers.api import APITeacher
-    from limbeck.teachers.limits import Limits, Prices
+    from limbeck.teachers.api.limits import Limits, Prices
+    from limbeck.teachers.api.teacher import APITeacher
 
     kind = values.kind or "embeddings"
     prices = {_PRICES[name]: price for name, price in _given(values, *_PRICES).items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from limbeck.data.vec_tasks import COMPARISONS, ColorRow, check_task, color_rows, named, pairs
+from limbeck.data.benchmarks.vec_tasks import COMPARISONS, ColorRow, check_task, color_rows, named, pairs
 from limbeck.errors import NonFiniteError, UnknownNameError, nearest
 from limbeck.evaluation.likelihood import causal_scores, embeddings, masked_scores
 

@@ -1,7 +1,5 @@
 """Trainable pieces shared by methods, and the gathering of rows over ranks."""
 
-from limbeck.layers.gather import gather_with_grad
-from limbeck.layers.projectors import linear_projector, mlp_projector
-from limbeck.layers.ts_aligner import TSAligner
+import lazy_loader
 
-__all__ = ["TSAligner", "gather_with_grad", "linear_projector", "mlp_projector"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from limbeck.functional import label_alignment
-from limbeck.functional.divergences import LabelAlignment
+from limbeck.functional.response.predictions import LabelAlignment
 from limbeck.methods.base import InnerPhase, Method, StepBatch, Widths, check_range, check_types
 from limbeck.methods.feature_ot import Cost, feature_projector, feature_transport
 from limbeck.methods.supervised import supervised_term

@@ -1,5 +1,5 @@
 """Recipes: the one schema, and the YAML files that ship."""
 
-from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec, parse_recipe
+import lazy_loader
 
-__all__ = ["DataSpec", "MethodSpec", "Recipe", "StudentSpec", "TeacherSpec", "parse_recipe"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,8 +1,5 @@
-"""The report of a comparison: one HTML file, and its table for the terminal."""
+"""The report of a run or a comparison: one HTML file, and its table for the terminal."""
 
-from limbeck.reporting.feature_map import feature_map
-from limbeck.reporting.folder import report_folder
-from limbeck.reporting.report import write_report
-from limbeck.reporting.table import results_table, results_text
+import lazy_loader
 
-__all__ = ["feature_map", "report_folder", "results_table", "results_text", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from limbeck.errors import ClassNamesError, some
 
+UNLABELLED = -100  # the number of no class, where labels are numbers
+
 
 def join_class_names(
     ours: Sequence[str],

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+Head = tuple[Tensor, Tensor | None]  # the classifier: weight [C, D], bias [C]
 AccessLevel = Literal["weights", "logits", "features", "text"]
 SIGNALS = ("features", "logits", "log_probs", "hidden_states", "text")
 
@@ -47,7 +48,7 @@ class TeacherOutput:
     text: list[str] | None = None
     labels: Tensor | None = None
     keys: Sequence[Any] | None = None
-    head: tuple[Tensor, Tensor | None] | None = None
+    head: Head | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:

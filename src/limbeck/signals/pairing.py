@@ -1,19 +1,18 @@
-"""What is known about which teacher rows go with which student rows, and the controls that break it."""
+"""What is known about which teacher rows go with which student rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from limbeck import moved
 from limbeck.errors import DataError, LinkError, UnknownNameError, nearest, some
+from limbeck.signals.key import Key
 
 if TYPE_CHECKING:
-    import numpy as np
+    from limbeck.banks.bank import Bank
 
-    from limbeck.signals.bank import Bank
-
-Key = str | int
 Link = Literal["paired", "partly_paired", "bagged", "by_class", "unpaired"]
 LINKS: tuple[Link, ...] = ("paired", "partly_paired", "bagged", "by_class", "unpaired")
 
@@ -89,181 +88,4 @@ class Pairing:
             bank.rows_of(self.teacher_keys, bank.views[0])
 
 
-# ---- controls: what a teacher would be worth that knows nothing, or everything -----------------------------
-
-
-def shuffled(bank: Bank, pairing: Pairing, seed: int) -> Bank:
-    """``bank`` with its signals moved so that the link of ``pairing`` tells nothing; keys, labels and head
-    stay.
-
-    A shuffle that respects the link changes nothing, so what moves depends on it: ``paired`` deranges keys (no
-    key keeps its signals), ``bagged`` gives every group the signals of another group, ``by_class`` gives every
-    class the signals of another class. Rows outside the link are deranged among themselves. Where the sizes
-    of two groups differ, rows of the larger one come once and those of the smaller one repeat.
-
-    Args:
-        seed: the move depends on it and on the bank's keys, groups or labels alone.
-
-    Raises: LinkError for ``unpaired`` (no such control exists) and when there are not two groups to exchange.
-    """
-    import numpy as np
-
-    from limbeck.seeding import keyed_seed
-    from limbeck.signals.stores import MovedStore
-
-    groups = _moving_groups(bank, pairing)
-    rng = np.random.default_rng(keyed_seed("shuffled", pairing.link, seed))
-    rows = _deranged(groups, rng, ordered=pairing.link in ("paired", "partly_paired"))
-    return bank.derive((shuffled, (bank, pairing, seed)), store=MovedStore(bank._store, rows))
-
-
-def _moving_groups(bank: Bank, pairing: Pairing) -> np.ndarray:
-    """``[N]`` the group each row moves with, -1 = outside the link."""
-    import numpy as np
-
-    if pairing.link == "unpaired":
-        raise LinkError(
-            "For an unpaired link no such control exists: no row of the teacher belongs to a row of "
-            "the student, so there is nothing to shuffle; use random_like(bank, seed) instead."
-        )
-    if pairing.link == "by_class":
-        if bank.labels is None:
-            raise LinkError(
-                "Shuffling a by_class link needs labels in the bank; pass labels= when it is made."
-            )
-        return bank.labels.numpy()
-    if pairing.link == "bagged":
-        return np.array([pairing.group_t.get(key, -1) for key in bank.keys])
-    number = {key: i for i, key in enumerate(dict.fromkeys(bank.keys))}
-    return np.array([number[key] for key in bank.keys])
-
-
-def _deranged(groups: np.ndarray, rng: np.random.Generator, *, ordered: bool) -> np.ndarray:
-    """For each row the row whose signals it gets, ``[N]``.
-
-    Groups move along one random cycle through all of them, so none stays; ``ordered`` keeps the order inside
-    a group (the views of a key).
-    """
-    import numpy as np
-
-    moved = np.arange(len(groups))
-    inside = np.flatnonzero(groups >= 0)
-    order = inside[np.argsort(groups[inside], kind="stable")]
-    names, starts = np.unique(groups[order], return_index=True)
-    if len(names) < 2:
-        raise LinkError(
-            f"A shuffled control needs at least two groups, keys or classes to exchange; got {len(names)}."
-        )
-    cycle = rng.permutation(len(names))
-    sizes = np.diff([*starts, len(order)])
-    if (sizes == sizes[0]).all():  # all at once: a bank of pairs has as many groups as rows
-        members = order.reshape(len(names), -1)
-        source = members if ordered else rng.permuted(members, axis=1)
-        moved[members[cycle]] = source[np.roll(cycle, -1)]
-    else:
-        lists = np.split(order, starts[1:])
-        for here, there in zip(cycle, np.roll(cycle, -1)):
-            taken = lists[there] if ordered else rng.permutation(lists[there])
-            moved[lists[here]] = np.resize(taken, len(lists[here]))
-    outside = rng.permutation(np.flatnonzero(groups < 0))
-    moved[outside] = np.roll(outside, -1)
-    return moved
-
-
-def random_like(bank: Bank, seed: int) -> Bank:
-    """A teacher that saw nothing: normal noise with the mean and spread of each column of each signal.
-
-    Log-probabilities are noise of the same scale, normalised; texts are texts of the bank, drawn at random.
-    Held in memory, as large as the bank.
-    """
-    import numpy as np
-
-    from limbeck.seeding import keyed_generator, keyed_seed
-    from limbeck.signals.stores import TEXT, MemoryStore
-
-    generator = keyed_generator("random_like", seed)
-    # from the whole length of the bank, which may be sorted by class
-    rows = np.linspace(0, len(bank) - 1, min(len(bank), 8192)).round().astype(np.int64)
-    sample = bank._store.take(bank._store.columns, rows)
-    values: dict[str, Any] = {}
-    for name, seen in sample.items():
-        if name == TEXT:
-            drawn = np.random.default_rng(keyed_seed("random_like", seed)).integers(0, len(bank), len(bank))
-            values[name] = bank._store.take([TEXT], drawn)[TEXT]
-        else:
-            values[name] = _noise_like(seen, len(bank), generator, normalise=name == "log_probs")
-    return bank.derive((random_like, (bank, seed)), store=MemoryStore(values))
-
-
-def _noise_like(seen: Any, n_rows: int, generator: Any, *, normalise: bool) -> Any:
-    import torch
-
-    known = seen.float()
-    mean, spread = known.mean(0), known.std(0, correction=0)
-    noise = torch.empty((n_rows, *seen.shape[1:]), dtype=seen.dtype)
-    limit = torch.finfo(seen.dtype).max
-    for start in range(0, n_rows, 8192):
-        block = noise[start : start + 8192]
-        drawn = mean + spread * torch.randn(block.shape, generator=generator)
-        block.copy_(torch.log_softmax(drawn, -1) if normalise else drawn.clamp(-limit, limit))
-    return noise
-
-
-def oracle_like(bank: Bank) -> Bank:
-    """The upper bound: every signal replaced by the truth in the bank's labels.
-
-    Logits and log-probabilities put all but 1e-6 on the true class; features are a one-hot code of the class
-    (unit random directions where there are fewer features than classes), and a head, if there was one, reads
-    them. Hidden states and texts, which have no truth, are left out.
-
-    Raises: DataError when a row has no label.
-    """
-    import torch
-
-    from limbeck.seeding import keyed_generator
-    from limbeck.signals.stores import MemoryStore
-
-    labels = bank.labels
-    if labels is None or bool((labels < 0).any()):
-        raise DataError(f"The oracle of {bank.name} needs a label for every row of the bank.")
-    n_classes = _n_classes(bank)
-    log_probs = torch.log_softmax(torch.eye(n_classes) * 13.8, -1)  # e^-13.8 = 1e-6 of the true class's odds
-    values = dict.fromkeys(_predictions(bank), log_probs[labels])
-    head, width = None, bank.width("features")
-    if width is not None:
-        codes = torch.eye(n_classes, width)
-        if width < n_classes:
-            draw = torch.randn(n_classes, width, generator=keyed_generator("oracle_like"))
-            codes = torch.nn.functional.normalize(draw, dim=1)
-        values["features"] = codes[labels]
-        head = None if bank.head is None else (13.8 * codes, None)
-    return bank.derive((oracle_like, (bank,)), store=MemoryStore(values), head=head)
-
-
-def uniform_like(bank: Bank) -> Bank:
-    """A teacher without an opinion: uniform log-probabilities, and no other signal.
-
-    Raises: DataError when the bank names no classes and predicts none.
-    """
-    import torch
-
-    from limbeck.signals.stores import MemoryStore
-
-    n_classes = _n_classes(bank)
-    uniform = torch.full((len(bank), n_classes), 1.0 / n_classes).log()
-    values = dict.fromkeys(_predictions(bank), uniform)
-    return bank.derive((uniform_like, (bank,)), store=MemoryStore(values), head=None)
-
-
-def _predictions(bank: Bank) -> list[str]:
-    """Names of the prediction signals of a bank; ``log_probs`` if it has none."""
-    return [name for name in ("logits", "log_probs") if name in bank.signals] or ["log_probs"]
-
-
-def _n_classes(bank: Bank) -> int:
-    n_classes = len(bank.class_names or ()) or bank.width("logits") or bank.width("log_probs")
-    if not n_classes:
-        raise DataError(
-            f"The bank {bank.name} neither names classes nor predicts them; pass class_names= to it."
-        )
-    return n_classes
+__getattr__ = moved.names(__name__)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from limbeck.signals.key import Key
 from limbeck.signals.output import AccessLevel, TeacherOutput
-from limbeck.signals.pairing import Key
 
 if TYPE_CHECKING:
-    from limbeck.signals.rows import RowBatch
+    from limbeck.banks.rows import RowBatch
 
 
 @runtime_checkable

@@ -9,8 +9,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
+
+from limbeck.layers.pooling import pool
 
 Pooling = Literal["mean", "last", "cls"]
 
@@ -56,7 +57,7 @@ class PooledClassifier(nn.Module):
         if self.choices:
             rows = {name: value.flatten(0, 1) for name, value in rows.items()}  # (n K, L)
         states = self.encoder(**rows).last_hidden_state
-        logits = self.head(self.dropout(pooled(states, rows["attention_mask"], self.pooling)))
+        logits = self.head(self.dropout(pool(states, self.pooling, rows["attention_mask"])))
         return logits.view(input_ids.shape[:2]) if self.choices else logits
 
     def gradient_checkpointing_enable(
@@ -73,17 +74,3 @@ class PooledClassifier(nn.Module):
         """Undo :meth:`gradient_checkpointing_enable`."""
         newer = getattr(self.encoder, "activation_checkpointing_disable", None)
         (newer if callable(newer) else self.encoder.gradient_checkpointing_disable)()
-
-
-def pooled(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """``[n, d]`` of hidden states ``[n, L, d]``, over the tokens that the mask ``[n, L]`` shows, on either side.
-
-    The mean is taken in float32. A row that shows nothing gives zero (mean) or its first token.
-    """
-    mask = mask.to(states.device)
-    if pooling == "mean":
-        shown = mask.unsqueeze(-1).float()
-        return ((states.float() * shown).sum(1) / shown.sum(1).clamp(min=1)).to(states.dtype)
-    order = torch.arange(mask.shape[1], device=mask.device) * (mask > 0) if pooling == "last" else mask > 0
-    position = order.long().argmax(1)  # the first of equal ones
-    return states.gather(1, position[:, None, None].expand(-1, 1, states.shape[-1])).squeeze(1)

@@ -11,8 +11,8 @@ from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.students import encoders
-from limbeck.students.freezing import freeze_parts
-from limbeck.students.lora import add_lora
+from limbeck.students.changes.freezing import freeze_parts
+from limbeck.students.changes.lora import add_lora
 from limbeck.students.pooled import Pooling
 from limbeck.students.pretrained import Problem, check_choice, pretrained_model
 from limbeck.students.student import Student
@@ -46,9 +46,9 @@ def model_from_spec(
             inputs ``[n, K, L]``, logits ``[n, K]``.
         pooling: text models: ``mean``, ``last`` or ``cls`` of the last hidden states into a new linear head; None =
             the model's own head (for ``minilm`` the mean, as it is trained for).
-        lora: adapters in place of full fine-tuning, see :func:`limbeck.students.lora.add_lora`.
+        lora: adapters in place of full fine-tuning, see :func:`limbeck.students.changes.lora.add_lora`.
         dtype: of the weights: ``float32`` or ``bfloat16``.
-        freeze: parts that are not trained, see :func:`limbeck.students.freezing.freeze_parts`.
+        freeze: parts that are not trained, see :func:`limbeck.students.changes.freezing.freeze_parts`.
         config: arguments of the encoder, or changes to the transformers configuration.
 
     Raises: UnknownNameError for a wrong name or argument; DataError for a folder that holds no model; ConfigError for

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
+from limbeck.students.calling import call_by_name, logits_of
+from limbeck.students.changes.lora import merge_lora
 from limbeck.students.heads import (
     candidates,
     feature_rows,
@@ -24,7 +25,6 @@ from limbeck.students.heads import (
     linear_layers,
     scores_choices,
 )
-from limbeck.students.lora import merge_lora
 from limbeck.students.output import StudentOutput
 from limbeck.students.recorder import Recorder
 
@@ -190,40 +190,6 @@ def bare_copy(model: Student | nn.Module) -> nn.Module:
     """A copy of the model alone, on the CPU, in evaluation mode, without gradient, adapters merged; what is shipped."""
     bare = model.model if isinstance(model, Student) else model
     return merge_lora(copy.deepcopy(bare).cpu().eval().requires_grad_(False))
-
-
-def call_by_name(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    """``model(**inputs)`` where its forward accepts the names, ``model(input)`` for a single other name."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    unknown = [name for name in inputs if name not in named]
-    by_position = any(
-        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in parameters
-    )
-    if len(inputs) == 1 and unknown and by_position:
-        return model(*inputs.values())
-    if not inputs or (unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters)):
-        raise ConfigError(
-            f"{type(model).__name__} takes the inputs {', '.join(named) or 'none'}, not "
-            f"{', '.join(inputs) or 'none at all'}; rename the inputs of the data to match."
-        )
-    return model(**inputs)
-
-
-def logits_of(output: Any, model: nn.Module) -> Tensor:
-    """The logits in what a model returned."""
-    value = output
-    if not isinstance(output, Tensor):
-        value = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-        if value is None and isinstance(output, (tuple, list)) and output:
-            value = output[0]
-    if isinstance(value, Tensor) and value.ndim >= 2:
-        return value
-    found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(output).__name__
-    raise ConfigError(
-        f"{type(model).__name__} returned no logits [n, C] but {found}; a student needs a model that "
-        "classifies (for Hugging Face models an AutoModelFor...Classification)."
-    )
 
 
 def _executed(states: dict[str, Tensor], layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limbeck.errors import DataError, HeadNotFoundError
 from limbeck.signals.teacher import Teacher
 
-__all__ = ["Teacher", "call_model", "device_of", "first_tensor", "to_device"]
+__all__ = ["Teacher", "device_of", "representation_of", "to_device"]
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -32,14 +32,7 @@ def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Tens
     return {name: value.to(device) for name, value in inputs.items()}
 
 
-def call_model(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    """Call by name, or by position when there is only one input."""
-    if len(inputs) == 1:
-        return model(next(iter(inputs.values())))
-    return model(**inputs)
-
-
-def first_tensor(answer: Any) -> Tensor:
+def representation_of(answer: Any) -> Tensor:
     """The tensor itself, or the pooled features (else the states) of a transformers output."""
     if isinstance(answer, Tensor):
         return answer

@@ -15,11 +15,11 @@ from limbeck.files import write_whole
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.signals.teacher import Teacher
-from limbeck.teachers.api import APITeacher
+from limbeck.teachers.api.prompts import Prompt, rows_of
+from limbeck.teachers.api.teacher import APITeacher
 from limbeck.teachers.drawing import drawer
 from limbeck.teachers.media import media_of, open_picture, png_bytes
 from limbeck.teachers.module import ModuleTeacher
-from limbeck.teachers.prompts import Prompt, rows_of
 from limbeck.teachers.wave_files import read_wave_file
 
 PROMPTS_FILE = "prompts.jsonl"
@@ -34,7 +34,7 @@ class GenerativeTeacher:
     there), and the signals are those of the kept files.
 
     Args:
-        draw: an :class:`~limbeck.teachers.api.APITeacher` of ``kind="images"``; ``"diffusers:PATH"`` or a
+        draw: an :class:`~limbeck.teachers.api.teacher.APITeacher` of ``kind="images"``; ``"diffusers:PATH"`` or a
             :class:`~limbeck.teachers.drawing.DiffusersDraw`; or a function from a text to a PIL image, an
             array of pixels, or a sound ``{"array": samples, "sampling_rate": Hz}``.
         encoder: a teacher that reads pictures (sounds): an ``HFTeacher`` gets PIL images, a ``ModuleTeacher``

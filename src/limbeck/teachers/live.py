@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.data.base import UNLABELLED, Examples
+from limbeck.banks.bank import Bank
+from limbeck.banks.columns import columns_of, schema_of, to_stored
+from limbeck.banks.key_index import KeyIndex
+from limbeck.banks.manifest import DTYPES, Manifest, dtype_name
+from limbeck.banks.plain_engine import naming_keys
+from limbeck.banks.stores import Column
+from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, DataError
-from limbeck.signals.bank import Bank
-from limbeck.signals.columns import columns_of, schema_of, to_stored
-from limbeck.signals.engines import naming_keys
-from limbeck.signals.keys import KeyIndex
-from limbeck.signals.manifest import DTYPES, Manifest, dtype_name
-from limbeck.signals.stores import Column
+from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.teacher import Teacher
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
-from limbeck.teachers.base import call_model, device_of, first_tensor, to_device
+from limbeck.students.calling import call_by_name
+from limbeck.teachers.base import device_of, representation_of, to_device
 
 
 class ModuleTeacher:
@@ -62,9 +63,9 @@ class ModuleTeacher:
         """Features and logits of ``m`` inputs, on the model's device."""
         self.model.eval()
         with torch.no_grad(), _watch(self.model, self._layers) as seen:
-            answer = call_model(self.model, to_device(inputs, device_of(self.model)))
+            answer = call_by_name(self.model, to_device(inputs, device_of(self.model)))
         if self.gives == "embedding":
-            return TeacherOutput(features=first_tensor(answer), hidden_states=seen.layers)
+            return TeacherOutput(features=representation_of(answer), hidden_states=seen.layers)
         head, features, logits = seen.last_linear or (None, None, None)
         n_rows = len(next(iter(inputs.values())))
         if head is None or features is None or logits is None or logits.dim() != 2 or len(logits) != n_rows:
@@ -104,7 +105,7 @@ class _Seen:
         self.linears.append((module, tuple(output.shape)))
 
     def keep(self, name: str, output: Any) -> None:
-        self.layers[name] = first_tensor(output[0] if isinstance(output, tuple) else output)
+        self.layers[name] = representation_of(output[0] if isinstance(output, tuple) else output)
 
 
 @contextmanager

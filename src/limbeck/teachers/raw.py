@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from limbeck.data.audio import resampled
+from limbeck.data.files.audio import resampled
 from limbeck.errors import ConfigError, DataError
 
 

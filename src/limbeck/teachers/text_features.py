@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from limbeck.banks.bank import Bank
 from limbeck.errors import ConfigError, MissingSignalError
-from limbeck.signals.bank import Bank
 from limbeck.students.text import text_model_path
-from limbeck.teachers.hf import HFTeacher
+from limbeck.teachers.hf.teacher import HFTeacher
 
 
 def embedded_texts(bank: Bank, encoder: str, folder: Path, batch_size: int = 64) -> Bank:

@@ -1,7 +1,5 @@
 """The one training loop: transformers' Trainer around a Distiller."""
 
-from limbeck.training.arguments import DistillationArguments
-from limbeck.training.distiller import Distiller
-from limbeck.training.trainer import DistillationTrainer
+import lazy_loader
 
-__all__ = ["DistillationArguments", "DistillationTrainer", "Distiller"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.data.base import UNLABELLED, Examples, Inputs, View
+from limbeck.banks.bank import Bank
+from limbeck.data.base import Examples, Inputs, View
 from limbeck.errors import AbsentClassError, LinkError
 from limbeck.seeding import keyed_generator, keyed_seed
-from limbeck.signals.bank import Bank
+from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.key import Key
 from limbeck.signals.output import TeacherOutput
-from limbeck.signals.pairing import Key, Pairing
+from limbeck.signals.pairing import Pairing
 from limbeck.training.sampler import Draw
 
 

@@ -1,0 +1,5 @@
+"""What teachers said of whole data sets, kept in folders; and the controls that break it on purpose."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,240 @@
+"""A file of embeddings is a teacher too: a bank of arrays that exist already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.banks.columns import check_labels, columns_of, schema_of, to_stored
+from limbeck.banks.files import (
+    ShardRows,
+    builder_lock,
+    check_folder,
+    clear,
+    finish,
+    log,
+    write_head,
+    write_shard,
+)
+from limbeck.banks.key_index import DEFAULT_VIEW, kind_of, plain_keys
+from limbeck.banks.manifest import DTYPES, MANIFEST_FILE, Manifest, dtype_name
+from limbeck.banks.stores import TEXT
+from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
+from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.key import Key
+from limbeck.signals.output import AccessLevel, Head, TeacherOutput
+
+_SHARD_ROWS, _SHARD_BYTES = 65536, 2**28
+
+
+def write_arrays(
+    path: str | Path,
+    *,
+    keys: Iterable[Any],
+    features: Any = None,
+    logits: Any = None,
+    log_probs: Any = None,
+    hidden_states: Mapping[str, Any] | None = None,
+    text: Sequence[str] | None = None,
+    labels: Any = None,
+    class_names: Sequence[str] | None = None,
+    head: tuple[Any, Any] | None = None,
+    views: Sequence[str] | None = None,
+    dtype: str | torch.dtype | None = None,
+    licence: str = "",
+    fingerprint: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a bank at ``path`` of arrays or tensors; where the same bank is there already, nothing is written.
+
+    Args:
+        keys: N unique integers or strings (unique with their view, if ``views`` are given).
+        features: ``[N, D]``.    logits: ``[N, C]``.    log_probs: ``[N, C]``, natural logarithm.
+        hidden_states: layer name to ``[N, ...]``.    text: N strings.
+        labels: ``[N]`` class numbers (-100 = unknown), or names out of ``class_names``.
+        class_names: names of the classes in the order of labels and logits.
+        head: the teacher's classifier, ``(weight [C, D], bias [C] or None)``.
+        views: ``N`` names, which view of its sample each row is.
+        dtype: ``float16``, ``bfloat16`` or ``float32``; default that of the first signal (float32 for
+            others).
+        licence: what the owner of the arrays allows.    fingerprint: named parts to check on opening.
+        overwrite: replace another bank at ``path``.
+
+    Raises:
+        DataError: no rows, lengths that differ, labels out of range.    BankError: a key comes twice; another
+        bank is at ``path``.    NonFiniteError: NaN, Inf or a value beyond ``dtype``, named by key.
+    """
+    keys = plain_keys(keys)
+    if not keys:
+        raise DataError("A bank needs at least one row; keys is empty.")
+    output = TeacherOutput(
+        features=_tensor(features),
+        logits=_tensor(logits),
+        log_probs=_tensor(log_probs),
+        hidden_states={layer: torch.as_tensor(value) for layer, value in (hidden_states or {}).items()},
+        text=None if text is None else list(text),
+    )
+    columns = _columns(output, keys)
+    numbers = _labels(labels, class_names, keys)
+    _check_lengths(keys, labels=numbers, views=views)
+    _check_classes(columns, class_names)
+    rows = ShardRows(list(keys), list(views or [DEFAULT_VIEW] * len(keys)), numbers)
+    manifest = Manifest(
+        shard_rows=rows_a_shard(columns, dtype),
+        dtype=_dtype(columns, dtype),
+        class_names=None if class_names is None else list(class_names),
+        access=_access(output, head),
+        fingerprint=dict(fingerprint or {}),
+        licence=licence,
+    )
+    classifier = None if head is None else (torch.as_tensor(head[0]), _tensor(head[1]))
+    _place(Path(path), _Contents(manifest, rows, columns, classifier), overwrite)
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """All that a bank of arrays holds."""
+
+    manifest: Manifest
+    rows: ShardRows
+    columns: Mapping[str, Any]
+    head: Head | None
+
+    def write(self, folder: Path) -> None:
+        manifest, rows, size = replace(self.manifest), self.rows, self.manifest.shard_rows
+        schema, kind = schema_of(self.columns), kind_of(rows.keys)
+        hashes: dict[str, str] = {}
+        manifest.write(folder)
+        write_head(folder, self.head)
+        for number, start in enumerate(range(0, len(rows), size)):
+            span = slice(start, start + size)
+            cut = {name: value[span] for name, value in self.columns.items()}
+            stored = to_stored(cut, DTYPES[manifest.dtype], rows.keys[span])
+            part = ShardRows(
+                rows.keys[span],
+                rows.views[span],
+                rows.labels[span],
+                columns={name: [value] for name, value in stored.items()},
+            )
+            hashes |= write_shard(folder, number, part, kind, {"schema": schema})
+        manifest.signals = schema
+        finish(folder, manifest, rows, hashes)
+        log(folder, "complete", rows=len(rows))
+
+
+def _tensor(value: Any) -> Tensor | None:
+    return None if value is None else torch.as_tensor(value)
+
+
+def _columns(output: TeacherOutput, keys: list[Key]) -> dict[str, Any]:
+    if not len(output) and not output.signals:
+        raise DataError("Give at least one of features, logits, log_probs, hidden_states, text.")
+    _check_lengths(
+        keys,
+        features=output.features,
+        logits=output.logits,
+        log_probs=output.log_probs,
+        text=output.text,
+        **{f"hidden_states[{layer!r}]": value for layer, value in output.hidden_states.items()},
+    )
+    return columns_of(output, keys)
+
+
+def _check_lengths(keys: Sequence[Key], **arrays: Any) -> None:
+    wrong = [
+        f"{name} has {len(a)} rows" for name, a in arrays.items() if a is not None and len(a) != len(keys)
+    ]
+    if wrong:
+        raise DataError(
+            f"There are {len(keys)} keys, but {', '.join(wrong)}; every array needs a row for each key."
+        )
+
+
+def _labels(labels: Any, class_names: Sequence[str] | None, keys: list[Key]) -> list[int]:
+    if labels is None:
+        return [UNLABELLED] * len(keys)
+    listed = labels.tolist() if isinstance(labels, (np.ndarray, Tensor)) else list(labels)
+    if any(isinstance(label, str) for label in listed):
+        number = {name: i for i, name in enumerate(class_names or ())}
+        unknown = [label for label in dict.fromkeys(listed) if label not in number]
+        if unknown:
+            raise ClassNamesError(
+                f"Labels are no class names: {some(unknown)}; pass class_names= that hold them."
+            )
+        return [number[label] for label in listed]
+    check_labels(listed, None if class_names is None else len(class_names), keys)
+    return [int(c) for c in listed]
+
+
+def _check_classes(columns: Mapping[str, Any], class_names: Sequence[str] | None) -> None:
+    for name in ("logits", "log_probs"):
+        if name in columns and class_names is not None and columns[name].shape[-1] != len(class_names):
+            raise ClassNamesError(
+                f"The {name} have {columns[name].shape[-1]} columns for {len(class_names)} class names; "
+                "pass one name for each column, in order."
+            )
+
+
+def _dtype(columns: Mapping[str, Any], dtype: str | torch.dtype | None) -> str:
+    if dtype is not None:
+        return dtype_name(dtype)
+    given = [value.dtype for name, value in columns.items() if name != TEXT]
+    return dtype_name(given[0]) if given and given[0] in DTYPES.values() else "float32"
+
+
+def rows_a_shard(columns: Mapping[str, Any], dtype: str | torch.dtype | None) -> int:
+    """As many rows as fit into a quarter of a gigabyte: few shards make fast look-ups."""
+    size = DTYPES[_dtype(columns, dtype)].itemsize
+    width = sum(value[0].numel() for name, value in columns.items() if name != TEXT)
+    return max(1, min(_SHARD_ROWS, _SHARD_BYTES // max(1, width * size)))
+
+
+def _access(output: TeacherOutput, head: Any) -> AccessLevel:
+    if head is not None or output.hidden_states:
+        return "weights"
+    if output.logits is not None or output.log_probs is not None:
+        return "logits"
+    return "features" if output.features is not None else "text"
+
+
+def _place(folder: Path, contents: _Contents, overwrite: bool) -> None:
+    check_folder(folder)
+    with builder_lock(folder):
+        if overwrite or _is_broken(folder, contents.manifest):
+            clear(folder)
+        if (folder / MANIFEST_FILE).is_file():
+            _check_same(folder, contents)
+            return
+        try:
+            contents.write(folder)
+        except LimbeckError:  # nothing is lost: the arrays are still there
+            clear(folder)
+            raise
+
+
+def _is_broken(folder: Path, manifest: Manifest) -> bool:
+    """What is there is a bank that these arrays began and did not finish, or one that lost files."""
+    if not (folder / MANIFEST_FILE).is_file():
+        return False
+    try:
+        Manifest.read(folder).check_files(folder)
+    except CorruptShardError:
+        return True
+    return (folder / MANIFEST_FILE).read_bytes() == manifest.to_bytes()
+
+
+def _check_same(folder: Path, contents: _Contents) -> None:
+    """BankError unless the bank that is there has the bytes that these arrays give."""
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
+        contents.write(Path(aside))
+        if (Path(aside) / MANIFEST_FILE).read_bytes() != (folder / MANIFEST_FILE).read_bytes():
+            raise BankError(
+                f"Another bank is at {folder}; choose another path, or pass overwrite=True to replace it."
+            )

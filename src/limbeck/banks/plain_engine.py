@@ -1,0 +1,45 @@
+"""Who computes a local teacher's answers while a bank is built: the contract, and this process itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from limbeck.banks.rows import RowBatch
+from limbeck.errors import UnreadableRowsError, some
+from limbeck.signals.key import Key
+from limbeck.signals.output import TeacherOutput
+from limbeck.signals.teacher import Teacher
+
+
+class Planned(NamedTuple):
+    """Rows of one shard, and whether the teacher is to be asked about them (the shard is not there yet)."""
+
+    shard: int
+    rows: RowBatch
+    ask: bool
+
+
+Answered = Generator[tuple[Planned, TeacherOutput | None], None, None]
+# Takes the batches in the order of the data and gives each back with the teacher's answer (``None`` where it was
+# not asked), in the same order; it may read ahead by a few batches.
+Engine = Callable[[Teacher, Iterator[Planned]], Answered]
+
+
+def plain_engine(teacher: Teacher, batches: Iterator[Planned]) -> Answered:
+    """Asks in this process, one batch after the other."""
+    for batch in batches:
+        with naming_keys(batch.rows.keys):
+            output = teacher(batch.rows.inputs) if batch.ask else None
+        yield batch, output
+
+
+@contextmanager
+def naming_keys(keys: Sequence[Key]) -> Iterator[None]:
+    """Rows that a teacher cannot read are named by their keys."""
+    try:
+        yield
+    except UnreadableRowsError as error:
+        wrong = [keys[row] for row in error.rows]
+        raise UnreadableRowsError(f"{error} Keys: {some(wrong)}.", error.rows) from error

@@ -1,0 +1,1 @@
+"""From files to what a model reads: tables, pictures, sounds, and the views of them."""

@@ -1,0 +1,164 @@
+"""From raw files to a model's inputs, by settings that are shipped with the student (``preprocessor.json``)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.data.base import texts
+from limbeck.data.files.audio import LogMel, read_wave
+from limbeck.data.files.images import read_image
+from limbeck.data.files.records import Record as TableRow
+from limbeck.data.files.records import read_table, refuse_bad
+from limbeck.errors import ConfigError, DataError, nearest
+
+Record = dict[str, str | None]  # column name to cell, None where the line is short
+
+
+def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callable[[Path], Tensor]:
+    """What turns one image or audio file into one row of inputs.
+
+    Args:
+        settings: ``{"kind": "image", "height", "width", "channels", "mean", "deviation"}``: pixels of 0 to 1 less
+            ``mean`` over ``deviation``, ``[channels, height, width]``; or ``{"kind": "log_mel", ...}`` with the
+            settings of :class:`LogMel`.
+        resample: convert audio of another rate; otherwise such a file is an error.
+
+    Raises: DataError for another kind, and, when called, for a file that cannot be used.
+    """
+    kind = settings.get("kind")
+    values = {key: value for key, value in settings.items() if key not in ("kind", "input")}
+    if kind == "log_mel":
+        features = spectrogram(values)
+        return lambda path: _log_mel(path, features, resample)
+    if kind == "image":
+        size, channels = (values["height"], values["width"]), values["channels"]
+        return lambda path: (read_image(path, size, channels) - values["mean"]) / values["deviation"]
+    raise DataError(f"There is no reader for files of kind {kind!r}; use load_exported() in Python.")
+
+
+def spectrogram(settings: LogMel | Mapping[str, Any] | None) -> LogMel:
+    """A spectrogram from plain settings; ConfigError names the nearest for one that does not exist."""
+    if isinstance(settings, LogMel):
+        return settings
+    known = [field.name for field in fields(LogMel)]
+    for name in settings or {}:
+        if name not in known:
+            raise ConfigError(f"log_mel has no setting {name!r}; {nearest(name, known)}")
+    return LogMel(**(settings or {}))
+
+
+def _log_mel(path: Path, features: LogMel, resample: bool) -> Tensor:
+    wave = read_wave(path, features.rate, resample=resample)
+    try:
+        return features(wave)
+    except DataError as error:
+        raise DataError(f"{path} holds {error}.") from error
+
+
+def read_csv(table: Path) -> tuple[list[str], list[Record]]:
+    """Header and lines of a CSV in UTF-8.
+
+    Raises: DataError when it cannot be read or holds no line below its header.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            header, records = list(reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DataError(f"{table} cannot be read as a CSV in UTF-8 ({error}); save it anew.") from error
+    if not records:
+        raise DataError(f"{table} holds no rows below its header; check the file.")
+    return header, records
+
+
+def numbers(table: Path, line: int, record: Mapping[str, str | None], columns: Sequence[str]) -> Tensor:
+    """The cells of ``columns`` as ``[columns]`` float32; DataError names the line for what is no finite number."""
+    values = []
+    for column in columns:
+        cell = record.get(column)
+        try:
+            values.append(float(cell or ""))
+        except ValueError:
+            raise DataError(
+                f"line {line} of {table} has {cell!r} in column {column!r}; a number is needed."
+            ) from None
+    row = torch.tensor(values)
+    if not row.isfinite().all():
+        raise DataError(
+            f"line {line} of {table} holds a number that is not finite; mend it or remove the line."
+        )
+    return row
+
+
+def table_reader(settings: Mapping[str, Any]) -> Callable[[Path], Tensor]:
+    """What turns a CSV into rows ``[lines, columns]``, standardised by ``settings["mean"]`` and ``["deviation"]``.
+
+    Raises: DataError, when called, for a CSV that lacks one of ``settings["columns"]`` or holds what is no number.
+    """
+    columns = settings["columns"]
+    mean, deviation = torch.tensor(settings["mean"]), torch.tensor(settings["deviation"])
+
+    def read(path: Path) -> Tensor:
+        header, records = read_csv(path)
+        for column in columns:
+            if column not in header:
+                raise DataError(f"{path} has no column {column!r}; {nearest(column, header)}")
+        rows = [numbers(path, line, record, columns) for line, record in enumerate(records, start=2)]
+        return (torch.stack(rows) - mean) / deviation
+
+    return read
+
+
+def text_reader(
+    settings: Mapping[str, Any], class_names: Sequence[str]
+) -> Callable[[Path], tuple[dict[str, np.ndarray], list[str]]]:
+    """What turns a table of texts into columns of texts (see ``data.base.texts``) and the place of each row.
+
+    Args:
+        settings: ``columns``, of ``text``, ``text_pair`` and ``choices``; optionally ``names``, what each is called
+            in the file where that differs.
+        class_names: of the student: names of the columns, one a choice, where the file has no column of lists.
+
+    Raises: DataError, when called, for a file that cannot be read or lacks a column; the encoding refuses empty texts.
+    """
+    called = {name: name for name in settings["columns"]} | dict(settings.get("names") or {})
+
+    def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+        table = read_table(path)
+        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error")
+        listed = isinstance(called.get("choices"), str) and called["choices"] in table.columns
+        found: dict[str, np.ndarray] = {}
+        for column in settings["columns"]:
+            several = column == "choices" and not listed
+            own = called[column] if not isinstance(called[column], str) else class_names
+            for name in own if several else [called[column]]:
+                if name not in table.columns:
+                    raise DataError(f"{path} has no column {name!r}; {nearest(name, table.columns)}")
+            found[column] = texts(
+                [
+                    [_text(row, name) for name in own] if several else _cell(row, called[column])
+                    for row in table.records
+                ]
+            )
+        return found, [row.place for row in table.records]
+
+    return read
+
+
+def _cell(row: TableRow, name: str) -> Any:
+    """One text, or a list of choices."""
+    cell = row.cells.get(name)
+    return [str(text) for text in cell] if isinstance(cell, list | tuple) else _text(row, name)
+
+
+def _text(row: TableRow, name: str) -> str:
+    cell = row.cells.get(name)
+    return "" if cell is None else str(cell)

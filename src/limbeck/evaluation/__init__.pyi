@@ -1,0 +1,15 @@
+from .comparison import Arm as Arm
+from .comparison import Comparison as Comparison
+from .comparison import compare as compare
+from .metrics import classification_metrics as classification_metrics
+from .results import Metrics as Metrics
+from .results import Row as Row
+from .results import read_metrics as read_metrics
+from .results import write_metrics as write_metrics
+from .statistics import Estimate as Estimate
+from .statistics import Verdict as Verdict
+from .statistics import cautions as cautions
+from .statistics import estimate as estimate
+from .statistics import holm as holm
+from .statistics import paired_gain as paired_gain
+from .statistics import verdicts as verdicts

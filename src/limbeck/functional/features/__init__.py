@@ -1,0 +1,1 @@
+"""Losses between the features of pairs."""

@@ -1,0 +1,1 @@
+"""Comparisons of whole sets of features: kernels, moments, similarities."""

@@ -1,0 +1,84 @@
+r"""The true gradient of the transport cost ``<P, M>``: through the solved plan, without unrolling the sweeps.
+
+With ``P = exp(phi_i + psi_j - M_ij / reg)`` and its marginal conditions differentiated,
+
+.. math:: \frac{d\langle P, M\rangle}{dM} = P \odot (1 + (\alpha_i + \beta_j - M_{ij}) / \varepsilon), \quad
+    \begin{pmatrix} D_r & P \\ P^T & D_c \end{pmatrix} \begin{pmatrix} \alpha \\ \beta \end{pmatrix} =
+    \begin{pmatrix} (P \odot M) 1 \\ (P \odot M)^T 1 \end{pmatrix}
+
+where ``D`` holds the plan's marginals, times ``1 + reg / rho`` for a side held softly by ``rho * KL``.
+Everything is in units of reg, the cost given as logits ``-M / reg``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from limbeck.functional.transport.sinkhorn import Scaling, times, total
+
+
+def sharp_value(
+    logits: Tensor, solved: Scaling, a: Tensor, b: Tensor, *, tol: float, softness: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """``<P, M> / reg`` and the weight of its gradient to M, ``diag(u) weight diag(v)``; overwrites ``logits``.
+
+    Adding ``alpha (a - P1) + beta (b - P^T 1)`` makes the value second order in the error that is left in the
+    marginals (1.5e-3 to 9e-5 relative at tol 1e-2), at no cost; it is only done for hard marginals.
+    """
+    kernel, u, v = solved.kernel, solved.u, solved.v
+    sum_s, sum_t = u * times(kernel, v), v * times(kernel.mT, u)
+    weight = logits.mul_(kernel)
+    cost_s = (u * times(weight, v)).neg_()
+    cost_t = (v * times(weight.mT, u)).neg_()
+    diagonal_s, diagonal_t = sum_s / softness[0], sum_t / softness[1]
+    beta = _schur_solve(kernel, u, v, diagonal_s, diagonal_t, cost_s, cost_t, tol)
+    alpha = (cost_s - u * times(kernel, v * beta)) / diagonal_s
+    value = cost_s.sum()
+    if softness == (1.0, 1.0):
+        value = value + total(alpha, a - sum_s) + total(beta, b - sum_t)
+    weight.addcmul_(kernel, (alpha + 1.0).unsqueeze(-1)).addcmul_(kernel, beta.unsqueeze(-2))
+    return value, weight
+
+
+def _schur_solve(
+    kernel: Tensor,
+    u: Tensor,
+    v: Tensor,
+    diagonal_s: Tensor,
+    diagonal_t: Tensor,
+    cost_s: Tensor,
+    cost_t: Tensor,
+    tol: float,
+    max_iter: int = 500,
+) -> Tensor:
+    """``beta`` by conjugate gradients on the columns' Schur complement, preconditioned by its diagonal part.
+
+    With hard marginals the complement is singular along the constant vector, to which the right-hand side is
+    orthogonal, so the iteration never sees it.
+    """
+    weight_s = u / diagonal_s * u
+
+    def apply(x: Tensor) -> Tensor:
+        return diagonal_t * x - v * times(kernel.mT, weight_s * times(kernel, v * x))
+
+    residual = cost_t - v * times(kernel.mT, u * (cost_s / diagonal_s))
+    beta = torch.zeros_like(residual)
+    z = residual / diagonal_t
+    direction = z
+    rho = float(total(residual, z))
+    goal = max(tol * tol, torch.finfo(residual.dtype).eps ** 2) * max(rho, 0.0)
+    for _ in range(max_iter):
+        if not rho > goal:
+            break
+        image = apply(direction)
+        curvature = float(total(direction, image))
+        if not curvature > 0.0:
+            break
+        step = rho / curvature
+        beta = beta + step * direction
+        residual = residual - step * image
+        z = residual / diagonal_t
+        rho, previous = float(total(residual, z)), rho
+        direction = z + (rho / previous) * direction
+    return beta

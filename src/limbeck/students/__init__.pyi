@@ -1,0 +1,11 @@
+from .encoders import audio_encoder as audio_encoder
+from .encoders import image_encoder as image_encoder
+from .encoders import small_conv_net as small_conv_net
+from .encoders import table_encoder as table_encoder
+from .encoders import text_encoder as text_encoder
+from .output import StudentOutput as StudentOutput
+from .specs import ENCODERS as ENCODERS
+from .specs import model_from_spec as model_from_spec
+from .specs import student_from_spec as student_from_spec
+from .student import Student as Student
+from .student import StudentShape as StudentShape

@@ -1,0 +1,45 @@
+"""How a batch of inputs reaches a model, and what of its answer are the logits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from limbeck.errors import ConfigError
+
+
+def call_by_name(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+    """``model(**inputs)`` where its forward accepts the names, ``model(input)`` for a single other name."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    unknown = [name for name in inputs if name not in named]
+    by_position = any(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in parameters
+    )
+    if len(inputs) == 1 and unknown and by_position:
+        return model(*inputs.values())
+    if not inputs or (unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters)):
+        raise ConfigError(
+            f"{type(model).__name__} takes the inputs {', '.join(named) or 'none'}, not "
+            f"{', '.join(inputs) or 'none at all'}; rename the inputs of the data to match."
+        )
+    return model(**inputs)
+
+
+def logits_of(output: Any, model: nn.Module) -> Tensor:
+    """The logits in what a model returned."""
+    value = output
+    if not isinstance(output, Tensor):
+        value = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        if value is None and isinstance(output, (tuple, list)) and output:
+            value = output[0]
+    if isinstance(value, Tensor) and value.ndim >= 2:
+        return value
+    found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(output).__name__
+    raise ConfigError(
+        f"{type(model).__name__} returned no logits [n, C] but {found}; a student needs a model that "
+        "classifies (for Hugging Face models an AutoModelFor...Classification)."
+    )

@@ -1,0 +1,1 @@
+"""What is done to a student before it is trained."""

@@ -1,0 +1,5 @@
+"""Ship a student alone: a folder that predicts where limbeck is not installed."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

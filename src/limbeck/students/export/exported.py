@@ -1,0 +1,104 @@
+"""Use an exported student. Nothing that its folder holds is run as code; see SECURITY.md."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import ConfigError, DataError
+from limbeck.students.export.info import read_info, read_preprocessor
+from limbeck.students.export.program import PROGRAM, load_program
+from limbeck.students.foreign import refuse_links
+from limbeck.students.pretrained import load_shipped
+
+
+@dataclass(frozen=True)
+class ExportedStudent:
+    """An exported student, loaded.
+
+    Args:
+        run: inputs to logits.    class_names: names of the logits, in order.
+        preprocessor: settings that make inputs from raw samples.
+        info: what ``student.json`` holds, provenance included.
+    """
+
+    run: Callable[[dict[str, Tensor]], Tensor]
+    class_names: tuple[str, ...]
+    preprocessor: dict[str, Any]
+    info: dict[str, Any]
+
+    @torch.no_grad()
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits ``[n, C]`` on the CPU, a row per token for token-level models; a single input may have any name.
+
+        Raises: ConfigError for inputs that the student does not take; DataError where it gives no logits of them.
+        """
+        names = list(self.info["inputs"])
+        if len(names) == len(inputs) == 1:
+            inputs = {names[0]: next(iter(inputs.values()))}
+        if set(inputs) != set(names):
+            raise ConfigError(
+                f"The student takes the inputs {', '.join(names)}, not {', '.join(inputs) or 'none'}."
+            )
+        logits = self.run({name: inputs[name].cpu().contiguous() for name in names})
+        n_classes = len(self.class_names)
+        if not isinstance(logits, Tensor) or logits.ndim < 2 or logits.shape[-1] != n_classes:
+            raise DataError(f"The student gives no logits of its {n_classes} classes; export it again.")
+        return logits.flatten(0, -2)
+
+    @property
+    def problem(self) -> str:
+        """``classification``, ``regression`` (the logits are values) or ``choice``."""
+        return self.info["problem"]
+
+    def answers(self, inputs: Mapping[str, Tensor]) -> list[dict[str, float]]:
+        """Class name (or choice) to probability for each row; for regression the name of the value to the value."""
+        logits = self.logits(inputs).float()
+        rows = (logits if self.problem == "regression" else logits.softmax(-1)).tolist()
+        return [dict(zip(self.class_names, row, strict=True)) for row in rows]
+
+
+def load_exported(folder: str | Path) -> ExportedStudent:
+    """Load what ``export_student`` wrote, from whomever it comes: weights and settings are read, no code.
+
+    Raises: DataError for a folder that is no export, of a newer format, whose weights have changed, or that holds
+    what no export holds.
+    """
+    folder = Path(folder)
+    refuse_links(folder)
+    info = read_info(folder)
+    settings = read_preprocessor(folder)
+    for name, digest in info["sha256"].items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
+            raise DataError(f"{folder / name} is missing or not what was exported; copy or export it again.")
+    for path in hashed_files(folder):
+        if path.name not in info["sha256"]:
+            raise DataError(f"{path} is not among what was exported; remove it, or export the student again.")
+    run = load_program(folder) if info["loads_with"] == PROGRAM else load_shipped(folder, info["loads_with"])
+    return ExportedStudent(run, tuple(info["class_names"]), settings, info)
+
+
+def predict(folder: str | Path, inputs: Mapping[str, Tensor]) -> list[dict[str, float]]:
+    """Class name to probability (regression: to the value), a dictionary for each row of ``inputs`` (argument name to
+    ``[n, ...]``).
+
+    Loads the student; for many calls keep ``load_exported(folder)`` and use its ``answers``.
+    """
+    return load_exported(folder).answers(inputs)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashed_files(folder: Path) -> list[Path]:
+    """The files that the logits come from, weights and program."""
+    return sorted(path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name == PROGRAM)

@@ -1,0 +1,182 @@
+"""Ship a student alone: a folder that predicts where limbeck is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from limbeck import __version__
+from limbeck.errors import ClassNamesError, ConfigError, ExportError
+from limbeck.students.calling import call_by_name, logits_of
+from limbeck.students.export.card import model_card
+from limbeck.students.export.exported import hashed_files, load_exported, predict, sha256_of
+from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR
+from limbeck.students.export.program import PROGRAM
+from limbeck.students.export.tracing import save_program
+from limbeck.students.pretrained import auto_class, quietly
+from limbeck.students.student import Student, bare_copy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["export_student", "load_exported", "predict", "verify_export"]
+
+
+def export_student(
+    model: Student | nn.Module,
+    folder: str | Path,
+    *,
+    class_names: Sequence[str],
+    inputs_example: Mapping[str, Tensor],
+    preprocessor: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    processor: Any = None,
+) -> Path:
+    """Write the student, and nothing else, to ``folder``; checked against ``model`` before it appears.
+
+    A transformers classification model is written for its ``AutoModelFor...``; any other module as a program in
+    JSON (:mod:`limbeck.students.export.program`) with its weights in safetensors: no Python class of the user, nothing
+    pickled.
+    LoRA adapters are merged into the weights that they adapt. A model of one logit predicts a value (regression).
+    The folder appears whole or not at all; an earlier export of that name is replaced.
+
+    Args:
+        model: a student or a bare model, in any mode and on any device; it is left as it is.
+        class_names: names of the logits, in order; of the choices in multiple choice, of the value in regression.
+        inputs_example: argument name to ``[n, ...]``, n >= 1: real rows, preprocessed. Not stored.
+        preprocessor: JSON-able settings that make inputs from raw samples; of texts ``{"kind": "text", "columns":
+            ["text", ...], "max_length": L}``.
+        provenance: JSON-able facts for the model card (method, teacher, data, seed).
+        processor: a transformers processor or tokenizer whose files go into the folder; a student of texts needs it.
+
+    Returns: the folder.
+    Raises: ClassNamesError if names and logits differ in number; ConfigError if ``folder`` holds something else,
+    settings are not JSON-able or a student of texts comes without its tokenizer; ExportError if the model cannot be
+    traced or the copy's logits differ.
+    """
+    folder = Path(folder).absolute()
+    _check_target(folder)
+    if preprocessor.get("kind") == "text" and processor is None:
+        raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
+    bare, inputs = bare_copy(model), {name: value.detach().cpu() for name, value in inputs_example.items()}
+    with torch.no_grad():
+        n_logits = logits_of(call_by_name(bare, inputs), bare).shape[-1]
+    if len(class_names) != n_logits:
+        raise ClassNamesError(
+            f"{len(class_names)} class names for {n_logits} logits; give one name per logit."
+        )
+    if twice := [name for i, name in enumerate(class_names) if name in class_names[:i]]:
+        raise ClassNamesError(f"The class name {twice[0]!r} comes twice; give each logit a name of its own.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    new.mkdir()
+    try:
+        _write(bare, new, [str(name) for name in class_names], inputs, preprocessor, provenance, processor)
+        verify_export(bare, new, inputs)
+        _swap(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+def verify_export(
+    model: Student | nn.Module, folder: str | Path, inputs: Mapping[str, Tensor], *, tolerance: float = 1e-4
+) -> float:
+    """The largest difference between the logits of ``model`` and of its export, on ``inputs``.
+
+    Args:
+        tolerance: allowed difference, relative to the largest logit (at least 1); at least 0.02 in bfloat16.
+    Raises: ExportError beyond the tolerance.
+    """
+    bare = bare_copy(model)
+    with torch.no_grad():
+        logits = logits_of(call_by_name(bare, {k: v.cpu() for k, v in inputs.items()}), bare)
+    wanted = logits.float()
+    if logits.dtype == torch.bfloat16:  # a unit in the last place is 0.004 to 0.008 of a value
+        tolerance = max(tolerance, 0.02)
+    found = load_exported(folder).logits(inputs).float()
+    difference = float((found - wanted.reshape(found.shape)).abs().max())
+    if not difference <= tolerance * max(1.0, float(wanted.abs().max())):
+        raise ExportError(
+            f"The export in {folder} gives logits that differ by {difference:.3g} from those of the trained "
+            f"{type(bare).__name__}; export it again, from the weights you trained."
+        )
+    return difference
+
+
+def _write(
+    model: nn.Module,
+    folder: Path,
+    class_names: list[str],
+    inputs: Mapping[str, Tensor],
+    preprocessor: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    processor: Any,
+) -> None:
+    loads_with = auto_class(model) or PROGRAM
+    if loads_with == PROGRAM:
+        save_program(model, inputs, folder)
+    else:
+        pretrained = cast("PreTrainedModel", model)
+        pretrained.config.__dict__.pop("auto_map", None)  # the class is transformers' own
+        pretrained.config.id2label = dict(enumerate(class_names))  # also its num_labels
+        pretrained.config.label2id = {name: i for i, name in enumerate(class_names)}
+        with quietly():
+            pretrained.save_pretrained(folder)
+    if processor is not None:
+        processor.save_pretrained(folder)
+    info = {
+        "format": FORMAT,
+        "loads_with": loads_with,
+        "problem": _problem(model, class_names),
+        "class_names": class_names,
+        "inputs": {
+            name: {"dtype": str(value.dtype).removeprefix("torch."), "shape": ["rows", *value.shape[1:]]}
+            for name, value in inputs.items()
+        },
+        "has_processor": processor is not None,
+        "versions": {"limbeck": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "sha256": {path.name: sha256_of(path) for path in hashed_files(folder)},
+    }
+    _write_json(folder / PREPROCESSOR, preprocessor, "preprocessor")
+    _write_json(folder / INFO, {**info, "provenance": provenance}, "provenance")
+    card = model_card(info, preprocessor, {**provenance, "versions": info["versions"]})
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _problem(model: nn.Module, class_names: Sequence[str]) -> str:
+    if getattr(model, "choices", False) is True or auto_class(model) == "AutoModelForMultipleChoice":
+        return "choice"
+    return "classification" if len(class_names) > 1 else "regression"
+
+
+def _write_json(path: Path, values: Mapping[str, Any], what: str) -> None:
+    try:
+        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except TypeError as error:
+        raise ConfigError(f"The {what} of a student must be plain JSON values ({error}).") from error
+
+
+def _check_target(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / INFO).is_file():
+        raise ConfigError(f"{folder} holds something other than an exported student; name another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; name a folder for the exported student.")
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put ``new`` in the place of ``folder``; killed in between, the older export is kept under a hidden name."""
+    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(new, folder)
+    shutil.rmtree(old, ignore_errors=True)

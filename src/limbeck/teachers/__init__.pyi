@@ -1,0 +1,11 @@
+from .api.limits import Limits as Limits
+from .api.limits import Prices as Prices
+from .api.teacher import APITeacher as APITeacher
+from .base import Teacher as Teacher
+from .callable import CallableTeacher as CallableTeacher
+from .drawing import DiffusersDraw as DiffusersDraw
+from .drawing import FunctionDraw as FunctionDraw
+from .generative import GenerativeTeacher as GenerativeTeacher
+from .hf.teacher import HFTeacher as HFTeacher
+from .live import LiveTeacher as LiveTeacher
+from .module import ModuleTeacher as ModuleTeacher

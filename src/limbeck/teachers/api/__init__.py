@@ -1,0 +1,5 @@
+"""Teachers behind a server: asked once, within limits, every answer kept."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+from .teacher import HFTeacher as HFTeacher

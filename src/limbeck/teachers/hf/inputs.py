@@ -1,0 +1,140 @@
+"""From the columns of a batch to the tensors of one forward: which columns a tower reads, in which groups of rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.errors import DataError, nearest
+from limbeck.signals.output import TeacherOutput
+from limbeck.teachers.hf.preprocessing import Preprocessor
+from limbeck.teachers.hf.towers import KIND_OF_ARGUMENT, arguments_of, kinds_of
+from limbeck.teachers.raw import kind_of
+
+# Name of a column to its kind (None: neither text, image nor audio) and its rows.
+Columns = dict[str, tuple[str | None, Any]]
+
+
+def columns_read(inputs: Mapping[str, Any], model: Any, able: Collection[str], tower: str | None) -> Columns:
+    """The columns with their kinds; of a named tower only its own.
+
+    Args:
+        able: kinds that the model reads.
+    """
+    known = arguments_of(model)
+    columns: Columns = {}
+    for name, value in inputs.items():
+        if isinstance(value, Tensor):
+            columns[name] = _tensor_kind(name, value, inputs, known, able), value
+        else:
+            rows = value.tolist() if isinstance(value, np.ndarray) and value.dtype == object else list(value)
+            columns[name] = kind_of(name, rows, able), rows
+    if tower is None:
+        return columns
+    kept = {name: found for name, found in columns.items() if found[0] in (None, *kinds_of(tower))}
+    if not kept:
+        raise DataError(
+            f"None of the columns {', '.join(map(repr, columns))} holds what the {tower} tower reads; name others "
+            "with inputs=."
+        )
+    return kept
+
+
+def _tensor_kind(
+    name: str, value: Tensor, inputs: Mapping[str, Any], known: Collection[str], able: Collection[str]
+) -> str | None:
+    if name == "attention_mask":  # of the input that it comes with
+        return next((KIND_OF_ARGUMENT[other] for other in inputs if other in KIND_OF_ARGUMENT), None)
+    if name in KIND_OF_ARGUMENT:
+        return KIND_OF_ARGUMENT[name]
+    if name in known:
+        return None
+    if len(able) == 1:
+        return next(iter(able))
+    if not value.is_floating_point() and "text" in able:
+        return "text"
+    return "image" if "image" in able and (value.dim() == 4 or "audio" not in able) else "audio"
+
+
+def named_tensors(
+    source: str, model: Any, takes: Collection[str], columns: Columns, preprocess: Preprocessor
+) -> dict[str, Tensor]:
+    """Inputs under the names of the model's arguments ``takes``; a single tensor may have any name.
+
+    Raises: DataError for names that are no arguments, and as the preprocessor.
+    """
+    named: dict[str, Tensor] = {}
+    for kind in KIND_OF_ARGUMENT.values():
+        raw = {n: rows for n, (k, rows) in columns.items() if k == kind and not isinstance(rows, Tensor)}
+        if raw and not any(KIND_OF_ARGUMENT.get(name) == kind for name in named):
+            # a tokenizer may give more than the model takes
+            named |= {name: v for name, v in preprocess(kind, raw).items() if name in takes}
+    given = {name: (kind, rows) for name, (kind, rows) in columns.items() if isinstance(rows, Tensor)}
+    unknown = [name for name in given if name not in takes]
+    if unknown and len(given) == 1:
+        of, value = given[unknown[0]]
+        main = model.main_input_name
+        options = [n for n, k in KIND_OF_ARGUMENT.items() if k == of and n in takes]
+        return named | {main if main in options or not options else options[0]: value}
+    if unknown:
+        raise DataError(
+            f"{source} has no input {unknown[0]!r}; {nearest(unknown[0], takes)} "
+            "Name the columns that the teacher reads with inputs=."
+        )
+    return named | {name: value for name, (_, value) in given.items()}
+
+
+def row_groups(columns: Columns, size: int | None, equal_lengths: bool) -> list[list[int]]:
+    """Places of the rows that are read together, the shorter ones first.
+
+    Args:
+        size: most rows in a group.    equal_lengths: only sounds of one length make a group.
+    """
+    raw = [rows for kind, rows in columns.values() if kind != "image" and not isinstance(rows, Tensor)]
+    n = len(next(iter(columns.values()))[1])
+    if not equal_lengths and (size is None or n <= size):
+        return [list(range(n))]
+    lengths = [sum(len(rows[i]) for rows in raw) for i in range(n)]
+    order = sorted(range(n), key=lengths.__getitem__)
+    groups: list[list[int]] = []
+    for row in order:
+        last = groups[-1] if groups else []
+        fits = bool(last) and (size is None or len(last) < size)
+        if fits and (not equal_lengths or lengths[last[0]] == lengths[row]):
+            last.append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def rows_of(columns: Columns, rows: Sequence[int]) -> Columns:
+    """Some rows of every column."""
+    picked: Columns = {}
+    for name, (kind, value) in columns.items():
+        chosen = value[torch.tensor(rows)] if isinstance(value, Tensor) else [value[i] for i in rows]
+        picked[name] = kind, chosen
+    return picked
+
+
+def joined(parts: Sequence[TeacherOutput], groups: Sequence[Sequence[int]]) -> TeacherOutput:
+    """The outputs of all groups, in the order of the rows."""
+    if len(parts) == 1:
+        return parts[0]
+    places = torch.tensor([row for group in groups for row in group]).argsort()
+
+    def together(values: Sequence[Tensor | None]) -> Tensor | None:
+        found = [value for value in values if value is not None]
+        return torch.cat(found)[places.to(found[0].device)] if found else None
+
+    hidden = {name: together([part.hidden_states[name] for part in parts]) for name in parts[0].hidden_states}
+    return TeacherOutput(
+        features=together([part.features for part in parts]),
+        logits=together([part.logits for part in parts]),
+        hidden_states={name: value for name, value in hidden.items() if value is not None},
+        counts=dict(sum((Counter(part.counts) for part in parts), Counter())),
+    )

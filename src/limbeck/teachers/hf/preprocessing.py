@@ -1,0 +1,216 @@
+"""From texts, images and sounds to what a transformers model reads, with the processor that belongs to it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from limbeck.errors import ConfigError, DataError, UnreadableRowsError
+from limbeck.signals.fingerprint import settings_fingerprint
+from limbeck.students.foreign import no_code
+from limbeck.teachers.hf.sounds import extract, longest_sound, pads_to_longest
+from limbeck.teachers.raw import to_image, to_wave
+
+_FALLBACK_LENGTH = 512  # tokens, where neither tokenizer nor model says how many it reads
+# Models that were trained on texts padded to their full length, without an attention mask.
+_FULL_LENGTH = ("siglip", "siglip2")
+
+
+class Preprocessor:
+    """Tokenizer, image processor and feature extractor of one model, each loaded when first needed.
+
+    Args:
+        source: path or id of the model.    revision: of the hub repository.    model_type: of its config.
+        max_length: most tokens that the model reads, ``None`` if it does not say.
+        sampling_rate: of waveforms that do not carry their own, in Hz.
+        resample: convert sounds of another rate instead of refusing them.
+        too_long: ``truncate`` texts (their end is lost) and sounds beyond what the model reads and count them,
+            or ``refuse`` them.
+        empty: ``refuse`` texts of nothing but blanks, or ``keep`` them.
+
+    Attributes:
+        truncated: rows cut so far.
+        ignores_mask: the model reads full-length texts without a mask; the mask is for pooling alone.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        revision: str | None = None,
+        model_type: str = "",
+        max_length: int | None = None,
+        sampling_rate: int | None = None,
+        resample: bool = False,
+        too_long: Literal["truncate", "refuse"] = "truncate",
+        empty: Literal["refuse", "keep"] = "refuse",
+        trust_remote_code: bool = False,
+    ) -> None:
+        if too_long not in ("truncate", "refuse"):
+            raise ConfigError(f"too_long is 'truncate' or 'refuse'; it is {too_long!r}.")
+        if empty not in ("keep", "refuse"):
+            raise ConfigError(f"empty is 'refuse' or 'keep'; it is {empty!r}.")
+        self._source, self._max_length, self._sampling_rate = source, max_length, sampling_rate
+        self._hub = {"revision": revision, "trust_remote_code": trust_remote_code}
+        self._resample, self._too_long, self._empty = resample, too_long, empty
+        self.ignores_mask = model_type in _FULL_LENGTH
+        self._loaded: dict[str, Any] = {}
+        self.truncated = 0
+
+    def __call__(self, kind: str, columns: Mapping[str, Sequence[Any]]) -> dict[str, Tensor]:
+        """The columns of one kind as the model's inputs.
+
+        Args:
+            kind: ``text``, ``image`` or ``audio``.
+            columns: one column, of sounds what :meth:`waves` gave; of texts also a pair, the second named
+                ``text_pair``.
+
+        Raises: DataError for several columns, and for values that the model cannot read.
+        """
+        names = list(columns)
+        if kind == "text" and len(names) == 2 and "text_pair" in names:
+            first = next(name for name in names if name != "text_pair")
+            return self._texts(first, list(columns[first]), list(columns["text_pair"]))
+        if len(names) > 1:
+            raise DataError(
+                f"The columns {', '.join(map(repr, names))} all need preprocessing as {kind}; name the one that "
+                "the teacher reads with inputs= (a pair of texts is called text and text_pair)."
+            )
+        values = list(columns[names[0]])
+        if kind == "text":
+            return self._texts(names[0], values)
+        if kind == "image":
+            return self._images(names[0], values)
+        return self._sounds(names[0], values)
+
+    def waves(self, name: str, values: Sequence[Any]) -> list[np.ndarray]:
+        """Sounds of the column ``name`` as samples ``[n]`` float32, at the rate that the model reads."""
+        wanted = self._load("audio").sampling_rate
+        return [
+            to_wave(name, value, own_rate=self._sampling_rate, wanted=wanted, resample=self._resample)
+            for value in values
+        ]
+
+    def needs_equal_lengths(self, kind: str) -> bool:
+        """Whether padding would change a row: sounds that are padded and read without a mask."""
+        extractor = self._load("audio") if kind == "audio" else None
+        return extractor is not None and pads_to_longest(extractor) and not extractor.return_attention_mask
+
+    def _texts(self, name: str, values: list[str], pairs: list[str] | None = None) -> dict[str, Tensor]:
+        columns = [(name, values), *([("text_pair", pairs)] if pairs is not None else [])]
+        for column, texts in columns:
+            rows = [i for i, text in enumerate(texts) if not text.strip()]
+            if rows and self._empty == "refuse":
+                raise UnreadableRowsError(
+                    f"{_rows(rows, 'text', column)} without words; leave them out, or pass empty='keep'.",
+                    rows,
+                )
+        tokenizer = self._load("text")
+        limit = min(tokenizer.model_max_length, self._max_length or _FALLBACK_LENGTH)
+        given = [values] if pairs is None else [values, pairs]
+        encoded = tokenizer(*given, verbose=False)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        rows = [i for i, length in enumerate(lengths) if length > limit]
+        if rows:
+            self._cut(_rows(rows, "text", name), rows, f"{limit} tokens", str(max(lengths)))
+            encoded = tokenizer(*given, truncation=True, max_length=limit)
+        if self.ignores_mask:
+            padded = tokenizer.pad(encoded, padding="max_length", max_length=limit, return_tensors="pt")
+        else:
+            padded = tokenizer.pad(encoded, return_tensors="pt")
+        return dict(padded)
+
+    def _images(self, name: str, values: list[Any]) -> dict[str, Tensor]:
+        processor = self._load("image")
+        try:
+            return dict(processor(images=[to_image(name, value) for value in values], return_tensors="pt"))
+        except ValueError as error:
+            raise DataError(
+                f"Images of the column {name!r} cannot be preprocessed for {self._source} "
+                f"({str(error).splitlines()[0].rstrip('.')})."
+            ) from error
+
+    def _sounds(self, name: str, waves: list[np.ndarray]) -> dict[str, Tensor]:
+        extractor = self._load("audio")
+        if silent := [i for i, wave in enumerate(waves) if not len(wave)]:
+            raise UnreadableRowsError(
+                f"{_rows(silent, 'sound', name)} without samples; leave them out.", silent
+            )
+        limit = longest_sound(extractor)
+        if limit is not None and (rows := [i for i, wave in enumerate(waves) if len(wave) > limit]):
+            rate = extractor.sampling_rate
+            seconds = f"{max(len(wave) for wave in waves) / rate:.3g} s"
+            self._cut(_rows(rows, "sound", name), rows, f"{limit / rate:.3g} s", seconds)
+            waves = [wave[:limit] for wave in waves]
+        return extract(extractor, waves)
+
+    def _cut(self, found: str, rows: Sequence[int], limit: str, longest: str) -> None:
+        """Count rows that are too long, and say so once; or refuse them."""
+        found += f" longer than the {limit} that {self._source} reads (longest {longest})"
+        if self._too_long == "refuse":
+            raise UnreadableRowsError(f"{found}; shorten them, or pass too_long='truncate'.", rows)
+        if not self.truncated:
+            warnings.warn(f"{found}; such rows lose their ends.", stacklevel=2)
+        self.truncated += len(rows)
+
+    def _load(self, kind: str) -> Any:
+        if kind not in self._loaded:
+            try:
+                self._loaded[kind] = _loader(kind, self._source, self._hub)
+            except (OSError, ValueError, ImportError) as error:
+                raise DataError(
+                    f"No {kind} preprocessor can be loaded for {self._source} "
+                    f"({str(error).splitlines()[0]}); give the teacher tensors instead."
+                ) from error
+        return self._loaded[kind]
+
+    def fingerprint(self, kinds: Sequence[str]) -> str:
+        """Hash of the settings of every preprocessor of ``kinds`` that the model comes with."""
+        settings = {}
+        for kind in kinds:
+            try:
+                settings[kind] = _settings(self._load(kind))
+            except DataError:
+                continue
+        return settings_fingerprint([settings, self._max_length, self.ignores_mask])
+
+
+def _rows(rows: Sequence[int], what: str, column: str) -> str:
+    return f"The column {column!r} holds {len(rows)} {what}{'s' if len(rows) > 1 else ''}"
+
+
+def _loader(kind: str, source: str, hub: Mapping[str, Any]) -> Any:
+    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+
+    with no_code(source, trusted=hub["trust_remote_code"]):
+        if kind == "image":  # the other backend is torchvision, which this package never loads
+            return AutoImageProcessor.from_pretrained(source, backend="pil", **hub)
+        if kind != "text":
+            return AutoFeatureExtractor.from_pretrained(source, **hub)
+        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+    # for a folder without one, transformers makes up a tokenizer that knows no words
+    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:
+        raise OSError("it comes without a vocabulary")
+    return tokenizer
+
+
+def _settings(processor: Any) -> Any:
+    if hasattr(processor, "get_vocab"):
+        special = {name: str(token) for name, token in processor.special_tokens_map.items()}
+        return [_tokenization(processor), special, processor.padding_side, processor.truncation_side]
+    drop = {"image_processor_type", "feature_extractor_type", "transformers_version"}
+    return {name: value for name, value in processor.to_dict().items() if name not in drop}
+
+
+def _tokenization(tokenizer: Any) -> Any:
+    """Everything that a fast tokenizer does (normaliser, merges, template); of another, its vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return tokenizer.get_vocab()
+    # these two are set by each call
+    return json.loads(backend.to_str()) | {"truncation": None, "padding": None}

@@ -1,0 +1,3 @@
+from .arguments import DistillationArguments as DistillationArguments
+from .distiller import Distiller as Distiller
+from .trainer import DistillationTrainer as DistillationTrainer
