@@ -82,7 +82,7 @@ def texts() -> Examples:
     ids = torch.randint(1000, 30000, (PAIRS, TOKENS), generator=generator)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     labels = torch.arange(PAIRS) % len(CLASSES)
-    return Examples(inputs, tuple(f"s{i}" for i in range(PAIRS)), labels, CLASSES)
+    return Examples.classified(inputs, tuple(f"s{i}" for i in range(PAIRS)), labels, CLASSES)
 
 
 def teachers(folder: Path) -> tuple[Bank, LiveTeacher, float]:

@@ -6,8 +6,9 @@ import torch
 
 from limbeck.data.base import Examples
 from limbeck.data.splits import Splits
-from limbeck.data.task import Task
-from limbeck.signals.pairing import Pairing
+from limbeck.data.task import Task, TeacherSide
+from limbeck.signals.links import Bagged, Link, Paired
+from limbeck.signals.links.choose import link_named
 
 CLASS_NAMES = ("circle", "square", "star")
 
@@ -19,7 +20,7 @@ def blobs(n: int, width: int, prefix: str, seed: int, spread: float) -> Examples
     labels = torch.arange(len(CLASS_NAMES)).repeat(n)
     x = centres[labels] + spread * torch.randn(len(labels), width, generator=generator)
     keys = tuple(f"{prefix}/{seed}/{i}" for i in range(len(labels)))
-    return Examples({"x": x}, keys, labels, CLASS_NAMES)
+    return Examples.classified({"x": x}, keys, labels, CLASS_NAMES)
 
 
 def tiny_task(link: str = "paired", *, labelled: int = 6, seed: int = 0) -> Task:
@@ -28,28 +29,30 @@ def tiny_task(link: str = "paired", *, labelled: int = 6, seed: int = 0) -> Task
     truth = train.labels.clone()
     labels = train.labels.clone()
     labels[labelled:] = -100
-    train = Examples(train.inputs, train.keys, labels, CLASS_NAMES)
+    train = Examples.classified(train.inputs, train.keys, labels, CLASS_NAMES)
     unlabelled = range(labelled, len(train))
     if link == "paired":
-        pairing = Pairing(link, teacher_of={train.keys[i]: teacher.keys[i] for i in unlabelled})
+        linked: Link = Paired({train.keys[i]: teacher.keys[i] for i in unlabelled})
     elif link == "bagged":
         bag = {i: (i - labelled) // 9 for i in unlabelled}
-        pairing = Pairing(
-            link,
-            group_s={train.keys[i]: b for i, b in bag.items()},
-            group_t={teacher.keys[i]: b for i, b in bag.items()},
+        linked = Bagged(
+            {train.keys[i]: b for i, b in bag.items()}, {teacher.keys[i]: b for i, b in bag.items()}
         )
     else:
-        pairing = Pairing(link)  # type: ignore[arg-type]
+        linked = link_named(link)
     return Task(
         name="blobs",
         splits=Splits(train=train, validation=blobs(10, 6, "s", 51, 0.8), test=blobs(40, 6, "s", 52, 0.8)),
-        teacher_splits=Splits(
-            train=blobs(30, 4, "t", 53, 0.3),
-            validation=blobs(10, 4, "t", 54, 0.3),
-            test=blobs(10, 4, "t", 55, 0.3),
-            link=teacher,
-        ),
-        pairing=pairing,
+        teachers={
+            "teacher": TeacherSide(
+                Splits(
+                    train=blobs(30, 4, "t", 53, 0.3),
+                    validation=blobs(10, 4, "t", 54, 0.3),
+                    test=blobs(10, 4, "t", 55, 0.3),
+                    link=teacher,
+                ),
+                linked,
+            )
+        },
         truth=truth,
     )

@@ -167,4 +167,4 @@ def test_a_task_without_validation_is_trained_and_tested(tmp_path, bank):
 
 def test_the_decay_holds_for_a_method_that_asks_for_an_ema_student(tmp_path, bank):
     settings = recipe(tmp_path, "bagkd", training={**TRAINING, "ema_decay": 0.5})
-    assert make_trainer(settings, tiny_task("bagged"), bank, tmp_path).model.ema.decay == 0.5
+    assert make_trainer(settings, tiny_task("bagged"), {"teacher": bank}, tmp_path).model.ema.decay == 0.5

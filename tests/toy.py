@@ -11,14 +11,17 @@ from torch import nn
 
 from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
-from limbeck.methods.base import Widths
-from limbeck.methods.registry import method_class, method_config
+from limbeck.methods.declared import Shapes, Side
+from limbeck.methods.registry import plan_method
+from limbeck.problems.classification import Classification
 from limbeck.seeding import keyed_generator
 from limbeck.signals.classes import UNLABELLED
-from limbeck.signals.pairing import Pairing
+from limbeck.signals.links import Bagged, Link, Paired, PartlyPaired
+from limbeck.signals.links.choose import link_named
 from limbeck.students.student import Student
+from limbeck.teachers.live import LiveTeacher
 from limbeck.training.arguments import DistillationArguments
-from limbeck.training.collator import DistillationCollator
+from limbeck.training.collator import DistillationCollator, LinkedTeacher
 from limbeck.training.distiller import Distiller
 from limbeck.training.trainer import DistillationTrainer
 
@@ -27,6 +30,8 @@ N, WIDTH, BAG = 48, 5, 4
 # The link each method is tried with.
 LINK = {
     "supervised": "unpaired",
+    "divergence": "paired",
+    "hints": "paired",
     "armada": "paired",
     "kd": "paired",
     "fitnets": "paired",
@@ -55,11 +60,11 @@ def clouds(n: int, width: int, what: str) -> tuple[torch.Tensor, torch.Tensor]:
 def examples(n: int = N, n_labelled: int = 12) -> Examples:
     x, classes = clouds(n, WIDTH, "student")
     labels = torch.where(torch.arange(n) < n_labelled, classes, UNLABELLED)
-    return Examples({"x": x}, tuple(f"s{i}" for i in range(n)), labels, CLASSES)
+    return Examples.classified({"x": x}, tuple(f"s{i}" for i in range(n)), labels, CLASSES)
 
 
 def doubled(rows: Examples) -> Examples:
-    return replace(rows, inputs={name: value.double() for name, value in rows.inputs.items()})
+    return replace(rows, inputs={name: value.double() for name, value in rows.all_rows().items()})
 
 
 def bank(folder: Path, width: int = 7, n: int = N, **changed: Any) -> Bank:
@@ -71,18 +76,16 @@ def bank(folder: Path, width: int = 7, n: int = N, **changed: Any) -> Bank:
     return Bank.from_arrays(folder, keys=[f"t{i}" for i in range(n)], overwrite=True, **columns)
 
 
-def pairing(link: str, rows: Examples) -> Pairing:
+def link_to(link: str, rows: Examples) -> Link:
     free = [i for i in range(len(rows)) if rows.labels[i] < 0]
     if link in ("paired", "partly_paired"):
         kept = free if link == "paired" else free[::2]
-        return Pairing(link, teacher_of={f"s{i}": f"t{i}" for i in kept})
+        return (Paired if link == "paired" else PartlyPaired)({f"s{i}": f"t{i}" for i in kept})
     if link == "bagged":
         # bags of unequal size: the last one is smaller
         groups = {i: place // BAG for place, i in enumerate(free[:-1])}
-        return Pairing.bagged(
-            {f"s{i}": g for i, g in groups.items()}, {f"t{i}": g for i, g in groups.items()}
-        )
-    return Pairing(link)
+        return Bagged({f"s{i}": g for i, g in groups.items()}, {f"t{i}": g for i, g in groups.items()})
+    return link_named(link)
 
 
 def plain_net() -> nn.Sequential:
@@ -96,23 +99,31 @@ def noisy_net() -> nn.Sequential:
     )
 
 
+def _source(teacher: Bank | LiveTeacher) -> Any:
+    return teacher.samples if isinstance(teacher, LiveTeacher) else teacher
+
+
 def collator(
-    link: str, teacher: Bank | None, *, needs_ema: bool = False, seed: int = 0, rows: Examples | None = None
+    link: str,
+    teacher: Bank | LiveTeacher | None,
+    *,
+    needs_ema: bool = False,
+    seed: int = 0,
+    rows: Examples | None = None,
 ) -> DistillationCollator:
     rows = rows or examples()
     return DistillationCollator(
         rows,
-        pairing(link, rows),
-        teacher,
+        {} if teacher is None else {"teacher": LinkedTeacher(_source(teacher), link_to(link, rows))},
         views={"weak": noise, "strong": noise},
-        needs_ema=needs_ema,
+        needs_weak=needs_ema,
         seed=seed,
     )
 
 
 def distiller(
     method: str,
-    teacher: Bank | None,
+    teacher: Bank | LiveTeacher | None,
     *,
     net: Any = plain_net,
     config: dict[str, Any] | None = None,
@@ -121,15 +132,23 @@ def distiller(
     torch.manual_seed(0)
     student = Student(net())
     shape = student.probe(examples().rows([0, 1]))
-    widths = Widths(shape.feature_width, teacher.width("features") if teacher else None, shape.n_classes)
-    made = method_class(method)(method_config(method, config), widths)
-    return Distiller(student, made, ema_decay=0.9 if ema else None)
+    sides, live = {}, {}
+    if isinstance(teacher, LiveTeacher):
+        sides["teacher"] = Side(teacher.probe["features"].shape[1], teacher.probe["logits"].shape[1])
+        live["teacher"] = teacher.teacher
+    elif teacher is not None:
+        sides["teacher"] = Side(teacher.width("features"), teacher.width("logits"))
+    plan = plan_method(method, config)
+    made = plan.cls(plan.config, Shapes(Side(shape.feature_width, shape.n_classes), sides))
+    return Distiller(
+        student, made, problem=Classification(CLASSES), ema_decay=0.9 if ema else None, live=live
+    )
 
 
 def trainer(
     method: str,
     folder: Path,
-    teacher: Bank | None,
+    teacher: Bank | LiveTeacher | None,
     *,
     link: str | None = None,
     net: Any = plain_net,
@@ -140,11 +159,11 @@ def trainer(
     double: bool = False,
     **arguments: Any,
 ) -> DistillationTrainer:
-    cls = method_class(method)
-    teacher = teacher if cls.links else None
+    declared = plan_method(method, config).declared
+    teacher = teacher if declared.has_teacher else None
     if double:
         rows = doubled(rows or examples())
-    collate = collator(link or LINK[method], teacher, needs_ema=cls.needs_ema, rows=rows)
+    collate = collator(link or LINK[method], teacher, needs_ema="ema" in declared.peers, rows=rows)
     made = distiller(method, teacher, net=net, config=config, ema=ema)
     if double:
         made.double()

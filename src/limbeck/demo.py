@@ -162,7 +162,7 @@ class Demo:
             data=DataSpec("av_digits", data),
             teacher=TeacherSpec(bank=str(self.folder / "bank")),
             method=MethodSpec(arm.method, dict(arm.config)),
-            control=control,  # type: ignore[arg-type]
+            control=control,
             training={**TRAINING, "max_steps": self.options.steps},
             output_dir=str(self._runs() / f"{name}-{control}-{seed}"),
             seed=seed,
@@ -226,7 +226,7 @@ class Demo:
 
         with result.task.splits.final_evaluation() as final, torch.no_grad():
             clips = final["test"]
-            heard = result.student(clips.inputs).features
+            heard = result.student(clips.all_rows()).features
         seen = next(self.bank.blocks(600))
         student = f"audio student ({name})"
         features: dict[str, Any] = {"image teacher": seen.features, student: heard}

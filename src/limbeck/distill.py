@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from torch.nn import functional
 from limbeck import __version__
 from limbeck.data.base import Examples, Inputs
 from limbeck.evaluation.results import Row, write_metrics
-from limbeck.methods.registry import method_class
-from limbeck.recipes.recipe import Recipe
+from limbeck.methods.registry import plan_method
+from limbeck.recipes.recipe import Recipe, TeacherSpec
 from limbeck.reporting import report_folder
 from limbeck.runner import RunResult, run
 from limbeck.students.export.folder import export_student
@@ -58,22 +59,29 @@ def _example(train: Examples) -> Inputs:
 
 def result_rows(result: RunResult, *, arm: str) -> list[Row]:
     """The scores of a run in the one schema of results."""
-    method = result.recipe.method.name
+    recipe = result.recipe
     return [
         Row(
             arm=arm,
-            method=method,
-            link=result.task.pairing.link if method_class(method).links else "none",
-            control=result.recipe.control,
-            seed=result.recipe.seed,
+            method=recipe.method.name,
+            link=link_text(result),
+            control=recipe.control,
+            seed=recipe.seed,
             split=split,
-            metric=result.task.metric,
+            metric=metric,
             value=value,
             seconds=result.seconds,
             steps=result.steps,
         )
-        for split, value in result.scores.items()
+        for split, values in result.metrics.items()
+        for metric, value in values.items()
+        if math.isfinite(value) or metric == result.task.problem.metric.name
     ]
+
+
+def link_text(result: RunResult) -> str:
+    """Name of the link, of several teachers joined by ``+``; ``none`` for a method without a teacher."""
+    return "+".join(dict.fromkeys(result.links.values())) or "none"
 
 
 def _info(recipe: Recipe, result: RunResult) -> dict[str, Any]:
@@ -82,26 +90,39 @@ def _info(recipe: Recipe, result: RunResult) -> dict[str, Any]:
         "data": result.task.info,
         "recipe": asdict(recipe),
         "warnings": result.warnings,
+        "metrics": [asdict(metric) for metric in result.task.problem.metrics],
         "versions": {"limbeck": __version__},
     }
 
 
 def _provenance(recipe: Recipe, result: RunResult) -> dict[str, Any]:
     """Where the student comes from, for its card."""
-    bank = Path(recipe.teacher.bank) if recipe.teacher.bank else result.folder / "bank"
-    teacher: dict[str, Any] = {"bank": bank.name}
-    if (bank / "bank.json").is_file():
-        manifest = json.loads((bank / "bank.json").read_text())
-        teacher |= {key: manifest.get(key) for key in ("fingerprint", "licence")}
+    teachers = {
+        name: _teacher_facts(spec, result.folder / name if recipe.teachers else result.folder)
+        for name, spec in recipe.teacher_specs().items()
+    }
+    taught = plan_method(recipe.method.name, recipe.method.config).declared.has_teacher
     return {
         "method": recipe.method.name,
         "method_config": recipe.method.config,
         "data": result.task.name,
-        "link": result.task.pairing.link,
+        "link": link_text(result),
         "control": recipe.control,
-        "teacher": teacher if recipe.method.name != "supervised" else None,
+        "teacher": None if not taught else teachers if recipe.teachers else teachers["teacher"],
         "seed": recipe.seed,
         "steps": result.steps,
-        result.task.metric: result.scores,
+        result.task.problem.metric.name: result.scores,
         "limbeck": __version__,
     }
+
+
+def _teacher_facts(spec: TeacherSpec, folder: Path) -> dict[str, Any]:
+    """Bank, fingerprint and licence of a teacher; of a live one its name."""
+    if spec.live is not None:
+        return {"live": spec.model if spec.live == "model" else spec.live}
+    bank = Path(spec.bank) if spec.bank else folder / "bank"
+    facts: dict[str, Any] = {"bank": bank.name}
+    if (bank / "bank.json").is_file():
+        manifest = json.loads((bank / "bank.json").read_text(encoding="utf-8"))
+        facts |= {key: manifest.get(key) for key in ("fingerprint", "licence")}
+    return facts

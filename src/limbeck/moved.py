@@ -119,7 +119,7 @@ FILES = {
 
 # File that is still there -> name that has left it -> its new file.
 NAMES = {
-    "data.base": {"Task": "data.task", "UNLABELLED": "signals.classes"},
+    "data.base": {"Task": "data.task"},
     "data": {"UNLABELLED": "signals.classes"},
     "signals": {
         "Bank": "banks.bank",

@@ -1,4 +1,4 @@
-"""From a recipe, a task and a bank to a trainer: everything checked before the first step."""
+"""From a recipe, a task and its teachers to a trainer: everything checked before the first step."""
 
 from __future__ import annotations
 
@@ -10,100 +10,112 @@ from typing import Any
 import torch
 
 from limbeck.banks.bank import Bank
-from limbeck.banks.controls import random_like, shuffled, uniform_like
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
-from limbeck.errors import ConfigError, some
-from limbeck.methods.base import Widths
-from limbeck.methods.registry import method_class, method_config
+from limbeck.errors import ConfigError
+from limbeck.methods.declared import Shapes, Side
+from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.recipes.recipe import Recipe, StudentSpec
 from limbeck.seeding import keyed_seed
-from limbeck.signals.pairing import Pairing
 from limbeck.students import Student, model_from_spec
+from limbeck.taught import readable
+from limbeck.teachers.live import LiveTeacher
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator, without_padding
-from limbeck.training.distiller import Distiller, check_signals
-from limbeck.training.encoding import problem_of
-from limbeck.training.trainer import DistillationTrainer, check_link
+from limbeck.training.distiller import Distiller
+from limbeck.training.streams import check_links
+from limbeck.training.trainer import DistillationTrainer
 
 
-def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) -> DistillationTrainer:
-    """Everything checked and put together, ready for ``train()``."""
-    name, train = recipe.method.name, task.splits["train"]
-    cls, config = method_class(name), method_config(name, recipe.method.config)
-    pairing = task.pairing if bank is not None else Pairing("unpaired")
-    reads_classes = pairing.link == "by_class" or bool(needs_of(recipe) & {"logits", "head"})
-    if bank is not None:
-        bank = _readable(bank, recipe, task, reads_classes)
+def make_trainer(
+    recipe: Recipe,
+    task: Task,
+    teachers: Mapping[str, Bank | LiveTeacher],
+    folder: Path,
+    *,
+    method: MethodPlan | None = None,
+) -> DistillationTrainer:
+    """Everything checked and put together, ready for ``train()``.
+
+    Args:
+        teachers: name to a bank or a live teacher; none for a method without a teacher.
+        method: the recipe's, where it has been resolved already.
+    """
+    plan, train = method or plan_method(recipe.method.name, recipe.method.config), task.splits["train"]
+    _check_problem(plan, train)
+    taught = {name: readable(source, name, recipe, task, plan) for name, source in teachers.items()}
     has_validation = "validation" in task.splits
     arguments = training_arguments(recipe.training, folder, recipe.seed, validated=has_validation)
     collate = DistillationCollator(
         train,
-        pairing,
-        bank,
+        {name: teacher.linked for name, teacher in taught.items()},
         views=task.views,
-        needs_ema=cls.needs_ema,
-        signals=sorted(cls.needs - {"head"} | ({"log_probs"} if "logits" in cls.needs else set())),
+        needs_weak="ema" in plan.declared.peers,
         seed=recipe.seed,
     )
-    check_link(name, cls.links, collate)
+    check_links(plan.name, plan.declared, collate)
     torch.manual_seed(keyed_seed(recipe.seed, "student"))
     student = make_student(recipe.student, train)
-    shape = student.probe(without_padding(train.rows(range(min(2, len(train))))))
-    if shape.n_classes != len(train.class_names):
-        raise ConfigError(f"The student has {shape.n_classes} classes, the data {len(train.class_names)}.")
-    method = cls(
-        config, Widths(shape.feature_width, bank.width("features") if bank else None, shape.n_classes)
+    shapes = Shapes(
+        student_side(student, train, plan), {name: teacher.side for name, teacher in taught.items()}
     )
-    has_ema = arguments.ema or cls.needs_ema
-    distiller = Distiller(student, method, ema_decay=arguments.ema_decay if has_ema else None)
+    distiller = Distiller(
+        student,
+        plan.cls(plan.config, shapes),
+        problem=train.problem,
+        ema_decay=arguments.ema_decay if arguments.ema else None,
+        live={name: teacher.live for name, teacher in taught.items() if teacher.live is not None},
+        layers={name: teacher.layers for name, teacher in taught.items()},
+    )
+    if distiller.ema is not None:
+        distiller.ema.decay = arguments.ema_decay
     validation = task.splits["validation"] if has_validation else None
-    trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
-    if bank is not None and reads_classes and bank.class_names is None:
-        trainer.terms.warn(
-            f"The bank {bank.name} does not name its classes; they are taken to be those of the data, in their order "
-            f"({', '.join(train.class_names)})."
-        )
+    trainer = DistillationTrainer(distiller, arguments, collate, method_name=plan.name, validation=validation)
+    for teacher in taught.values():
+        for sentence in teacher.warnings:
+            trainer.terms.warn(sentence)
     return trainer
 
 
-def _readable(bank: Bank, recipe: Recipe, task: Task, reads_classes: bool) -> Bank:
-    """The bank as the method reads it: with the signals it needs, the student's classes, and the recipe's control."""
-    name, train = recipe.method.name, task.splits["train"]
-    needs = needs_of(recipe) - {"text"}  # embedded as features
-    check_signals(name, needs, bank.signals, bank.access)
-    if reads_classes:
-        if train.targets is not None:
-            raise ConfigError(
-                f"Method {name!r} goes by classes, and this task predicts a value ({train.class_names[0]}); take "
-                "armada, fitnets or feature_ot, with a teacher of features."
-            )
-        bank = bank.with_class_names(train.class_names, recipe.teacher.class_map)
-    if recipe.control == "uniform" and needs != {"logits"}:
+def _check_problem(plan: MethodPlan, train: Examples) -> None:
+    """Refuse a method for a problem that it does not claim."""
+    problem, claimed = train.problem, plan.declared.problems
+    if claimed and problem.kind not in claimed:
+        what = "goes by classes, and this task predicts" if not problem.is_distribution else "is not for"
         raise ConfigError(
-            f"The control 'uniform' is a teacher of class probabilities alone, and {name!r} reads its "
-            f"{some(sorted(needs))}; take 'shuffled' or 'random'."
+            f"Method {plan.name!r} {what} {problem.kind} ({', '.join(problem.names[:3])}); it is for "
+            f"{', '.join(sorted(claimed))}. Methods of features (armada, fitnets, feature_ot) are for any."
         )
-    return controlled(bank, task.pairing, recipe.control, recipe.seed)
 
 
-def needs_of(recipe: Recipe) -> set[str]:
-    """Signals that the recipe's method reads, with the settings that it has there."""
-    name = recipe.method.name
-    return set(method_class(name).needs_for(method_config(name, recipe.method.config)))
+def student_side(student: Student, train: Examples, plan: MethodPlan) -> Side:
+    """Sizes of the student, by one forward of two rows.
+
+    Raises: ConfigError for a head of another width than the problem asks for.
+    """
+    inputs = without_padding(train.rows(range(min(2, len(train)))))
+    shape = student.probe(inputs, plan.declared.layers.student)
+    wanted = train.problem.n_outputs()
+    if wanted is not None and shape.n_classes != wanted:
+        raise ConfigError(f"The student has {shape.n_classes} outputs, the data ask for {wanted}.")
+    return Side(
+        shape.feature_width,
+        shape.n_classes,
+        {name: size[1:] for name, size in shape.hidden.items()},
+        {name: tuple(value.shape[1:]) for name, value in inputs.items()},
+    )
 
 
 def make_student(spec: StudentSpec, train: Examples) -> Student:
-    """The recipe's student; for text also its problem, pooling, adapters, dtype and what is frozen."""
-    problem = problem_of(train)
-    if problem == "classification" and len(train.class_names) < 2:
+    """The recipe's student; for text also its pooling, adapters, dtype and what is frozen."""
+    problem = train.problem
+    if problem.is_distribution and len(problem.names) < 2:
         raise ConfigError(
-            f"The task has one class ({', '.join(train.class_names)}), so there is nothing to tell apart; give rows of "
+            f"The task has one class ({', '.join(problem.names)}), so there is nothing to tell apart; give rows of "
             "at least two classes."
         )
     model = model_from_spec(
         spec.model,
-        n_classes=len(train.class_names),
         problem=problem,
         pooling=spec.pooling,
         lora=spec.lora,
@@ -127,12 +139,3 @@ def training_arguments(
     settings.setdefault("eval_steps", max(1, steps // 10))
     settings.setdefault("per_device_eval_batch_size", 256)
     return DistillationArguments(output_dir=str(folder / "checkpoints"), seed=seed, **settings)
-
-
-def controlled(bank: Bank, pairing: Pairing, control: str, seed: int) -> Bank:
-    """The bank of a control arm."""
-    if control == "shuffled":
-        return shuffled(bank, pairing, seed)
-    if control == "random":
-        return random_like(bank, seed)
-    return uniform_like(bank) if control == "uniform" else bank

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,17 @@ from torch import nn
 from limbeck.banks.bank import Bank
 from limbeck.data import make_task
 from limbeck.data.base import Examples
-from limbeck.data.task import Task
+from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
-from limbeck.methods.registry import method_class
-from limbeck.plan import make_student, make_trainer, needs_of, training_arguments
+from limbeck.methods.registry import MethodPlan, plan_method
+from limbeck.plan import make_student, make_trainer, training_arguments
 from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, check_recipe
 from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint
 from limbeck.students import Student, model_from_spec
-from limbeck.teachers import ModuleTeacher
+from limbeck.taught import side_of
+from limbeck.teachers import HFTeacher, LiveTeacher, ModuleTeacher
 from limbeck.teachers.text_features import embedded_texts
 from limbeck.training.callbacks import ProgressBar, RunLog
 from limbeck.training.encoding import encoded_task
@@ -39,7 +41,8 @@ class RunResult:
     """What a run gives.
 
     Args:
-        scores: split to the task's metric (accuracy in [0, 1]); final splits and ``validation``.
+        scores: split to the metric that decides (accuracy in [0, 1]); final splits and ``validation``.
+        metrics: split to all metrics by name.    links: teacher to the name of its link.
         steps: optimiser steps.    seconds: wall time of the training.
         curve: (step, validation score) pairs.
         student: the trained student (the EMA student if there is one), in eval mode.
@@ -58,13 +61,16 @@ class RunResult:
     folder: Path
     warnings: list[str] = field(default_factory=list)
     tokenizer: Any = None
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
 
 
 def run(
     recipe: Recipe,
     *,
     task: Task | None = None,
-    bank: Bank | None = None,
+    bank: Bank | LiveTeacher | None = None,
+    banks: Mapping[str, Bank | LiveTeacher] | None = None,
     resume: bool = False,
     show_progress: bool = True,
 ) -> RunResult:
@@ -72,7 +78,9 @@ def run(
     ``recipe.yaml`` and ``log.jsonl``.
 
     Args:
-        task, bank: in place of the recipe's data and teacher, when a comparison shares them between runs.
+        task, bank: in place of the recipe's data and teacher, when a comparison shares them between runs; a live
+            teacher stands where a bank does.
+        banks: the same of several teachers, by name; those that are not named here are made as the recipe says.
         resume: go on from the last checkpoint in the run folder, if there is one.
         show_progress: draw a bar on standard error.
 
@@ -86,16 +94,12 @@ def run(
     wait_for_all()
     task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     task, tokenizer, n_cut = encoded_task(task, recipe.student.model, recipe.student.max_length)
-    needs_teacher = bool(method_class(recipe.method.name).links)
-    if needs_teacher and bank is None:
-        bank = teacher_bank(recipe.teacher, task, folder)
-    if bank is not None and "text" in needs_of(recipe):
-        bank = embedded_texts(bank, recipe.student.model, folder / "text_bank")
-    if not needs_teacher and recipe.control != "none":
-        raise ConfigError(
-            f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control."
-        )
-    trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder)
+    method = plan_method(recipe.method.name, recipe.method.config)
+    if not method.declared.has_teacher and recipe.control != "none":
+        raise ConfigError(f"Method {method.name!r} has no teacher, so it has no {recipe.control!r} control.")
+    given = {**({} if bank is None else {next(iter(recipe.teacher_specs())): bank}), **(banks or {})}
+    teachers = _teachers(recipe, task, folder, given, method) if method.declared.has_teacher else {}
+    trainer = make_trainer(recipe, task, teachers, folder, method=method)
     if n_cut:
         trainer.terms.warn(
             f"{n_cut} texts were longer than {recipe.student.max_length} tokens and were cut; raise "
@@ -110,11 +114,14 @@ def run(
     seconds = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.perf_counter() - seconds
+    metrics = final_scores(trainer, task)
     return RunResult(
-        scores=final_scores(trainer, task),
+        scores={split: values[task.problem.metric.name] for split, values in metrics.items()},
+        metrics=metrics,
+        links={name: teacher.link.name for name, teacher in trainer.collate.teachers.items()},
         steps=trainer.state.global_step,
         seconds=seconds,
-        curve=log.entries[f"eval_{task.metric}"],
+        curve=log.entries[f"eval_{task.problem.metric.name}"],
         student=whole(
             trainer.model.scored, lambda: make_student(recipe.student, task.splits["train"])
         ).eval(),
@@ -126,24 +133,24 @@ def run(
     )
 
 
-def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, float]:
-    """The task's metric of the scored student on validation and, once and at the end, on every final split."""
+def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, dict[str, float]]:
+    """The problem's metrics of the scored student on validation and, once and at the end, on every final split."""
     scores = {}
     if "validation" in task.splits:
-        scores["validation"] = _score(trainer, task.splits["validation"], task.metric)
+        scores["validation"] = _scores(trainer, task.splits["validation"])
     with task.splits.final_evaluation() as final:
         for role in final.final_roles:
-            scores[role] = _score(trainer, final[role], task.metric)
+            scores[role] = _scores(trainer, final[role])
     return scores
 
 
-def _score(trainer: DistillationTrainer, examples: Examples, metric: str) -> float:
-    metrics = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics
-    assert metrics is not None
-    return float(metrics[f"final_{metric}"])
+def _scores(trainer: DistillationTrainer, examples: Examples) -> dict[str, float]:
+    found = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics
+    assert found is not None
+    return {metric.name: float(found[f"final_{metric.name}"]) for metric in examples.problem.metrics}
 
 
-# ---- the teacher --------------------------------------------------------------------------------------------
+# ---- teachers ---------------------------------------------------------------------------------------------
 
 
 TEACHER_TRAINING: dict[str, Any] = {
@@ -156,62 +163,107 @@ TEACHER_TRAINING: dict[str, Any] = {
 }
 
 
-def teacher_bank(spec: TeacherSpec, task: Task, folder: Path) -> Bank:
+def _teachers(
+    recipe: Recipe,
+    task: Task,
+    folder: Path,
+    given: Mapping[str, Bank | LiveTeacher],
+    method: MethodPlan,
+) -> dict[str, Bank | LiveTeacher]:
+    """Every teacher of the recipe: given, opened, built, or live; its texts embedded where the method reads them so."""
+    found: dict[str, Bank | LiveTeacher] = {}
+    for name, spec in recipe.teacher_specs().items():
+        own = folder / name if recipe.teachers else folder
+        source = given[name] if name in given else teacher_of(spec, task, own, name)
+        if method.declared.text_as_features and isinstance(source, Bank):
+            source = embedded_texts(source, recipe.student.model, own / "text_bank")
+        found[name] = source
+    return found
+
+
+def teacher_of(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher") -> Bank | LiveTeacher:
+    """A bank, or a live teacher, as the recipe says."""
+    if spec.bank is not None and spec.live is not None:
+        raise ConfigError("A teacher is a bank or live, not both; leave out one.")
+    if spec.live is None:
+        return teacher_bank(spec, task, folder, name)
+    link = side_of(task, name).splits["link"]
+    if spec.live == "model":
+        model = ModuleTeacher(_model(spec, task, folder, name), class_names=link.class_names)
+        return LiveTeacher(model, link, view=spec.view)
+    if not spec.live.startswith("hf:"):
+        raise ConfigError(
+            f"A live teacher is 'model' (the one named under model) or 'hf:PATH', not {spec.live!r}."
+        )
+    return LiveTeacher(HFTeacher(spec.live.removeprefix("hf:")), link, view=spec.view)
+
+
+def teacher_bank(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher") -> Bank:
     """The bank that the recipe names, or one made by asking the recipe's teacher about the linked rows.
 
     The teacher is trained, and asked, once: started again in the same folder with the same spec and data, its
-    weights are loaded from ``teacher/`` and the bank is opened. Its accuracy by split goes to
+    weights are loaded from ``teacher/`` and the bank is opened. Its scores by split go to
     ``task.info["teacher_accuracy"]``.
     """
     if spec.bank is not None:
         return Bank.open(spec.bank)
-    if spec.train:
-        model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder / "teacher")
-    else:
-        torch.manual_seed(keyed_seed(spec.seed, "teacher"))
-        model = model_from_spec(spec.model, n_classes=len(task.class_names), **spec.config)
-    link = task.teacher_splits["link"]
-    teacher = ModuleTeacher(model, class_names=link.class_names)
+    link = side_of(task, name).splits["link"]
+    teacher = ModuleTeacher(_model(spec, task, folder, name), class_names=link.class_names)
     if is_first_process():
         Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
     wait_for_all()
     return Bank.open(folder / "bank")
 
 
-def trained_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
-    """A teacher trained on its own modality by the same loop, and its accuracy by split; loaded if it was trained
+def _model(spec: TeacherSpec, task: Task, folder: Path, name: str) -> nn.Module:
+    """The recipe's network, trained first where it says so."""
+    link = side_of(task, name).splits["link"]
+    if spec.train:
+        model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder / "teacher", name)
+        return model
+    torch.manual_seed(keyed_seed(spec.seed, "teacher"))
+    return model_from_spec(spec.model, problem=link.problem, **spec.config)
+
+
+def trained_teacher(
+    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher"
+) -> tuple[nn.Module, dict[str, float]]:
+    """A teacher trained on its own modality by the same loop, and its score by split; loaded if it was trained
     before."""
-    if "train" not in task.teacher_splits:
+    side = side_of(task, name)
+    if "train" not in side.splits:
         raise DataError(
             "The teacher cannot be trained: no labelled rows of its own are left beside those that the link names; "
             "give it more labelled rows, or name a bank (teacher.bank)."
         )
-    rows = task.teacher_splits["train"]
-    digests = input_digests({**rows.inputs, "labels": rows.labels}, len(rows))
+    rows = side.splits["train"]
+    digests = input_digests({**rows.all_rows(), "labels": rows.labels}, len(rows))
     identity = settings_fingerprint([asdict(spec), rows.class_names, digests.tobytes().hex()])
     record, weights = folder / "teacher.json", folder / "model.safetensors"
     known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     wait_for_all()  # all have looked before any of them starts to train
     if known.get("identity") != identity or not weights.is_file():
-        model, accuracy = _train_teacher(spec, task, folder)
+        model, accuracy = _train_teacher(spec, task, side, folder)
         if is_first_process():
             save_model(model, str(weights))
             write_whole(record, json.dumps({"identity": identity, "accuracy": accuracy}, indent=1))
         wait_for_all()
         known = {"accuracy": accuracy}
-    model = model_from_spec(spec.model, n_classes=len(rows.class_names), **spec.config)
+    model = model_from_spec(spec.model, problem=rows.problem, **spec.config)
     load_model(model, str(weights))  # the same in every process, BatchNorm's statistics included
     return model.eval(), known["accuracy"]
 
 
-def _train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:
+def _train_teacher(
+    spec: TeacherSpec, task: Task, side: TeacherSide, folder: Path
+) -> tuple[nn.Module, dict[str, float]]:
     own = replace(
         task,
         name=f"{task.name} teacher",
-        splits=task.teacher_splits.without("link"),
-        views=task.teacher_views,
+        splits=side.splits.without("link"),
+        teachers={},
+        views=side.views,
         truth=None,
-        metric="accuracy",
     )
     recipe = Recipe(
         student=StudentSpec(spec.model, spec.config),

@@ -65,7 +65,7 @@ class LinearTeacher:
 def examples(n: int = 60) -> Examples:
     x = torch.randn(n, 3, generator=torch.Generator().manual_seed(1))
     x[:, 0] = torch.arange(n)
-    return Examples({"x": x}, tuple(f"key {i}" for i in range(n)), torch.arange(n) % 2, NAMES)
+    return Examples.classified({"x": x}, tuple(f"key {i}" for i in range(n)), torch.arange(n) % 2, NAMES)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -76,7 +76,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def changed(data: Examples, row: int) -> Examples:
     x = data.inputs["x"].clone()
     x[row] += 1
-    return Examples({"x": x}, data.keys, data.labels, data.class_names)
+    return Examples.classified({"x": x}, data.keys, data.labels, data.class_names)
 
 
 def test_a_bank_holds_what_the_teacher_said(tmp_path):
@@ -254,7 +254,7 @@ def _stale_cases():
     data = examples()
     fewer = data.subset(range(59))
     moved = data.subset([1, 0, *range(2, 60)])
-    relabelled = Examples(data.inputs, data.keys, data.labels.flip(0), NAMES)
+    relabelled = Examples.classified(data.inputs, data.keys, data.labels.flip(0), NAMES)
     return {
         "other 'weights'": (LinearTeacher(weights="2"), data, {}),
         "other 'inputs' .*'key 41'": (LinearTeacher(), changed(data, 41), {}),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from limbeck.banks import Bank, oracle_like, random_like, shuffled, uniform_like
 from limbeck.banks.controls import _deranged
-from limbeck.errors import DataError, LinkError, MissingKeysError, UnknownNameError
-from limbeck.signals import Pairing
+from limbeck.errors import DataError, LinkError, UnknownNameError
+from limbeck.signals.links import Bagged, ByClass, Paired, Unpaired
 
 
 def groups_of(bank: Bank, size: int = 8) -> dict:
@@ -26,51 +26,11 @@ def moved_from(bank: Bank, control: Bank) -> list[int]:
     return torch.cdist(moved.double(), real.double()).argmin(1).tolist()
 
 
-# ---- links ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"link": "paird"}, UnknownNameError, "did you mean 'paired'"),
-        ({"link": "paired"}, LinkError, "needs teacher_of"),
-        ({"link": "unpaired", "teacher_of": {1: 1}}, LinkError, "takes no teacher_of"),
-        ({"link": "bagged", "group_s": {1: 0}}, LinkError, "needs group_s and group_t"),
-        ({"link": "by_class", "group_s": {1: 0}, "group_t": {1: 0}}, LinkError, "takes no group_s"),
-        (
-            {"link": "bagged", "group_s": {1: 0, 2: 1}, "group_t": {1: 0, 3: 2}},
-            LinkError,
-            "Groups 1, 2 have rows",
-        ),
-        ({"link": "bagged", "group_s": {1: -1}, "group_t": {1: -1}}, LinkError, "start at 0"),
-    ],
-)
-def test_bad_links(arguments, error, message):
-    with pytest.raises(error, match=message):
-        Pairing(**arguments)
-
-
-def test_constructors():
-    assert Pairing.paired(["a", "b"]).teacher_of == {"a": "a", "b": "b"}
-    assert Pairing.paired({"a": "x", "b": "x"}).teacher_keys == ("x",)
-    assert Pairing.bagged({1: 0}, {"t": 0}).teacher_keys == ("t",)
-    assert Pairing("unpaired").teacher_keys == ()
-
-
-def test_check_names_keys_that_are_missing(bank):
-    pairing = Pairing.paired({"s": bank.keys[0], "q": "gone"})
-    with pytest.raises(DataError, match="does not have: 'q'"):
-        pairing.check(["s"], bank)
-    with pytest.raises(MissingKeysError, match="'gone'"):
-        pairing.check(["s", "q"], bank)
-    Pairing.paired(bank.keys).check(bank.keys, bank)
-
-
 # ---- shuffled ------------------------------------------------------------------------------------------
 
 
 def test_shuffled_pairs_keep_no_row(bank):
-    control = shuffled(bank, Pairing.paired(bank.keys), seed=3)
+    control = shuffled(bank, Paired(bank.keys), seed=3)
     origin = moved_from(bank, control)
     assert sorted(origin) == list(range(200)), "every signal is used once"
     assert all(i != row for row, i in enumerate(origin))
@@ -80,8 +40,8 @@ def test_shuffled_pairs_keep_no_row(bank):
 
 
 def test_shuffled_bags_move_whole_groups(bank):
-    pairing = Pairing.bagged(groups_of(bank), groups_of(bank))
-    origin = np.array(moved_from(bank, shuffled(bank, pairing, seed=3))) // 8
+    link = Bagged(groups_of(bank), groups_of(bank))
+    origin = np.array(moved_from(bank, shuffled(bank, link, seed=3))) // 8
     by_group = origin.reshape(-1, 8)
     assert (by_group == by_group[:, :1]).all(), "a group's signals come from one group"
     assert (by_group[:, 0] != np.arange(25)).all(), "and that is another one"
@@ -89,7 +49,7 @@ def test_shuffled_bags_move_whole_groups(bank):
 
 
 def test_shuffled_classes_are_deranged(bank):
-    origin = bank.labels[moved_from(bank, shuffled(bank, Pairing("by_class"), seed=3))]
+    origin = bank.labels[moved_from(bank, shuffled(bank, ByClass(), seed=3))]
     for c in range(4):
         assert len(set(origin[bank.labels == c].tolist())) == 1
         assert (origin[bank.labels == c] != c).all()
@@ -97,7 +57,7 @@ def test_shuffled_classes_are_deranged(bank):
 
 def test_rows_outside_the_link_move_among_themselves(bank):
     inside = dict(list(groups_of(bank).items())[:160])
-    origin = moved_from(bank, shuffled(bank, Pairing.bagged(inside, inside), seed=0))
+    origin = moved_from(bank, shuffled(bank, Bagged(inside, inside), seed=0))
     assert sorted(origin[160:]) == list(range(160, 200))
     assert all(i != row for row, i in enumerate(origin))
 
@@ -107,7 +67,7 @@ def test_shuffled_keeps_the_views_of_a_key_together(tmp_path):
     bank = Bank.from_arrays(
         tmp_path / "b", keys=[i // 2 for i in range(10)], views=views, features=torch.arange(10.0)[:, None]
     )
-    control = shuffled(bank, Pairing.paired(range(5)), seed=1)
+    control = shuffled(bank, Paired(range(5)), seed=1)
     weak = control.lookup(range(5), view="weak").features
     assert torch.equal(control.lookup(range(5), view="strong").features, weak + 1)
     assert (weak != bank.lookup(range(5), view="weak").features).all()
@@ -115,14 +75,14 @@ def test_shuffled_keeps_the_views_of_a_key_together(tmp_path):
 
 def test_no_control_where_none_exists(bank):
     with pytest.raises(LinkError, match="no such control exists"):
-        shuffled(bank, Pairing("unpaired"), 0)
+        shuffled(bank, Unpaired(), 0)
     with pytest.raises(LinkError, match="at least two groups"):
-        shuffled(bank, Pairing.bagged(groups_of(bank, 500), groups_of(bank, 500)), 0)
+        shuffled(bank, Bagged(groups_of(bank, 500), groups_of(bank, 500)), 0)
 
 
 def test_a_control_depends_on_its_seed_alone_and_pickles(bank):
-    pairing = Pairing.paired(bank.keys)
-    first, again, other = (shuffled(bank, pairing, seed) for seed in (1, 1, 2))
+    link = Paired(bank.keys)
+    first, again, other = (shuffled(bank, link, seed) for seed in (1, 1, 2))
     assert moved_from(bank, first) == moved_from(bank, again) != moved_from(bank, other)
     assert moved_from(bank, pickle.loads(pickle.dumps(first))) == moved_from(bank, first)
 
@@ -177,7 +137,7 @@ def test_random_like_has_the_scale_but_not_the_content(tmp_path):
 def test_oracle_says_the_truth(bank, arrays):
     out = oracle_like(bank).lookup(bank.keys)
     assert torch.equal(out.logits.argmax(-1), arrays.labels)
-    assert (out.log_probabilities().exp().amax(-1) > 0.9999).all()
+    assert (out.log_predictions().exp().amax(-1) > 0.9999).all()
     assert torch.equal((out.features @ out.head[0].T).argmax(-1), arrays.labels)
     assert out.features.shape == arrays.features.shape
     assert oracle_like(bank).width("logits") == 4
@@ -194,7 +154,7 @@ def test_oracle_needs_all_labels(arrays, tmp_path):
 def test_uniform_has_no_opinion(bank):
     flat = uniform_like(bank)
     out = flat.sample(5)
-    torch.testing.assert_close(out.log_probabilities(), torch.full((5, 4), 0.25).log())
+    torch.testing.assert_close(out.log_predictions(), torch.full((5, 4), 0.25).log())
     assert flat.signals == {"logits", "labels"}
     assert flat.width("features") is None
 

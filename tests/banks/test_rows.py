@@ -60,7 +60,9 @@ def test_a_datasets_dataset_in_any_format(form):
 
 
 def test_examples():
-    data = Examples({"x": torch.arange(6.0).reshape(3, 2)}, (7, 8, 9), torch.tensor([0, -100, 1]), ("a", "b"))
+    data = Examples.classified(
+        {"x": torch.arange(6.0).reshape(3, 2)}, (7, 8, 9), torch.tensor([0, -100, 1]), ("a", "b")
+    )
     batch = RowReader(data, RowColumns()).take(10)
     assert (batch.keys, batch.labels) == ([7, 8, 9], [0, -100, 1])
     assert batch.inputs["x"].shape == (3, 2)

@@ -10,7 +10,9 @@ from limbeck.errors import SplitError, UnknownNameError
 
 
 def some_rows(n: int) -> Examples:
-    return Examples({"x": torch.zeros(n, 2)}, tuple(range(n)), torch.zeros(n, dtype=torch.long), ("a", "b"))
+    return Examples.classified(
+        {"x": torch.zeros(n, 2)}, tuple(range(n)), torch.zeros(n, dtype=torch.long), ("a", "b")
+    )
 
 
 def test_test_rows_open_only_in_the_final_evaluation():

@@ -21,7 +21,7 @@ def test_the_example_trains(
     assert code is not None
     module = ModuleType("limbeck.methods.rankkd")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(registry.METHODS, "rankkd", "RankKD")
+    monkeypatch.setitem(registry.METHODS, "rankkd", "limbeck.methods.rankkd:RankKD")
     exec(compile(code[1], "rankkd.py", "exec"), module.__dict__)
     run = toy.trainer("rankkd", tmp_path, bank, link="paired")
     run.train()

@@ -12,7 +12,7 @@ from rich.console import Console
 from limbeck.errors import DataError
 from limbeck.evaluation import Row, estimate
 from limbeck.reporting import results_table, results_text
-from limbeck.reporting.table import gain_text, percent, table_lines
+from limbeck.reporting.table import gain_text, score_text, table_lines
 
 Rows = Callable[..., list[Row]]
 
@@ -65,7 +65,7 @@ def test_more_controls_show_by_name(comparison: Rows) -> None:
 
 
 def test_cells() -> None:
-    assert percent(estimate({0: 0.855, 1: 0.909})) == "88.2 ± 3.8"
+    assert score_text(estimate({0: 0.855, 1: 0.909})) == "88.2 ± 3.8"
     assert gain_text(None) == "–"
     assert gain_text(estimate({0: -0.0001})) == "+0.0"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,11 @@ import toy
 from torch import nn
 
 from limbeck.banks.bank import Bank
-from limbeck.banks.controls import shuffled
+from limbeck.banks.controls import moved_rows, shuffled
 from limbeck.data.base import Examples
-from limbeck.errors import ConfigError, DataError, MissingKeysError, NonFiniteError
-from limbeck.signals.pairing import Pairing
-from limbeck.teachers.live import LiveTeacher
+from limbeck.errors import ConfigError, MissingKeysError
+from limbeck.signals.links import Paired
+from limbeck.teachers.live import InClasses, LiveTeacher, Samples
 from limbeck.teachers.module import ModuleTeacher
 
 CLASSES = ("ant", "bee", "cat")
@@ -25,60 +26,70 @@ def make(n: int = 48) -> tuple[ModuleTeacher, Examples]:
     torch.manual_seed(0)
     teacher = ModuleTeacher(nn.Sequential(nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 3)), class_names=CLASSES)
     labels = torch.arange(n) % 3
-    return teacher, Examples({"x": torch.randn(n, 4)}, tuple(f"t{i}" for i in range(n)), labels, CLASSES)
+    return teacher, Examples.classified(
+        {"x": torch.randn(n, 4)}, tuple(f"t{i}" for i in range(n)), labels, CLASSES
+    )
 
 
 @pytest.fixture
 def both(tmp_path: Path) -> tuple[LiveTeacher, Bank]:
     teacher, rows = make()
-    return LiveTeacher(teacher, rows, batch_size=5), Bank.build(
-        tmp_path / "bank", teacher, rows, batch_size=16
-    )
+    return LiveTeacher(teacher, rows), Bank.build(tmp_path / "bank", teacher, rows, batch_size=16)
 
 
-def test_it_says_what_the_bank_says(both: tuple[LiveTeacher, Bank]) -> None:
+def test_its_samples_are_found_as_the_rows_of_a_bank(both: tuple[LiveTeacher, Bank]) -> None:
     live, bank = both
-    keys = ["t30", "t2", "t2", *(f"t{i}" for i in range(10))]
-    mine, theirs = live.lookup(keys), bank.lookup(keys)
+    samples, keys = live.samples, ["t30", "t2", "t2", *(f"t{i}" for i in range(10))]
+    found = live.teacher(samples.lookup(keys).inputs)
     for name in ("features", "logits"):
-        assert torch.allclose(getattr(mine, name), getattr(theirs, name), atol=1e-6)
-    assert torch.equal(mine.labels, theirs.labels)
-    assert torch.equal(mine.head[0], theirs.head[0])
-    for name in ("signals", "keys", "class_names", "access", "views"):
-        assert getattr(live, name) == getattr(bank, name), name
-    assert live.width("features") == bank.width("features") == 7
-    assert len(live) == len(bank)
-    drawn = [b.sample(4, labels=[0, 1, 2, 0], generator=torch.Generator().manual_seed(0)) for b in both]
-    assert torch.allclose(drawn[0].logits, drawn[1].logits, atol=1e-6)
-    assert len(live.lookup([]).features) == 0
-    assert [len(block) for block in live.blocks(20)] == [20, 20, 8]
-    assert torch.allclose(live.prototypes().features, bank.prototypes().features, atol=1e-6)
+        assert torch.allclose(getattr(found, name), getattr(bank.lookup(keys), name), atol=1e-6)
+    assert torch.equal(samples.lookup(keys).labels, bank.lookup(keys).labels)
+    assert (tuple(samples.keys), samples.class_names, samples.views) == (
+        bank.keys,
+        bank.class_names,
+        bank.views,
+    )
+    assert all((a == b).all() for a, b in zip(samples.class_rows(), bank.class_rows()))
+    assert len(live) == len(bank) == 48
+    assert live.probe["head"][0].shape == (3, 7)
+    again = pickle.loads(pickle.dumps(samples))  # to the workers goes no model
+    assert torch.equal(again.lookup(["t9"]).inputs["x"], samples.lookup(["t9"]).inputs["x"])
 
 
-def test_views_of_it(both: tuple[LiveTeacher, Bank]) -> None:
+def test_the_shuffled_control_moves_its_samples_as_a_bank_s_signals(both: tuple[LiveTeacher, Bank]) -> None:
     live, bank = both
-    pairing = Pairing.paired({f"s{i}": f"t{i}" for i in range(48)})
-    moved = [shuffled(b, pairing, seed=1).lookup(["t0", "t7"]).logits for b in both]
-    assert torch.allclose(moved[0], moved[1], atol=1e-6)
-    renamed = live.with_class_names(("cat", "ant", "bee"))
-    assert torch.allclose(renamed.lookup(["t3"]).logits, bank.lookup(["t3"]).logits[:, [2, 0, 1]], atol=1e-6)
-    again = pickle.loads(pickle.dumps(live))
-    assert torch.equal(again.lookup(["t9"]).features, live.lookup(["t9"]).features)
-    assert live.verify() == 0
-    assert "live teacher" in repr(live)
+    link = Paired({f"s{i}": f"t{i}" for i in range(48)})
+    moved = Samples(live.samples.examples, moved_rows(live.samples, link, seed=1))
+    said = live.teacher(moved.lookup(["t0", "t7"]).inputs)
+    assert torch.allclose(said.logits, shuffled(bank, link, seed=1).lookup(["t0", "t7"]).logits, atol=1e-6)
+
+
+def test_classes_in_the_order_of_the_student(both: tuple[LiveTeacher, Bank]) -> None:
+    live, bank = both
+    names = ("cat", "ant", "bee")
+    teacher = InClasses(live.teacher, [2, 0, 1])
+    said, kept = teacher(live.samples.lookup(["t3"]).inputs), bank.with_class_names(names).lookup(["t3"])
+    assert torch.allclose(said.logits, kept.logits, atol=1e-6)
+    assert torch.equal(said.head[0], kept.head[0])
+    assert teacher.access == "weights"
 
 
 def test_bad_input(both: tuple[LiveTeacher, Bank]) -> None:
     teacher, rows = make()
     with pytest.raises(MissingKeysError, match="t99"):
-        both[0].lookup(["t1", "t99"])
-    with pytest.raises(DataError, match="at least one row"):
-        LiveTeacher(teacher, rows.subset([]))
-    with pytest.raises(ConfigError, match="batch_size of at least 1; it is 0"):
-        LiveTeacher(teacher, rows, batch_size=0)
-    rows.inputs["x"][7] = float("nan")
-    with pytest.raises(NonFiniteError, match="'t7'"):
-        LiveTeacher(teacher, rows).lookup(["t6", "t7"])
+        both[0].samples.lookup(["t1", "t99"])
+    with pytest.raises(ConfigError, match=r"view 'teacher' .* or 'same', not 'student'"):
+        LiveTeacher(teacher, rows, view="student")
+
+    class Paid:
+        access, class_names, head = "text", None, None
+
+        def __call__(self, inputs: Any) -> Any: ...
+        def fingerprint(self) -> dict[str, str]: ...
+        def collect(self, rows: Any, log: Any) -> Any: ...
+
+    with pytest.raises(ConfigError, match=r"A Paid answers over a network .*limbeck bank build"):
+        LiveTeacher(Paid(), rows)
 
 
 @pytest.mark.parametrize(

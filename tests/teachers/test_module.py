@@ -88,7 +88,9 @@ def test_wrong_use():
 
 
 def test_bank_equals_live_teacher(tmp_path):
-    data = Examples({"x": torch.randn(30, 4)}, tuple(range(30)), torch.arange(30) % 3, ("a", "b", "c"))
+    data = Examples.classified(
+        {"x": torch.randn(30, 4)}, tuple(range(30)), torch.arange(30) % 3, ("a", "b", "c")
+    )
     teacher = ModuleTeacher(model(), class_names=("a", "b", "c"), layers=["2"])
     bank = Bank.build(tmp_path / "b", teacher, data, batch_size=30)
     live, kept = teacher(data.rows(range(30))), bank.lookup(data.keys)

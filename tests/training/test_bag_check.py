@@ -11,10 +11,10 @@ from limbeck.banks.controls import shuffled, uniform_like
 from limbeck.data.base import Examples
 from limbeck.seeding import keyed_generator
 from limbeck.signals.classes import UNLABELLED
-from limbeck.signals.pairing import Pairing
+from limbeck.signals.links import Bagged, Link, Unpaired
 from limbeck.students.student import Student
 from limbeck.training.bag_check import bag_agreement, bag_warning, label_predictions
-from limbeck.training.collator import DistillationCollator
+from limbeck.training.collator import DistillationCollator, LinkedTeacher
 
 N_BAGS, SIZE = 20, 8
 
@@ -70,7 +70,7 @@ def test_label_predictions_find_separated_classes() -> None:
 # ---- the sentence -------------------------------------------------------------------------------------------
 
 
-def task(toy: ModuleType, folder: Path, n_labelled: int = 9) -> tuple[Student, Examples, Bank, Pairing]:
+def task(toy: ModuleType, folder: Path, n_labelled: int = 9) -> tuple[Student, Examples, Bank, Link]:
     """Rows around class means in bags of uneven mix; the labelled ones first and in no bag."""
     q, group, _ = mixed(0, confidence=9.0)
     truth = torch.cat([torch.arange(n_labelled) % 3, q.argmax(1)])
@@ -78,29 +78,31 @@ def task(toy: ModuleType, folder: Path, n_labelled: int = 9) -> tuple[Student, E
     x = 3 * torch.eye(3, toy.WIDTH)[truth] + torch.randn(len(truth), toy.WIDTH, generator=generator)
     labels = torch.where(torch.arange(len(truth)) < n_labelled, truth, UNLABELLED)
     keys = tuple(f"s{i}" for i in range(len(truth)))
-    rows = Examples({"x": x}, keys, labels, toy.CLASSES)
+    rows = Examples.classified({"x": x}, keys, labels, toy.CLASSES)
     in_bag = {i + n_labelled: int(g) for i, g in enumerate(group)}
     bank = Bank.from_arrays(
         folder, keys=[f"t{i}" for i in in_bag], logits=6 * torch.eye(3)[truth[n_labelled:]], class_names=toy.CLASSES
     )  # fmt: skip
-    pairing = Pairing.bagged({f"s{i}": g for i, g in in_bag.items()}, {f"t{i}": g for i, g in in_bag.items()})
+    link = Bagged({f"s{i}": g for i, g in in_bag.items()}, {f"t{i}": g for i, g in in_bag.items()})
     torch.manual_seed(0)
     student = Student(toy.noisy_net())
     student.probe(rows.rows([0, 1]))
-    return student, rows, bank, pairing
+    return student, rows, bank, link
 
 
-def warning(student: Student, rows: Examples, bank: Bank | None, pairing: Pairing) -> str | None:
-    collate = DistillationCollator(rows, pairing, bank, views={}, needs_ema=True, seed=0)
+def warning(student: Student, rows: Examples, bank: Bank | None, link: Link) -> str | None:
+    collate = DistillationCollator(
+        rows, {} if bank is None else {"teacher": LinkedTeacher(bank, link)}, views={}, seed=0
+    )
     return bag_warning(student, collate, seed=0)
 
 
 def test_right_bags_pass_and_wrong_ones_are_named(toy: ModuleType, tmp_path: Path) -> None:
-    student, rows, bank, pairing = task(toy, tmp_path / "bank")
+    student, rows, bank, link = task(toy, tmp_path / "bank")
     before = {name: value.clone() for name, value in student.state_dict().items()}
     student.train()
-    assert warning(student, rows, bank, pairing) is None
-    sentence = warning(student, rows, shuffled(bank, pairing, seed=0), pairing)
+    assert warning(student, rows, bank, link) is None
+    sentence = warning(student, rows, shuffled(bank, link, seed=0), link)
     assert sentence is not None
     assert sentence.startswith("The bags look wrong: what 9 labelled rows say of the rows in 20 bags")
     assert student.training
@@ -108,33 +110,35 @@ def test_right_bags_pass_and_wrong_ones_are_named(toy: ModuleType, tmp_path: Pat
 
 
 def test_it_is_silent_where_it_cannot_tell(toy: ModuleType, tmp_path: Path) -> None:
-    student, rows, bank, pairing = task(toy, tmp_path / "bank")
-    unlabelled = Examples(rows.inputs, rows.keys, torch.full_like(rows.labels, UNLABELLED), rows.class_names)
-    assert warning(student, unlabelled, shuffled(bank, pairing, 0), pairing) is None
-    assert warning(student, rows, uniform_like(bank), pairing) is None
-    assert warning(student, rows, None, Pairing("unpaired")) is None
-    few = Pairing.bagged(
-        *({k: g for k, g in side.items() if g < 4} for side in (pairing.group_s, pairing.group_t))
+    student, rows, bank, link = task(toy, tmp_path / "bank")
+    unlabelled = Examples.classified(
+        rows.inputs, rows.keys, torch.full_like(rows.labels, UNLABELLED), rows.class_names
     )
+    assert warning(student, unlabelled, shuffled(bank, link, 0), link) is None
+    assert warning(student, rows, uniform_like(bank), link) is None
+    assert warning(student, rows, None, Unpaired()) is None
+    few = Bagged(*({k: g for k, g in side.items() if g < 4} for side in (link.group_s, link.group_t)))
     assert warning(student, rows, shuffled(bank, few, 0), few) is None
 
 
 def test_labelled_rows_inside_the_bags_count_with_their_labels(toy: ModuleType, tmp_path: Path) -> None:
-    student, rows, bank, pairing = task(toy, tmp_path / "bank", n_labelled=0)
+    student, rows, bank, link = task(toy, tmp_path / "bank", n_labelled=0)
     truth = mixed(0, confidence=9.0)[0].argmax(1)
     noise = {"x": torch.randn(len(truth), toy.WIDTH, generator=keyed_generator("no information"))}
     labels = torch.where(torch.arange(len(truth)) % 2 == 0, truth, UNLABELLED)
-    known = Examples(noise, rows.keys, labels, rows.class_names)
-    assert warning(student, known, bank, pairing) is None
-    assert warning(student, known, shuffled(bank, pairing, 0), pairing) is not None
+    known = Examples.classified(noise, rows.keys, labels, rows.class_names)
+    assert warning(student, known, bank, link) is None
+    assert warning(student, known, shuffled(bank, link, 0), link) is not None
 
 
 def test_a_run_keeps_the_warning_for_its_report(toy: ModuleType, tmp_path: Path) -> None:
     from limbeck.training.trainer import DistillationTrainer
 
-    _, rows, bank, pairing = task(toy, tmp_path / "bank")
-    for teacher, expected in ((bank, 0), (shuffled(bank, pairing, 0), 1)):
-        collate = DistillationCollator(rows, pairing, teacher, views={}, needs_ema=True, seed=0)
+    _, rows, bank, link = task(toy, tmp_path / "bank")
+    for teacher, expected in ((bank, 0), (shuffled(bank, link, 0), 1)):
+        collate = DistillationCollator(
+            rows, {"teacher": LinkedTeacher(teacher, link)}, views={}, needs_weak=True, seed=0
+        )
         run = DistillationTrainer(
             toy.distiller("bagkd", None), toy.settings(tmp_path, max_steps=1), collate, method_name="bagkd"
         )  # fmt: skip
@@ -158,16 +162,18 @@ def test_rates_on_av_digits(real_data: Path, tmp_path: Path) -> None:
         truth = dict(zip(found.splits["train"].keys, found.truth.tolist()))
         # same counts on both sides: a bag's images have its clips' classes, in another order
         clips: dict[int, list[int]] = {}
-        for key, bag in found.pairing.group_s.items():
+        for key, bag in found.teacher.link.group_s.items():
             clips.setdefault(bag, []).append(truth[key])
-        classes = [clips[bag].pop() for bag in found.pairing.group_t.values()]
+        classes = [clips[bag].pop() for bag in found.teacher.link.group_t.values()]
         bank = Bank.from_arrays(
-            tmp_path / str(seed), keys=list(found.pairing.group_t), logits=6 * torch.eye(10)[classes],
+            tmp_path / str(seed), keys=list(found.teacher.link.group_t), logits=6 * torch.eye(10)[classes],
             class_names=found.class_names,
         )  # fmt: skip
         torch.manual_seed(seed)
         student = Student(small_conv_net(10))
         rows = found.splits["train"]
         student.probe(rows.rows([0, 1]))
-        assert warning(student, rows, bank, found.pairing) is None
-        assert warning(student, rows, shuffled(bank, found.pairing, seed), found.pairing) is not None
+        assert warning(student, rows, bank, found.teacher.link) is None
+        assert (
+            warning(student, rows, shuffled(bank, found.teacher.link, seed), found.teacher.link) is not None
+        )

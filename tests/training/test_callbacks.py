@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from limbeck.banks.bank import Bank
 from limbeck.errors import NonFiniteError
-from limbeck.methods.base import Method
+from limbeck.methods.base import Curve, Method, Settings, Weight, weight
 from limbeck.training.callbacks import ProgressBar, TermLog, suspects
 
 N_STEPS = 20
@@ -31,7 +32,7 @@ def test_each_log_shows_terms_weights_and_shares(
     for entry in logs:
         for kind in ("term", "weight", "gradient_share"):
             names = {key.partition("/")[2] for key in entry if key.startswith(f"{kind}/")}
-            assert names == set(run.model.method.units), kind
+            assert names == set(run.model.method.plan.units), kind
         assert sum(v for k, v in entry.items() if k.startswith("gradient_share/")) == pytest.approx(1.0)
 
 
@@ -47,35 +48,36 @@ def test_inner_terms_are_logged_too(toy: ModuleType, bank: Bank, tmp_path: Path)
     run = toy.trainer("ucmkd", tmp_path, bank, config={"scheme": "bilevel"}, max_steps=5)
     run.train()
     logged = run.state.log_history[0].keys()
-    assert {"term/feature_alignment", "term/label_alignment", "term/supervised"} <= logged
+    assert {"term/feature", "term/label", "term/supervised"} <= logged
     assert run.terms.warnings == []  # what is descended inside has no share outside, and that is no fault
 
 
 # ---- terms that do nothing ----------------------------------------------------------------------------------
 
 
+@dataclass
+class TwoTermsConfig(Settings):
+    factor: float = 1.0
+    weight_main: Weight = weight(1.0)
+    weight_other: Weight = weight(1.0)
+
+
 class TwoTerms(Method):
     units = {"main": "labelled", "other": "labelled"}
-    factor, ramp = 1.0, 0.0
+    Config = TwoTermsConfig
 
     def losses(self, b: Any) -> dict[str, Tensor]:
-        square = b.student.logits.square().sum()
-        return {"main": square, "other": square * self.factor if self.factor else square.detach()}
-
-    def weights(self, progress: float) -> dict[str, float]:
-        return {"main": 1.0, "other": 1.0}
-
-    @property
-    def ramp_end(self) -> float:
-        return self.ramp
+        square, factor = b.student.logits.square().sum(), self.config.factor
+        return {"main": square, "other": square * factor if factor else square.detach()}
 
 
-def run_two_terms(toy: ModuleType, folder: Path, **changed: Any) -> list[str]:
+class Detached(TwoTerms):
+    detached = {"other"}
+
+
+def run_two_terms(toy: ModuleType, folder: Path, cls: type[Method] = TwoTerms, **settings: Any) -> list[str]:
     run = toy.trainer("supervised", folder, None)
-    run.model.method = TwoTerms(None, run.model.method.widths)
-    for name, value in changed.items():
-        setattr(run.model.method, name, value)
-    run.terms.method = run.model.method
+    run.model.method = run.terms.method = cls(TwoTermsConfig(**settings), run.model.method.shapes)
     run.train()
     return run.terms.warnings
 
@@ -88,7 +90,7 @@ def test_a_term_without_gradient_is_named_once(toy: ModuleType, tmp_path: Path, 
 
 
 def test_a_declared_detached_term_is_not_named(toy: ModuleType, tmp_path: Path) -> None:
-    assert run_two_terms(toy, tmp_path, factor=0.0, detached={"other"}) == []
+    assert run_two_terms(toy, tmp_path, cls=Detached, factor=0.0) == []
 
 
 def test_a_term_100_times_weaker_is_named_once(toy: ModuleType, tmp_path: Path) -> None:
@@ -99,8 +101,8 @@ def test_a_term_100_times_weaker_is_named_once(toy: ModuleType, tmp_path: Path) 
 
 
 def test_nothing_is_said_before_the_ramp_ends(toy: ModuleType, tmp_path: Path) -> None:
-    assert run_two_terms(toy, tmp_path, factor=0.0, ramp=1.0) == []
-    assert len(run_two_terms(toy, tmp_path, factor=0.0, ramp=0.5)) == 1
+    assert run_two_terms(toy, tmp_path, factor=0.0, weight_main=Curve(0, 1, 1.0)) == []
+    assert len(run_two_terms(toy, tmp_path, factor=0.0, weight_main=Curve(0, 1, 0.5))) == 1
 
 
 def test_no_false_alarm_when_a_micro_batch_lacks_a_term(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
@@ -113,23 +115,30 @@ def test_no_false_alarm_when_a_micro_batch_lacks_a_term(toy: ModuleType, bank: B
 # ---- terms that are not finite ------------------------------------------------------------------------------
 
 
+class Broken:
+    """A bank that gives NaN for t20 and t30."""
+
+    def __init__(self, bank: Bank) -> None:
+        self.bank = bank
+
+    def __len__(self) -> int:
+        return len(self.bank)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bank, name)
+
+    def lookup(self, keys: Any, **options: Any) -> Any:
+        found = self.bank.lookup(keys, **options)
+        bad = torch.tensor([key in ("t20", "t30") for key in keys])
+        return found.map_tensors(
+            lambda v: v.float().masked_fill(bad[:, None], float("nan")) if v.ndim == 2 else v
+        )
+
+
 def poisoned(toy: ModuleType, bank: Bank, folder: Path, method: str, **settings: Any) -> Any:
     """A run whose teacher gives NaN for t20 and t30."""
     run = toy.trainer(method, folder, bank, n_unlabelled=36, **settings)
-    lookup = bank.lookup
-
-    class Broken:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(bank, name)
-
-        def lookup(self, keys: Any, **options: Any) -> Any:
-            found = lookup(keys, **options)
-            bad = torch.tensor([key in ("t20", "t30") for key in keys])
-            return found.map_tensors(
-                lambda v: v.float().masked_fill(bad[:, None], float("nan")) if v.ndim == 2 else v
-            )
-
-    run.collate.bank = Broken()
+    run.collate.teachers = {"teacher": replace(run.collate.teachers["teacher"], source=Broken(bank))}
     return run
 
 
@@ -150,10 +159,14 @@ def test_suspects() -> None:
     batch: dict[str, Any] = {
         "keys": ["a", "b", "c"],
         "inputs": {"x": torch.zeros(3, 2), "ids": torch.zeros(3, dtype=torch.long)},
-        "pair_index": torch.tensor([-1, 1, 0]),
-        "group_s": torch.full((3,), -1),
-        "group_t": torch.empty(0, dtype=torch.long),
-        "teacher": {"logits": torch.tensor([[1.0], [nan]])},
+        "teachers": {
+            "teacher": {
+                "said": {"logits": torch.tensor([[1.0], [nan]])},
+                "pair_index": torch.tensor([-1, 1, 0]),
+                "group_s": torch.full((3,), -1),
+                "group_t": torch.full((2,), -1),
+            }
+        },
     }
     assert suspects(batch) == ["b"]
     bagged = {
@@ -161,7 +174,8 @@ def test_suspects() -> None:
         "group_s": torch.tensor([4, 7, 4]),
         "group_t": torch.tensor([7, 4]),
     }
-    assert suspects(batch | bagged) == ["a", "c"]
+    other = {"teachers": {"teacher": batch["teachers"]["teacher"] | bagged}}
+    assert suspects(batch | other) == ["a", "c"]
     batch["inputs"]["x"][2, 0] = float("inf")
     assert suspects(batch) == ["b", "c"]
     assert suspects({"keys": ["a", "b"]}) == ["a", "b"]
@@ -170,9 +184,8 @@ def test_suspects() -> None:
 @pytest.mark.filterwarnings("ignore:transport")
 def test_nan_in_an_inner_term_names_that_term(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
     run = toy.trainer("ucmkd", tmp_path, bank, link="paired", config={"scheme": "bilevel"})
-    broken = poisoned(toy, bank, tmp_path, "kd").collate.bank
-    run.collate.bank = broken
-    with pytest.raises(NonFiniteError, match=r"'feature_alignment'.* of method 'ucmkd' .*at step"):
+    run.collate.teachers = {"teacher": replace(run.collate.teachers["teacher"], source=Broken(bank))}
+    with pytest.raises(NonFiniteError, match=r"'feature'.* of method 'ucmkd' .*at step"):
         run.train()
 
 

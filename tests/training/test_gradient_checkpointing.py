@@ -5,9 +5,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from limbeck.data.base import Examples
-from limbeck.methods.base import Widths
+from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.registry import method_class, method_config
-from limbeck.signals.pairing import Pairing
 from limbeck.students import Student
 from limbeck.training import DistillationArguments, DistillationTrainer, Distiller
 from limbeck.training.collator import DistillationCollator
@@ -20,12 +19,14 @@ def trained(folder, **switch) -> list[torch.Tensor]:
     config.attention_probs_dropout_prob = 0.0
     student = Student(BertForSequenceClassification(config))
     tokens = torch.randint(0, 20, (12, 5))
-    rows = Examples({"input_ids": tokens}, tuple(range(12)), torch.arange(12) % 3, ("a", "b", "c"))
+    rows = Examples.classified({"input_ids": tokens}, tuple(range(12)), torch.arange(12) % 3, ("a", "b", "c"))
     student.probe(rows.rows([0]))
-    method = method_class("supervised")(method_config("supervised"), Widths(16, None, 3))
-    collate = DistillationCollator(rows, Pairing("unpaired"), None, views={}, needs_ema=False, seed=0)
+    method = method_class("supervised")(method_config("supervised"), Shapes(Side(16, 3)))
+    collate = DistillationCollator(rows, views={}, seed=0)
     arguments = DistillationArguments(output_dir=str(folder), max_steps=3, n_labelled=6, **switch)
-    DistillationTrainer(Distiller(student, method), arguments, collate, method_name="supervised").train()
+    DistillationTrainer(
+        Distiller(student, method, problem=rows.problem), arguments, collate, method_name="supervised"
+    ).train()
     assert student.model.is_gradient_checkpointing == bool(switch)
     return [p.detach() for p in student.parameters()]
 

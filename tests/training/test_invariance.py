@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limbeck.banks.bank import Bank
-from limbeck.methods.base import Method
+from limbeck.methods.base import Method, Settings, Weight, weight
 
 # Batches of unequal parts: 5 labelled rows and 8 pairs, or 4 bags of which one is smaller, in 2 or 4 parts.
 CASES = {
@@ -83,19 +84,22 @@ def test_logged_terms_do_not_depend_on_the_cut(toy: ModuleType, bank: Bank, tmp_
             assert cut[name] == pytest.approx(whole[name], rel=1e-6), name
 
 
-class TokenLevel(Method):
+@dataclass
+class PositionsConfig(Settings):
+    weight_squares: Weight = weight(1.0)
+
+
+class Positions(Method):
     """One term a token: the mean of the squared logits over the tokens of the batch."""
 
-    units = {"squares": "token"}
+    units = {"squares": "position"}
+    Config = PositionsConfig
 
     def losses(self, b: Any) -> dict[str, Tensor]:
         return {"squares": b.student.logits.square().sum()}
 
-    def weights(self, progress: float) -> dict[str, float]:
-        return {"squares": 1.0}
 
-
-def test_token_terms(toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_of_positions(toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts of unequal length: tokens are counted by the attention mask."""
     from limbeck.training.trainer import DistillationTrainer
 
@@ -116,7 +120,7 @@ def test_token_terms(toy: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
         made = toy.distiller("supervised", None)
         torch.manual_seed(0)
         made.student = _TokenStudent(Net())
-        made.method = TokenLevel(made.method.config, made.method.widths)
+        made.method = Positions(PositionsConfig(), made.method.shapes)
         collate = toy.collator("unpaired", None, rows=rows)
         collate.views = {}
         trainer = DistillationTrainer(
@@ -131,9 +135,9 @@ def test_token_terms(toy: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
 class _TokenStudent(torch.nn.Module):
     def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()
-        self.net = net
+        self.net = self.model = net
 
-    def forward(self, inputs: dict[str, Tensor]) -> Any:
+    def forward(self, inputs: dict[str, Tensor], hidden: Any = ()) -> Any:
         from limbeck.students.output import StudentOutput
 
         logits = self.net(**inputs).flatten(0, 1)

@@ -47,7 +47,7 @@ def teacher() -> ModuleTeacher:
 def test_interrupted_and_resumed(
     teacher: ModuleTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bank = Bank.build(tmp_path / "bank", teacher, tiny_task().teacher_splits["link"], batch_size=16)
+    bank = Bank.build(tmp_path / "bank", teacher, tiny_task().teacher.splits["link"], batch_size=16)
     whole = run(recipe(tmp_path / "whole"), task=tiny_task(), bank=bank)
     on_log = RunLog.on_log
 
@@ -68,7 +68,7 @@ def test_interrupted_and_resumed(
 
 
 def test_a_recipe_with_a_live_teacher(teacher: ModuleTeacher, tmp_path: Path) -> None:
-    link = tiny_task().teacher_splits["link"]
+    link = tiny_task().teacher.splits["link"]
     bank = Bank.build(tmp_path / "bank", teacher, link, batch_size=16)
     runs = [
         run(recipe(tmp_path / name), task=tiny_task(), bank=answers)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from steps import shapes
 from torch import nn
 from torch.nn import functional as F
 
 from limbeck.banks.bank import Bank
 from limbeck.errors import ConfigError
-from limbeck.methods.base import InnerPhase, Method, Widths
+from limbeck.methods.base import InnerPhase, Method, Settings, Weight, weight
+from limbeck.problems.classification import Classification, numbered
 from limbeck.students.student import Student
 from limbeck.training.distiller import Distiller
 from limbeck.training.schemes import check_bilevel, fast_weights
@@ -23,8 +26,11 @@ Y = torch.tensor([0, 1, 1])
 RATE = 0.05
 
 
-class Config:
-    scheme, inner_learning_rate = "bilevel", RATE
+@dataclass
+class Config(Settings):
+    scheme: str = "bilevel"
+    inner_learning_rate: float = RATE
+    weight_supervised: Weight = weight(1.0)
 
 
 class Bilevel(Method):
@@ -32,6 +38,7 @@ class Bilevel(Method):
 
     units = {"supervised": "labelled"}
     phases: tuple[InnerPhase, ...] = (InnerPhase("shrink"),)
+    Config = Config
 
     @property
     def inner_phases(self) -> tuple[InnerPhase, ...]:
@@ -41,7 +48,7 @@ class Bilevel(Method):
         return b.student.logits.square().mean()
 
     def losses(self, b: Any) -> dict[str, torch.Tensor]:
-        return {"supervised": F.cross_entropy(b.student.logits, b.labels, reduction="sum")}
+        return {"supervised": b.label_loss()}
 
     def weights(self, progress: float) -> dict[str, float]:
         return {"supervised": 1.0, "shrink": 1.0, "again": 1.0}
@@ -50,14 +57,13 @@ class Bilevel(Method):
 def distiller(net: nn.Module, phases: tuple[InnerPhase, ...] = (InnerPhase("shrink"),)) -> Distiller:
     student = Student(net)
     student.probe({"x": X})
-    method = Bilevel(Config(), Widths(2, None, 2))
+    method = Bilevel(Config(), shapes(2, None, 2))
     method.phases = phases
-    return Distiller(student, method)
+    return Distiller(student, method, problem=Classification(("a", "b")))
 
 
 def batch() -> dict[str, Any]:
-    none = torch.full((3,), -1)
-    return {"inputs": {"x": X}, "labels": Y, "pair_index": none, "group_s": none, "group_t": none[:0]}
+    return {"inputs": {"x": X}, "targets": numbered(Y).tensors()}
 
 
 def test_gradient_is_that_of_the_outer_loss_at_the_fast_weights() -> None:
@@ -129,7 +135,7 @@ def test_batchnorm_is_moved_by_the_outer_pass_alone() -> None:
     values = dict(made.student.named_buffers())
     # what one pass at the same fast weights does
     other = distiller(net(), (InnerPhase("shrink", 3), InnerPhase("again", 2))).train()
-    b = other._step_batch(Y, batch(), 0.0, 0)
+    b = other._step_batch({"x": X}, numbered(Y), batch(), 0.0, 0)
     other._bilevel({"x": X}, b)
     assert torch.equal(other.student.model[1].running_mean, norm.running_mean)
     assert float(values["model.1.running_mean"].abs().sum()) > 0

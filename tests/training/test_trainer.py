@@ -12,13 +12,13 @@ import torch
 from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, DataError, LinkError, MissingKeysError, MissingSignalError
-from limbeck.methods.registry import method_class
+from limbeck.methods.registry import plan_method
 from limbeck.signals.classes import UNLABELLED
-from limbeck.signals.pairing import Pairing
+from limbeck.signals.links import Paired
+from limbeck.taught import check_signals
 from limbeck.training.arguments import DistillationArguments
-from limbeck.training.collator import DistillationCollator
-from limbeck.training.distiller import check_signals
-from limbeck.training.trainer import check_link
+from limbeck.training.collator import DistillationCollator, LinkedTeacher
+from limbeck.training.streams import check_links
 
 
 def test_a_run_learns(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_arguments_out_of_range(values: dict[str, Any], words: str, tmp_path: Pa
 )
 def test_a_missing_signal(method: str, signals: set[str], access: str | None, words: str) -> None:
     with pytest.raises(MissingSignalError, match=words):
-        check_signals(method, method_class(method).needs, frozenset(signals), access)
+        check_signals(method, plan_method(method).declared.needs, frozenset(signals), access)
 
 
 def test_log_probs_do_for_logits() -> None:
@@ -123,23 +123,23 @@ def test_a_link_that_the_method_cannot_use(toy: ModuleType, bank: Bank) -> None:
     with pytest.raises(
         LinkError, match=r"'kd' works with data linked as by_class, paired, partly_paired; .* 'bagged'"
     ):
-        check_link("kd", method_class("kd").links, collate)
-    check_link("bagkd", method_class("bagkd").links, collate)
-    check_link("supervised", method_class("supervised").links, collate)
+        check_links("kd", plan_method("kd").declared, collate)
+    check_links("bagkd", plan_method("bagkd").declared, collate)
+    check_links("supervised", plan_method("supervised").declared, collate)
 
 
 def linked(toy: ModuleType, bank: Bank, teacher_of: dict[str, str]) -> DistillationCollator:
     return DistillationCollator(
-        toy.examples(), Pairing.paired(teacher_of), bank, views={}, needs_ema=False, seed=0
+        toy.examples(), {"teacher": LinkedTeacher(bank, Paired(teacher_of))}, views={}, seed=0
     )
 
 
 def test_keys_that_the_bank_or_the_data_lack(toy: ModuleType, bank: Bank) -> None:
-    links = method_class("kd").links
+    declared = plan_method("kd").declared
     with pytest.raises(MissingKeysError, match="t99"):
-        check_link("kd", links, linked(toy, bank, {"s20": "t20", "s21": "t99"}))
+        check_links("kd", declared, linked(toy, bank, {"s20": "t20", "s21": "t99"}))
     with pytest.raises(DataError, match="student keys that the data does not have: 'x1'"):
-        check_link("kd", links, linked(toy, bank, {"s20": "t20", "x1": "t21"}))
+        check_links("kd", declared, linked(toy, bank, {"s20": "t20", "x1": "t21"}))
 
 
 def test_data_of_one_class_only(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
@@ -147,7 +147,11 @@ def test_data_of_one_class_only(toy: ModuleType, bank: Bank, tmp_path: Path) -> 
     rows = toy.examples()
     labels = torch.where(rows.labels == 1, rows.labels, UNLABELLED)
     run = toy.trainer(
-        "kd", tmp_path, bank, rows=Examples(rows.inputs, rows.keys, labels, rows.class_names), max_steps=2
+        "kd",
+        tmp_path,
+        bank,
+        rows=Examples.classified(rows.inputs, rows.keys, labels, rows.class_names),
+        max_steps=2,
     )
     run.train()
     assert run.state.global_step == 2

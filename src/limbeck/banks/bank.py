@@ -27,7 +27,7 @@ from limbeck.errors import (
     UnknownNameError,
     nearest,
 )
-from limbeck.signals.classes import UNLABELLED, join_class_names
+from limbeck.signals.classes import UNLABELLED, join_class_names, rows_by_class
 from limbeck.signals.fingerprint import check_fingerprint
 from limbeck.signals.key import Key
 from limbeck.signals.output import SIGNALS, Head, TeacherOutput
@@ -247,7 +247,7 @@ class Bank:
         wanted = torch.as_tensor(labels).cpu().numpy()
         if wanted.shape != (n,):
             raise ConfigError(f"A draw of {n} rows needs {n} labels; got an array of shape {wanted.shape}.")
-        order, starts, counts = self._class_rows()
+        order, starts, counts = self.class_rows()
         self._check_classes(np.unique(wanted), counts)
         share = torch.rand(n, generator=generator, dtype=torch.float64).numpy()
         return self.take(order[starts[wanted] + (share * counts[wanted]).astype(np.int64)], signals)
@@ -270,7 +270,7 @@ class Bank:
 
         Raises: AbsentClassError naming a class without rows.    BankError: the bank holds no labels.
         """
-        _, _, counts = self._class_rows()
+        _, _, counts = self.class_rows()
         wanted = np.arange(len(counts)) if classes is None else np.asarray(classes, dtype=np.int64)
         self._check_classes(wanted, counts)
         if self._means is None:
@@ -298,16 +298,13 @@ class Bank:
         keys = self._index.keys_at(rows) if keys is None else keys
         return _to_output(columns, labels=labels, keys=keys, head=self.head)
 
-    def _class_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def class_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows sorted by class, and where each class starts and how many rows it has."""
         if self._labels is None:
             raise BankError(f"The bank {self.name} holds no labels; pass labels= when it is made.")
         if self._by_class is None:
             n_classes = len(self.class_names or ()) or int(self._labels.max(initial=-1)) + 1
-            known = np.flatnonzero(self._labels >= 0)
-            order = known[np.argsort(self._labels[known], kind="stable")]
-            counts = np.bincount(self._labels[known], minlength=n_classes)
-            self._by_class = order, np.cumsum(counts) - counts, counts
+            self._by_class = rows_by_class(self._labels, n_classes)
         return self._by_class
 
     def _check_classes(self, wanted: np.ndarray, counts: np.ndarray) -> None:

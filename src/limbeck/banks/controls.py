@@ -13,47 +13,29 @@ from limbeck.errors import DataError, LinkError
 from limbeck.seeding import keyed_generator, keyed_seed
 
 if TYPE_CHECKING:
-    from limbeck.signals.pairing import Pairing
+    from limbeck.signals.links.base import Link, Source
 
 
-def shuffled(bank: Bank, pairing: Pairing, seed: int) -> Bank:
-    """``bank`` with its signals moved so that the link of ``pairing`` tells nothing; keys, labels and head
-    stay.
+def shuffled(bank: Bank, link: Link, seed: int) -> Bank:
+    """``bank`` with its signals moved so that ``link`` tells nothing; keys, labels and head stay.
 
-    A shuffle that respects the link changes nothing, so what moves depends on it: ``paired`` deranges keys (no
-    key keeps its signals), ``bagged`` gives every group the signals of another group, ``by_class`` gives every
-    class the signals of another class. Rows outside the link are deranged among themselves. Where the sizes
-    of two groups differ, rows of the larger one come once and those of the smaller one repeat.
+    A shuffle that respects the link changes nothing, so the link says what moves together (:meth:`Link.groups`): every
+    such group gets the signals of another. Rows outside the link are deranged among themselves. Where the sizes of two
+    groups differ, rows of the larger one come once and those of the smaller one repeat.
 
     Args:
         seed: the move depends on it and on the bank's keys, groups or labels alone.
 
     Raises: LinkError for ``unpaired`` (no such control exists) and when there are not two groups to exchange.
     """
-    groups = _moving_groups(bank, pairing)
-    rng = np.random.default_rng(keyed_seed("shuffled", pairing.link, seed))
-    rows = _deranged(groups, rng, ordered=pairing.link in ("paired", "partly_paired"))
-    return bank.derive((shuffled, (bank, pairing, seed)), store=MovedStore(bank._store, rows))
+    rows = moved_rows(bank, link, seed)
+    return bank.derive((shuffled, (bank, link, seed)), store=MovedStore(bank._store, rows))
 
 
-def _moving_groups(bank: Bank, pairing: Pairing) -> np.ndarray:
-    """``[N]`` the group each row moves with, -1 = outside the link."""
-
-    if pairing.link == "unpaired":
-        raise LinkError(
-            "For an unpaired link no such control exists: no row of the teacher belongs to a row of "
-            "the student, so there is nothing to shuffle; use random_like(bank, seed) instead."
-        )
-    if pairing.link == "by_class":
-        if bank.labels is None:
-            raise LinkError(
-                "Shuffling a by_class link needs labels in the bank; pass labels= when it is made."
-            )
-        return bank.labels.numpy()
-    if pairing.link == "bagged":
-        return np.array([pairing.group_t.get(key, -1) for key in bank.keys])
-    number = {key: i for i, key in enumerate(dict.fromkeys(bank.keys))}
-    return np.array([number[key] for key in bank.keys])
+def moved_rows(source: Source, link: Link, seed: int) -> np.ndarray:
+    """``[N]``: for each row of a teacher the row whose signals it gets in the shuffled control."""
+    rng = np.random.default_rng(keyed_seed("shuffled", link.name, seed))
+    return _deranged(link.groups(source), rng, ordered=link.keeps_order)
 
 
 def _deranged(groups: np.ndarray, rng: np.random.Generator, *, ordered: bool) -> np.ndarray:

@@ -37,7 +37,7 @@ def command(arguments: Sequence[str]) -> int:
         print_json({"scores": result.scores, "steps": result.steps, "folder": str(folder)})
         return 0
     for split, value in result.scores.items():
-        print(f"{split:<14}{value:.1%}" if result.task.metric == "accuracy" else f"{split:<14}{value:.3f}")
+        print(f"{split:<14}{result.task.problem.metric.text(value)}")
     print(f"student: {folder / 'student'}\nreport: {folder / 'report.html'}")
     return 0
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from limbeck import moved
-from limbeck.signals.key import Key
+from limbeck.signals.classes import UNLABELLED
 
 if TYPE_CHECKING:
-    pass
+    from limbeck.problems.base import Problem, Targets
+    from limbeck.signals.key import Key
 
 # Column name to a tensor ``[n, ...]``, or to an object array of ``n`` texts (see :func:`texts`).
 Inputs = dict[str, Any]
@@ -25,43 +27,88 @@ RowNumbers = Sequence[int] | Tensor | np.ndarray
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one modality.
+    """Rows of one modality. :meth:`rows` is the one way to their inputs, which may be read when they are asked for.
 
     Args:
-        inputs: model argument name to a tensor ``[N, ...]``; passed to the model by name, or by position
-            when there is only one.
+        inputs: model argument name to a column of N rows: a tensor ``[N, ...]``, an object array of texts, or
+            anything with ``len`` that gives such rows for an index (see ``own/arrow.py``). Passed to the model by
+            name, or by position when there is only one.
         keys: N unique identifiers.
-        labels: ``[N]`` int64 indices into ``class_names``, -100 = unlabelled.
-        class_names: the label names, in index order.
-        targets: regression only: ``[N]`` float32, the values to predict; then there is one class name (what
-            is predicted), and a label is 0 where the value is known.
+        targets: what is to be found for each row, where it is known.    problem: what that means.
     """
 
-    inputs: Inputs
-    keys: tuple[Key, ...]
-    labels: Tensor
-    class_names: tuple[str, ...]
-    targets: Tensor | None = None
+    inputs: Mapping[str, Any]
+    keys: Sequence[Key]
+    targets: Targets
+    problem: Problem
+
+    @classmethod
+    def classified(
+        cls,
+        inputs: Mapping[str, Any],
+        keys: Sequence[Key],
+        labels: Tensor | Sequence[int],
+        class_names: Sequence[str],
+    ) -> Examples:
+        """Rows of a classification.
+
+        Args:
+            labels: ``[N]`` class numbers, -100 = unlabelled.    class_names: in the order of the numbers.
+        """
+        from limbeck.problems.classification import Classification, numbered
+
+        return cls(inputs, keys, numbered(torch.as_tensor(labels)), Classification(tuple(class_names)))
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the problem's outputs."""
+        return self.problem.names
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """``[N]`` int64, -100 = unlabelled: class numbers; 0 where the problem has none."""
+        classes = self.problem.classes(self.targets)
+        return torch.where(self.targets.known, 0, UNLABELLED) if classes is None else classes
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return tuple(self.inputs)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that hold texts, which a student's tokenizer has yet to encode."""
+        return (
+            tuple(name for name, value in self.rows([0]).items() if not isinstance(value, Tensor))
+            if self
+            else ()
+        )
 
     def rows(self, index: RowNumbers) -> Inputs:
         """Stacked inputs of the given rows."""
         index = torch.as_tensor(index, dtype=torch.long)
         return {name: take_rows(value, index) for name, value in self.inputs.items()}
 
+    def all_rows(self) -> Inputs:
+        """The inputs of all rows, in memory."""
+        return {
+            n: v if isinstance(v, (Tensor, np.ndarray)) else v[torch.arange(len(self))]
+            for n, v in self.inputs.items()
+        }
+
     def subset(self, index: RowNumbers) -> Examples:
         """The given rows as examples of their own."""
         index = torch.as_tensor(index, dtype=torch.long)
         keys = tuple(self.keys[i] for i in index.tolist())
-        targets = None if self.targets is None else self.targets[index]
-        return replace(self, inputs=self.rows(index), keys=keys, labels=self.labels[index], targets=targets)
+        return replace(self, inputs=self.rows(index), keys=keys, targets=self.targets.rows(index))
 
-    @property
-    def text_columns(self) -> tuple[str, ...]:
-        """Columns that hold texts, which a student's tokenizer has yet to encode."""
-        return tuple(name for name, value in self.inputs.items() if not isinstance(value, Tensor))
+    def forgotten(self, where: Tensor | None = None) -> Examples:
+        """The same rows without what is to be found where ``where [N]`` says so; default: everywhere."""
+        where = torch.ones(len(self), dtype=torch.bool) if where is None else where
+        return replace(self, targets=self.targets.forgotten(where))
 
 
 def texts(values: Sequence[Any]) -> np.ndarray:
@@ -73,8 +120,8 @@ def texts(values: Sequence[Any]) -> np.ndarray:
 
 
 def take_rows(value: Any, index: Tensor) -> Any:
-    """Rows of one column, a tensor or an object array."""
-    return value[index] if isinstance(value, Tensor) else value[index.numpy()]
+    """Rows of one column."""
+    return value[index.numpy()] if isinstance(value, np.ndarray) else value[index]
 
 
 __getattr__ = moved.names(__name__)

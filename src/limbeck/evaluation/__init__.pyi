@@ -1,7 +1,6 @@
 from .comparison import Arm as Arm
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
-from .metrics import classification_metrics as classification_metrics
 from .results import Metrics as Metrics
 from .results import Row as Row
 from .results import read_metrics as read_metrics

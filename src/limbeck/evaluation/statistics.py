@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from limbeck.errors import DataError, UnknownNameError, nearest, some
 from limbeck.evaluation.results import NO_CONTROL, Row
+from limbeck.problems.metric import Metric, metric_named
 
 BASELINE = "supervised"
 CONFIDENCE = 0.95
 ENOUGH_SEEDS = 5
-NEGLIGIBLE = 0.03  # a mean gain below this, with 0 inside its interval, is called no help
 
 Kind = Literal[
     "baseline", "teacher", "not_teacher", "no_control", "no_gain", "hurts", "one_run", "no_baseline"
@@ -99,9 +99,13 @@ def estimate(values: Mapping[int, float]) -> Estimate:
 
 
 def paired_gain(
-    arm: Mapping[int, float], baseline: Mapping[int, float], *, names: str = "the arms"
+    arm: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    names: str = "the arms",
+    metric: str | Metric = "accuracy",
 ) -> Estimate:
-    """Gain of ``arm`` over ``baseline``, both seed to value: the differences within each seed.
+    """Gain of ``arm`` over ``baseline``, both seed to value: by how much it is better within each seed.
 
     Raises: DataError when the seeds are not the same; ``names`` says whose.
     """
@@ -111,7 +115,8 @@ def paired_gain(
             f"Gains are paired over seeds, but {names} do not share theirs: seed {lacking} was run for only "
             "one of them; run the missing seeds."
         )
-    return estimate({seed: arm[seed] - baseline[seed] for seed in sorted(arm)})
+    better = metric_named(metric).gain
+    return estimate({seed: better(arm[seed], baseline[seed]) for seed in sorted(arm)})
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -139,32 +144,41 @@ def controls_of(rows: Iterable[Row], arm: str) -> list[str]:
 
 
 def values_by_seed(
-    rows: Iterable[Row], arm: str, control: str = NO_CONTROL, *, split: str = "test", metric: str = "accuracy"
+    rows: Iterable[Row],
+    arm: str,
+    control: str = NO_CONTROL,
+    *,
+    split: str = "test",
+    metric: str | Metric = "accuracy",
 ) -> dict[int, float]:
     """Seed to value of one arm, empty if it was not run.
 
     Raises: DataError when a seed was measured twice.
     """
-    wanted = (arm, control, split, metric)
+    name = metric_named(metric).name
+    wanted = (arm, control, split, name)
     values: dict[int, float] = {}
     for row in rows:
         if (row.arm, row.control, row.split, row.metric) != wanted:
             continue
         if row.seed in values:
             raise DataError(
-                f"Arm {arm!r} (control {control!r}) has two values of {metric!r} for seed {row.seed}."
+                f"Arm {arm!r} (control {control!r}) has two values of {name!r} for seed {row.seed}."
             )
         values[row.seed] = row.value
     return dict(sorted(values.items()))
 
 
-def verdicts(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> dict[str, Verdict]:
-    """Arm to verdict, for a metric where more is better.
+def verdicts(
+    rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy"
+) -> dict[str, Verdict]:
+    """Arm to verdict; a gain is what is better, whichever way the metric goes.
 
     Raises: DataError for arms that do not share their seeds, or for a split and metric without rows.
     """
     rows = _of_split(rows, split, metric)
-    at = {"split": split, "metric": metric}
+    metric = metric_named(metric)
+    at: dict[str, Any] = {"split": split, "metric": metric}
     base = values_by_seed(rows, BASELINE, **at)
     compared: dict[str, Verdict] = {}
     for arm in arms_of(rows):
@@ -178,17 +192,20 @@ def verdicts(rows: Sequence[Row], *, split: str = "test", metric: str = "accurac
             arm,
             "no_gain",
             "",
-            paired_gain(own, base, names=f"{arm!r} and {BASELINE!r}"),
-            {c: paired_gain(own, v, names=f"{arm!r} and its {c} control") for c, v in controls.items()},
+            paired_gain(own, base, names=f"{arm!r} and {BASELINE!r}", metric=metric),
             {
-                c: paired_gain(v, base, names=f"the {c} control of {arm!r} and {BASELINE!r}")
+                c: paired_gain(own, v, names=f"{arm!r} and its {c} control", metric=metric)
+                for c, v in controls.items()
+            },
+            {
+                c: paired_gain(v, base, names=f"the {c} control of {arm!r} and {BASELINE!r}", metric=metric)
                 for c, v in controls.items()
             },
         )
-    return _judge(compared)
+    return _judge(compared, metric)
 
 
-def cautions(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> list[str]:
+def cautions(rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy") -> list[str]:
     """What a reader of the numbers should know: too few seeds, seeds without effect, missing controls."""
     rows = _of_split(rows, split, metric)
     found = []
@@ -210,7 +227,8 @@ def cautions(rows: Sequence[Row], *, split: str = "test", metric: str = "accurac
     return found
 
 
-def _of_split(rows: Sequence[Row], split: str, metric: str) -> list[Row]:
+def _of_split(rows: Sequence[Row], split: str, metric: str | Metric) -> list[Row]:
+    metric = metric_named(metric).name
     chosen = [row for row in rows if row.split == split and row.metric == metric]
     if chosen:
         return chosen
@@ -220,7 +238,7 @@ def _of_split(rows: Sequence[Row], split: str, metric: str) -> list[Row]:
     raise UnknownNameError(f"No row holds {split}/{metric}; {nearest(f'{split}/{metric}', present)}")
 
 
-def _judge(compared: dict[str, Verdict]) -> dict[str, Verdict]:
+def _judge(compared: dict[str, Verdict], metric: Metric) -> dict[str, Verdict]:
     """Correct the p values over all arms that have them, then say what follows."""
     tested = [v for v in compared.values() if v.gain is not None and v.gain.p is not None]
     claims = [v for v in tested if v.over_control]
@@ -232,7 +250,7 @@ def _judge(compared: dict[str, Verdict]) -> dict[str, Verdict]:
         if v.gain is None:
             judged[arm] = v
             continue
-        kind, sentence = _say(v, p_gain.get(arm), p_teacher.get(arm), len(tested))
+        kind, sentence = _say(v, p_gain.get(arm), p_teacher.get(arm), len(tested), metric)
         judged[arm] = Verdict(
             arm, kind, sentence, v.gain, v.over_control, v.control_gain, p_gain.get(arm), p_teacher.get(arm)
         )
@@ -245,15 +263,17 @@ def _p(gain: Estimate | None) -> float:
     return gain.p
 
 
-def _say(v: Verdict, p_gain: float | None, p_teacher: float | None, n_arms: int) -> tuple[Kind, str]:
+def _say(
+    v: Verdict, p_gain: float | None, p_teacher: float | None, n_arms: int, metric: Metric
+) -> tuple[Kind, str]:
     assert v.gain is not None
-    start = f"{v.arm}: {points(v.gain)} over {BASELINE}"
+    start = f"{v.arm}: {points(v.gain, metric)} over {BASELINE}"
     if p_gain is None:
         return "one_run", f"{start} in one run; without more seeds nothing can be concluded."
     alpha = 1 - CONFIDENCE
     if p_gain >= alpha:
         why = f" after Holm's correction for {n_arms} arms" if _p(v.gain) < alpha else ""
-        small = v.gain.mean < NEGLIGIBLE
+        small = v.gain.mean < metric.negligible
         rest = "as measured, this teaching does not help" if small else "more seeds may tell"
         return "no_gain", f"{start}: no gain shown{why}; {rest}."
     if v.gain.mean < 0:
@@ -261,18 +281,20 @@ def _say(v: Verdict, p_gain: float | None, p_teacher: float | None, n_arms: int)
     if p_teacher is None:
         return "no_control", f"{start}, but no control was run, so whose gain it is cannot be said."
     worst, over = min(v.over_control.items(), key=lambda item: item[1].mean)
-    beside = f"{points(over)} over its {worst} control"
+    beside = f"{points(over, metric)} over its {worst} control"
     control = v.control_gain[worst]
     gains_too = control.low is not None and control.low > 0
     if p_teacher < alpha and over.mean > 0:
         rest = (
-            f" (the control gains {points(control)} too, only the rest is the teacher's)" if gains_too else ""
+            f" (the control gains {points(control, metric)} too, only the rest is the teacher's)"
+            if gains_too
+            else ""
         )
         return "teacher", f"{start} and {beside}: the gain is the teacher's{rest}."
     if gains_too:
         return (
             "not_teacher",
-            f"{start}, but its {worst} control gains {points(control)} too: not the teacher's.",
+            f"{start}, but its {worst} control gains {points(control, metric)} too: not the teacher's.",
         )
     return "not_teacher", f"{start}, but only {beside}: not shown to be the teacher's."
 
@@ -283,15 +305,6 @@ def _plain_sentence(arm: str, kind: Kind) -> str:
     return f"{arm}: nothing to compare with; run the arm {BASELINE!r} over the same seeds."
 
 
-def points(gain: Estimate) -> str:
-    """A gain of a share in percentage points, with its interval: ``+39.2 points [+32.9, +45.6]``."""
-    text = f"{signed(gain.mean)} points"
-    return (
-        text if gain.low is None or gain.high is None else f"{text} [{signed(gain.low)}, {signed(gain.high)}]"
-    )
-
-
-def signed(share: float) -> str:
-    """A share as signed percentage points with one decimal, never ``-0.0``."""
-    text = f"{100 * share:+.1f}"
-    return "+0.0" if text == "-0.0" else text
+def points(gain: Estimate, metric: str | Metric = "accuracy") -> str:
+    """A gain with its interval: ``+39.2 points [+32.9, +45.6]`` of a share."""
+    return metric_named(metric).points(gain.mean, gain.low, gain.high)

@@ -16,6 +16,7 @@ from .relations.similarity import cka as cka
 from .relations.similarity import distance_correlation as distance_correlation
 from .relations.similarity import mutual_knn as mutual_knn
 from .relations.similarity import procrustes as procrustes
+from .response.divergence import divergence as divergence
 from .response.predictions import bag_proportion_kl as bag_proportion_kl
 from .response.predictions import distillation_kl as distillation_kl
 from .response.predictions import label_alignment as label_alignment

@@ -59,6 +59,11 @@ def check_positive(name: str, value: float) -> None:
         raise ConfigError(f"{name} must be > 0, got {value}")
 
 
+def check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} must lie in [0, 1], got {value}")
+
+
 def check_choice(name: str, value: str, options: tuple[str, ...]) -> None:
     if value not in options:
         raise UnknownNameError(f"unknown {name} {value!r}: {nearest(value, options)}")

@@ -1,92 +1,112 @@
-"""Names of the methods that ship, and their cards. Reading a card imports neither torch nor the method."""
+"""Methods by name: those that ship, presets of them, and those that packages register."""
 
 from __future__ import annotations
 
-import ast
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from limbeck.methods.base import Method
+    from limbeck.methods.declared import Declared
+    from limbeck.methods.presets import Preset
 
-# Method name, as in its paper, to its class. The file is the name; nothing else is ever imported by name.
+# Name to file and class.
 METHODS: dict[str, str] = {
-    "armada": "ARMADA",
-    "bagkd": "BagKD",
-    "feature_ot": "FeatureOT",
-    "fitnets": "FitNets",
-    "kd": "KD",
-    "supervised": "Supervised",
-    "ucmkd": "UCMKD",
+    "armada": "limbeck.methods.alignment.armada:ARMADA",
+    "bagkd": "limbeck.methods.bags.bagkd:BagKD",
+    "divergence": "limbeck.methods.response.divergences:Divergences",
+    "feature_ot": "limbeck.methods.alignment.feature_ot:FeatureOT",
+    "fitnets": "limbeck.methods.features.fitnets:FitNets",
+    "hints": "limbeck.methods.features.hints:Hints",
+    "supervised": "limbeck.methods.supervised:Supervised",
+    "ucmkd": "limbeck.methods.alignment.ucmkd:UCMKD",
 }
+# Name to the family whose table ``PRESETS`` holds it.
+PRESETS: dict[str, str] = {
+    "kd": "divergence",
+}
+GROUP = "limbeck.methods"  # entry points of packages: NAME = "package.module:Class"
 
 
 @dataclass(frozen=True)
-class MethodCard:
-    """What ``limbeck methods NAME`` prints: the docstrings and the literal class attributes of a method."""
+class MethodPlan:
+    """A method as one run uses it; made once from the recipe and handed on."""
 
     name: str
-    summary: str
-    description: str
-    needs: tuple[str, ...]
-    links: tuple[str, ...]
-    units: Mapping[str, str]
-    config: str
+    cls: type[Method]
+    config: Any
+    declared: Declared
 
 
-def check_name(name: str) -> str:
-    if name not in METHODS:
-        raise UnknownNameError(f"There is no method {name!r}; {nearest(name, METHODS)}")
-    return name
+def registered() -> dict[str, EntryPoint]:
+    """Methods of other packages by name; one that bears the name of ours is not taken."""
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    return {name: entry for name, entry in found.items() if name not in METHODS and name not in PRESETS}
+
+
+def method_names() -> tuple[str, ...]:
+    """All names: of methods, presets and other packages' methods."""
+    return (*sorted({**METHODS, **PRESETS}), *sorted(registered()))
+
+
+def home_of(name: str) -> str:
+    """``module:Class`` of a method or preset; UnknownNameError names the nearest."""
+    if name in PRESETS:
+        return METHODS[PRESETS[name]]
+    if name in METHODS:
+        return METHODS[name]
+    others = registered()
+    if name not in others:
+        raise UnknownNameError(f"There is no method {name!r}; {nearest(name, method_names())}")
+    return others[name].value
 
 
 def method_class(name: str) -> type[Method]:
     """The class of a method; UnknownNameError names the nearest valid names."""
-    module = importlib.import_module(f"limbeck.methods.{check_name(name)}")
-    return getattr(module, METHODS[name])
+    module, _, cls = home_of(name).partition(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+def preset_named(name: str) -> Preset | None:
+    """The preset of that name, None for a method that is none."""
+    if name not in PRESETS:
+        return None
+    module, _, _ = home_of(name).partition(":")
+    return importlib.import_module(module).PRESETS[name]
 
 
 def method_config(name: str, values: Mapping[str, Any] | None = None) -> Any:
-    """The typed config of a method from plain values; a misspelt key gets the nearest valid ones."""
+    """The typed config of a method or preset from plain values.
+
+    Raises: ConfigError for a key that it does not have (with the nearest), for one that a preset fixes, and for a
+    value outside its type, choices or range.
+    """
+    given, preset = dict(values or {}), preset_named(name)
     config = method_class(name).Config
-    assert is_dataclass(config)
     known = [f.name for f in fields(config)]
-    for key in values or {}:
+    for key in given:
         if key not in known:
-            raise ConfigError(f"Method {name!r} has no setting {key!r}; {nearest(key, known)}")
+            raise ConfigError(f"Method {name!r} has no setting {key!r}; {nearest(str(key), known)}")
+        if preset is not None and key in preset.fixed and given[key] != preset.fixed[key]:
+            raise ConfigError(
+                f"Method {name!r} is {PRESETS[name]!r} with {key}={preset.fixed[key]!r}; take {PRESETS[name]!r} to "
+                "choose it."
+            )
+    if preset is not None:
+        given = {**preset.defaults, **given, **preset.fixed}
     try:
-        return config(**(values or {}))
-    except TypeError as error:  # a value of the wrong type met a range check
-        raise ConfigError(f"A setting of method {name!r} has a value of the wrong type ({error}).") from error
+        return config(**given)
+    except ConfigError as error:  # says the setting, not whose it is
+        raise ConfigError(str(error).replace("' must", f"' of method {name!r} must", 1)) from error
 
 
-def method_card(name: str) -> MethodCard:
-    """The card of a method, read from its source text."""
-    source = Path(__file__).with_name(f"{check_name(name)}.py").read_text(encoding="utf-8")
-    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
-    body = classes[METHODS[name]]
-    literals = {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in body.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in {"needs", "links", "units"}
-    }
-    text = ast.get_docstring(body) or ""
-    config = next(
-        (ast.get_docstring(node) or "" for key, node in classes.items() if key.endswith("Config")), ""
-    )
-    return MethodCard(
-        name=name,
-        summary=text.partition("\n")[0],
-        description=text,
-        needs=tuple(sorted(literals.get("needs", ()))),
-        links=tuple(sorted(literals.get("links", ()))),
-        units=literals.get("units", {}),
-        config=config,
-    )
+def plan_method(name: str, values: Mapping[str, Any] | None = None) -> MethodPlan:
+    """Class, config and declarations of a method, all checked; errors as :func:`method_config`."""
+    config = method_config(name, values)
+    cls = method_class(name)
+    return MethodPlan(name, cls, config, cls.declared(config))

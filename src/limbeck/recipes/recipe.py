@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.files import write_whole
@@ -16,7 +16,7 @@ from limbeck.files import write_whole
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-Control = Literal["none", "shuffled", "random", "uniform"]
+CONTROLS = ("none", "shuffled", "random", "uniform")
 # Settings of the trainer that the recipe sets itself, so that each exists once.
 OWNED_BY_RECIPE = {"output_dir", "seed", "data_seed", "run_name", "resume_from_checkpoint", "label_names"}
 
@@ -46,6 +46,11 @@ class TeacherSpec:
         training: trainer settings of that training.
         seed: of the teacher; it does not change with the student's seed.
         class_map: student class name to teacher class name, where they differ.
+        live: ask it in every step of the training, in this process, in place of a bank: ``model`` (the network named
+            under ``model``, trained first if ``train`` is set) or ``hf:PATH``.
+        view: of a live teacher: ``teacher`` (its own samples of the rows), or ``same`` (what the student is shown).
+        link: what links it to the student, where the data do not say or say otherwise: ``paired`` (by equal keys),
+            ``by_class`` or ``unpaired``.
     """
 
     bank: str | None = None
@@ -55,6 +60,9 @@ class TeacherSpec:
     training: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     class_map: dict[str, str] | None = None
+    live: str | None = None
+    view: Literal["teacher", "same"] = "teacher"
+    link: Literal["paired", "partly_paired", "by_class", "unpaired"] | None = None
 
 
 @dataclass
@@ -101,9 +109,11 @@ class Recipe:
     """Everything that decides a run; the resolved recipe is saved beside every result.
 
     Args:
-        data: what is learned.    teacher: who teaches.    student: who learns.    method: how.
+        data: what is learned.    student: who learns.    method: how.
+        teacher: who teaches.    teachers: several of them by name, in place of ``teacher``.
         control: ``none``, or what is broken on purpose: ``shuffled`` (the teacher's answers are moved to other
-            rows, as the link demands), ``random`` (noise of the same mean and spread), ``uniform``.
+            rows, as the link demands), ``random`` (noise of the same mean and spread), ``uniform``; of several
+            teachers it names one, ``shuffled:NAME``.
         training: settings of :class:`limbeck.training.DistillationArguments`.
         output_dir: the run folder.
         seed: of the data, the student's weights and all draws.
@@ -113,10 +123,20 @@ class Recipe:
     teacher: TeacherSpec = field(default_factory=TeacherSpec)
     student: StudentSpec = field(default_factory=StudentSpec)
     method: MethodSpec = field(default_factory=MethodSpec)
-    control: Control = "none"
+    teachers: dict[str, TeacherSpec] = field(default_factory=dict)
+    control: str = "none"
     training: dict[str, Any] = field(default_factory=dict)
     output_dir: str = "runs/distill"
     seed: int = 0
+
+    def teacher_specs(self) -> dict[str, TeacherSpec]:
+        """All teachers by name; the only one is called ``teacher``."""
+        return dict(self.teachers) or {"teacher": self.teacher}
+
+    def control_of(self, teacher: str) -> str:
+        """What is broken of that teacher: ``none``, ``shuffled``, ``random`` or ``uniform``."""
+        kind, _, name = self.control.partition(":")
+        return kind if not name or name == teacher else "none"
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as YAML; explicit nulls are kept."""
@@ -160,7 +180,12 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
         ("data", DataSpec), ("teacher", TeacherSpec), ("student", StudentSpec), ("method", MethodSpec)
     ):  # fmt: skip
         parser.add_class_arguments(spec, name)
-    parser.add_argument("--control", type=Control, default="none", help="none, shuffled, random or uniform.")
+    parser.add_argument(
+        "--teachers", type=dict[str, TeacherSpec], default={}, help="Several teachers by name."
+    )
+    parser.add_argument(
+        "--control", type=str, default="none", help="none, shuffled, random, uniform; or KIND:TEACHER."
+    )
     parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
     parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")
     parser.add_class_arguments(DistillationArguments, "training", skip=OWNED_BY_RECIPE)
@@ -187,6 +212,7 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         teacher=TeacherSpec(**values.teacher.as_dict()),
         student=StudentSpec(**values.student.as_dict()),
         method=MethodSpec(**values.method.as_dict()),
+        teachers={name: _spec(entry) for name, entry in (values.teachers or {}).items()},
         control=values.control,
         training={} if given is None else given.as_dict(),
         output_dir=values.output_dir,
@@ -237,12 +263,34 @@ def check_recipe(recipe: Recipe) -> None:
     """Check what the types cannot: names of control and method, and the settings of method and trainer."""
     from limbeck.methods.registry import method_config
 
-    controls = get_args(Control)
-    if recipe.control not in controls:
-        raise UnknownNameError(f"There is no control {recipe.control!r}; {nearest(recipe.control, controls)}")
+    _check_teachers(recipe)
     method_config(recipe.method.name, recipe.method.config)
-    for where, values in (("training", recipe.training), ("teacher.training", recipe.teacher.training)):
-        check_training_keys(where, values)
+    check_training_keys("training", recipe.training)
+    for name, spec in recipe.teacher_specs().items():
+        check_training_keys(
+            "teacher.training" if not recipe.teachers else f"teachers.{name}.training", spec.training
+        )
+
+
+def _spec(entry: Any) -> TeacherSpec:
+    return entry if isinstance(entry, TeacherSpec) else TeacherSpec(**vars(entry))
+
+
+def _check_teachers(recipe: Recipe) -> None:
+    """Names of the control and of the teacher that it breaks; one way to name teachers at a time."""
+    kind, _, whose = str(recipe.control).partition(":")
+    names = list(recipe.teacher_specs())
+    if kind not in CONTROLS:
+        raise UnknownNameError(f"There is no control {kind!r}; {nearest(kind, CONTROLS)}")
+    if recipe.teachers and recipe.teacher != TeacherSpec():
+        raise ConfigError("The recipe has both teacher and teachers; name all of them under teachers.")
+    if whose and whose not in names:
+        raise UnknownNameError(f"The control {recipe.control!r} names no teacher; {nearest(whose, names)}")
+    if kind != "none" and not whose and len(names) > 1:
+        raise ConfigError(
+            f"With several teachers a control names its own: write {kind}:{names[0]}, or another of "
+            f"{', '.join(names)}."
+        )
 
 
 def check_training_keys(where: str, values: Mapping[str, Any]) -> None:

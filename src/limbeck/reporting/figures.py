@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.evaluation.results import NO_CONTROL, Row
 from limbeck.evaluation.statistics import BASELINE, arms_of, controls_of, estimate, values_by_seed
-from limbeck.reporting.table import metric_name
+from limbeck.problems.metric import Metric, metric_named
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -39,11 +39,12 @@ def arm_colours(arms: Sequence[str]) -> dict[str, str]:
     return {**dict.fromkeys(arms, BASELINE_COLOUR), **{arm: _colour(i) for i, arm in enumerate(taught)}}
 
 
-def bars_figure(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> Figure:
+def bars_figure(rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy") -> Figure:
     """A bar per arm beside its controls: mean, 95% interval and one dot per seed."""
     from plotly import graph_objects as go
 
-    rows = [row for row in rows if row.split == split and row.metric == metric]
+    metric = metric_named(metric)
+    rows = [row for row in rows if row.split == split and row.metric == metric.name]
     arms = arms_of(rows)
     colours = arm_colours(arms)
     figure = go.Figure()
@@ -53,21 +54,21 @@ def bars_figure(rows: Sequence[Row], *, split: str = "test", metric: str = "accu
         ticks[arm] = place + (len(bars) - 1) * BAR_HEIGHT / 2
         for control in bars:
             values = _values(rows, arm, control)
-            _add_bar(figure, place, values, arm, control, colours[arm])
+            _add_bar(figure, place, values, arm, control, colours[arm], metric)
             place += BAR_HEIGHT
         place += BAR_HEIGHT / 2
     base = _values(rows, BASELINE, NO_CONTROL)
     if base:
         figure.add_vline(
-            x=100 * estimate(base).mean, line={"dash": "dot", "width": 1.5, "color": BASELINE_COLOUR}
+            x=metric.scale * estimate(base).mean, line={"dash": "dot", "width": 1.5, "color": BASELINE_COLOUR}
         )
     figure.update_layout(
         barmode="overlay",
         showlegend=False,
         height=int(90 + 75 * place / BAR_HEIGHT / 2),
         xaxis={
-            "title": {"text": f"{metric_name(metric)} (%)"},
-            "range": _range(row.value for row in rows),
+            "title": {"text": _titled(metric)},
+            "range": _range((row.value for row in rows), metric),
             "fixedrange": True,
         },
         yaxis={
@@ -82,13 +83,21 @@ def bars_figure(rows: Sequence[Row], *, split: str = "test", metric: str = "accu
     return figure
 
 
-def _range(values: Iterable[float]) -> list[float]:
-    """Of an axis in percent: 0 to 100, and down to the lowest of correlations below 0."""
-    return [min(0.0, math.floor(100 * min(values, default=0.0))), 100]
+def _digits(metric: Metric) -> str:
+    return ".1f" if metric.unit else ".3f"
+
+
+def _titled(metric: Metric) -> str:
+    return f"{metric} ({metric.unit})" if metric.unit else str(metric)
+
+
+def _range(values: Iterable[float], metric: Metric) -> list[float] | None:
+    """Of an axis in percent: 0 to 100, and down to the lowest of correlations below 0; None = as the values lie."""
+    return [min(0.0, math.floor(100 * min(values, default=0.0))), 100] if metric.unit else None
 
 
 def curves_figure(
-    curves: Sequence[Mapping[str, Any]], *, arms: Sequence[str] = (), metric: str = "accuracy"
+    curves: Sequence[Mapping[str, Any]], *, arms: Sequence[str] = (), metric: str | Metric = "accuracy"
 ) -> Figure:
     """The score on validation over steps: mean over seeds, a band from the lowest to the highest seed.
 
@@ -98,9 +107,10 @@ def curves_figure(
     """
     from plotly import graph_objects as go
 
+    metric = metric_named(metric)
     by_line: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for point in curves:
-        by_line[point["arm"], point["control"]][point["step"]].append(100 * point["value"])
+        by_line[point["arm"], point["control"]][point["step"]].append(metric.scale * point["value"])
     order = list(dict.fromkeys((*arms, *(arm for arm, _ in by_line))))
     colours = arm_colours(order)
     figure = go.Figure()
@@ -121,7 +131,7 @@ def curves_figure(
                 legendgroup=html.escape(arm),
                 showlegend=own,
                 line={"color": colours[arm], "width": 2.5 if own else 1.5, "dash": "solid" if own else "dot"},
-                hovertemplate="step %{x}: %{y:.1f}%",
+                hovertemplate=f"step %{{x}}: %{{y:{_digits(metric)}}}{metric.unit}",
             )
         )
     figure.update_layout(
@@ -129,8 +139,8 @@ def curves_figure(
         hovermode="closest",
         xaxis={"title": {"text": "training step"}, "fixedrange": True, "rangemode": "tozero"},
         yaxis={
-            "title": {"text": f"validation: {metric_name(metric)} (%)"},
-            "range": _range(p["value"] for p in curves),
+            "title": {"text": f"validation: {_titled(metric)}"},
+            "range": _range((p["value"] for p in curves), metric),
             "fixedrange": True,
         },
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
@@ -189,13 +199,19 @@ def map_figure(embedding: Mapping[str, Any]) -> Figure:
 
 
 def _add_bar(
-    figure: Figure, place: float, values: Mapping[int, float], arm: str, control: str, colour: str
+    figure: Figure,
+    place: float,
+    values: Mapping[int, float],
+    arm: str,
+    control: str,
+    colour: str,
+    metric: Metric,
 ) -> None:
     """One horizontal bar with its interval and its seeds; a control is hatched and says what it is."""
     from plotly import graph_objects as go
 
     found, own = estimate(values), control == NO_CONTROL
-    half = 0.0 if found.high is None else 100 * (found.high - found.mean)
+    half = 0.0 if found.high is None else metric.scale * (found.high - found.mean)
     name = html.escape(arm if own else f"{arm}, {control} control")
     marker: dict[str, Any] = {"color": colour, "opacity": 0.85}
     if not own:
@@ -210,23 +226,23 @@ def _add_bar(
     error = {"type": "data", "array": [half], "thickness": 1.6, "width": 5, "visible": half > 0}
     figure.add_trace(
         go.Bar(
-            x=[100 * found.mean],
+            x=[metric.scale * found.mean],
             y=[place],
             width=BAR_HEIGHT * 0.86,
             orientation="h",
             marker=marker,
             error_x=error,
-            hovertemplate=f"{name}: %{{x:.1f}}%<extra></extra>",
+            hovertemplate=f"{name}: %{{x:{_digits(metric)}}}{metric.unit}<extra></extra>",
         )
     )
     figure.add_trace(
         go.Scatter(
-            x=[100 * v for v in values.values()],
+            x=[metric.scale * v for v in values.values()],
             y=[place + BAR_HEIGHT * 0.16 * (i % 3 - 1) for i in range(len(values))],
             mode="markers",
             marker={"size": 6, "color": "#ffffff", "line": {"width": 1.3, "color": "#30343b"}},
             text=[f"{name}, seed {seed}" for seed in values],
-            hovertemplate="%{text}: %{x:.1f}%<extra></extra>",
+            hovertemplate=f"%{{text}}: %{{x:{_digits(metric)}}}{metric.unit}<extra></extra>",
         )
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from limbeck.errors import DataError
 from limbeck.evaluation.results import read_metrics
-from limbeck.reporting.report import write_report
+from limbeck.reporting.report import main_metric, write_report
 
 
 def report_folder(folder: str | Path) -> Path:
@@ -20,13 +20,15 @@ def report_folder(folder: str | Path) -> Path:
     metrics = read_metrics(folder)
     info: dict[str, Any] = dict(metrics.info)
     runs = folder / info.pop("runs_folder", "runs")
+    metric = main_metric(metrics.rows, info)
     curves, warnings = [], list(info.get("warnings", []))
     for row in {(r.arm, r.control, r.seed) for r in metrics.rows}:
         arm, control, seed = row
         run = runs / f"{arm}-{control}-{seed}"
         run = run if run.is_dir() else folder
         curves += [
-            {"arm": arm, "control": control, "seed": seed, **point} for point in _curve(run / "log.jsonl")
+            {"arm": arm, "control": control, "seed": seed, **point}
+            for point in _curve(run / "log.jsonl", metric.name)
         ]
         if control == "none":  # what is broken on purpose may well be warned of
             warnings += [f"{arm}, seed {seed}: {text}" for text in _json(run / "warnings.json", [])]
@@ -42,7 +44,7 @@ def report_folder(folder: str | Path) -> Path:
     )
 
 
-def _curve(log: Path) -> list[dict[str, float]]:
+def _curve(log: Path, metric: str) -> list[dict[str, float]]:
     """The validation score over steps; a resumed run's repeated step counts once, as last written."""
     if not log.is_file():
         return []
@@ -54,7 +56,7 @@ def _curve(log: Path) -> list[dict[str, float]]:
             entry = json.loads(line)
         except ValueError as error:
             raise DataError(f"{log}, line {number} is not JSON; delete that line.") from error
-        score = entry.get("eval_accuracy", entry.get("eval_pearson"))
+        score = entry.get(f"eval_{metric}")
         if score is not None:
             points[entry["step"]] = score
     return [{"step": step, "value": value} for step, value in sorted(points.items())]

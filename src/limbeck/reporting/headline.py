@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from limbeck.evaluation.results import Row
 from limbeck.evaluation.statistics import BASELINE, Kind, Verdict, estimate, points, values_by_seed
+from limbeck.problems.metric import Metric, metric_named
 
 _OTHERS: dict[Kind, str] = {
     "teacher": "Also a gain that is the teacher's: {arms}.",
@@ -17,7 +18,7 @@ _OTHERS: dict[Kind, str] = {
 
 
 def headline(
-    judged: Sequence[Verdict], rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy"
+    judged: Sequence[Verdict], rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy"
 ) -> tuple[str, str]:
     """The finding of a comparison, and a line on the arms it does not name (empty when there is none).
 
@@ -26,20 +27,20 @@ def headline(
     gains = [(v.gain.mean, v) for v in judged if v.gain is not None]
     leading = [(gain, v) for gain, v in gains if v.kind in ("teacher", "one_run")]
     best = max(leading, key=lambda item: item[0])[1] if leading else None
-    return _finding(best, bool(gains), rows, split, metric), _others(judged, best)
+    return _finding(best, bool(gains), rows, split, metric_named(metric)), _others(judged, best)
 
 
-def _finding(best: Verdict | None, has_gains: bool, rows: Sequence[Row], split: str, metric: str) -> str:
+def _finding(best: Verdict | None, has_gains: bool, rows: Sequence[Row], split: str, metric: Metric) -> str:
     if best is None or best.gain is None:
         if has_gains:
             return "No arm shows a gain that is its teacher's."
         return f"Nothing to compare with: the arm “{BASELINE}” or a taught arm is missing."
     reached = estimate(values_by_seed(rows, best.arm, split=split, metric=metric)).mean
     base = estimate(values_by_seed(rows, BASELINE, split=split, metric=metric)).mean
-    finding = f"“{best.arm}” takes the student from {100 * base:.1f}% to {100 * reached:.1f}%"
+    finding = f"“{best.arm}” takes the student from {metric.text(base)} to {metric.text(reached)}"
     if best.kind == "one_run":
-        return f"In one run, {finding} ({points(best.gain)}); a verdict needs more seeds."
-    return f"{finding}: {points(best.gain)}, and the gain is the teacher's."
+        return f"In one run, {finding} ({points(best.gain, metric)}); a verdict needs more seeds."
+    return f"{finding}: {points(best.gain, metric)}, and the gain is the teacher's."
 
 
 def _others(judged: Sequence[Verdict], best: Verdict | None) -> str:

@@ -13,6 +13,7 @@ from limbeck.errors import DataError
 from limbeck.evaluation.results import Row
 from limbeck.evaluation.statistics import arms_of, cautions
 from limbeck.files import write_whole
+from limbeck.problems.metric import Metric, metric_named
 from limbeck.reporting.figures import bars_figure, curves_figure, map_figure
 from limbeck.reporting.headline import headline
 from limbeck.reporting.sections import (
@@ -23,7 +24,7 @@ from limbeck.reporting.sections import (
     result_table,
     setup,
 )
-from limbeck.reporting.table import metric_name, split_name, table_lines
+from limbeck.reporting.table import split_name, table_lines
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -52,19 +53,21 @@ def write_report(
 
     Args:
         folder_or_path: a folder, or a path that ends in ``.html``.
-        rows: results on a split that starts with ``test``, or else on another; the report is about ``accuracy``, or
-            where there is none about the first row's metric.
+        rows: results on a split that starts with ``test``, or else on another; the report is about the
+            first of ``info["metrics"]``, else about ``accuracy``, else about the first row's metric.
         curves: mappings with ``arm, control, seed, step, value`` (the metric on validation, 0 to 1).
         embedding: ``x`` (``[k][2]``), ``label`` (k), ``modality`` (k), optionally ``corners`` and
             ``caption``, as from ``feature_map``.
         info: facts, JSON-able. ``summary``: a sentence under the title; ``given``: arm to what its teacher
-            gave; ``warnings``: sentences; ``recipe``: text or mapping; every other key becomes a block of the
+            gave; ``warnings``: sentences; ``metrics``: how the task is scored, fields of :class:`Metric`, the one
+            that decides first; ``recipe``: text or mapping; every other key becomes a block of the
             setup (``data``, ``teacher``, ``versions``, ``machine``, ...).
 
     Raises: DataError without rows; as :func:`limbeck.evaluation.verdicts` for rows that cannot be compared.
     """
     rows, info = list(rows), dict(info or {})
-    metric, splits = main_metric(rows), _splits(rows)
+    metric = main_metric(rows, info)
+    splits = _splits(rows, metric)
     lines = table_lines(rows, split=splits[0], metric=metric, given=info.get("given"))
     finding, others = headline([line.verdict for line in lines], rows, split=splits[0], metric=metric)
     summary = str(info.get("summary", ""))
@@ -76,7 +79,7 @@ def write_report(
         warnings=_warnings(
             [*cautions(rows, split=splits[0], metric=metric), *map(str, info.get("warnings", ()))]
         ),
-        sections="\n".join(_sections(rows, splits, curves, embedding, info)),
+        sections="\n".join(_sections(rows, splits, metric, curves, embedding, info)),
         style=_asset("report.css"),
         script=_asset("report.js"),
         plotly=_plotly_js(),
@@ -90,20 +93,21 @@ def write_report(
 def _sections(
     rows: Sequence[Row],
     splits: Sequence[str],
+    metric: Metric,
     curves: Sequence[Mapping[str, Any]],
     embedding: Mapping[str, Any] | None,
     info: Mapping[str, Any],
 ) -> list[str]:
-    sections, metric = [], main_metric(rows)
+    sections = []
     for number, split in enumerate(splits):
         lines = table_lines(rows, split=split, metric=metric, given=info.get("given"))
         content = result_table(lines, metric)
         if number == 0:
             said = [line.verdict.sentence for line in lines if line.verdict.kind != "baseline"]
-            content += item_list(said, "sentences") + reading_note(rows)
+            content += item_list(said, "sentences") + reading_note(rows, metric)
         sections.append(_section(f"Results, {split_name(split)}", content))
     bars = bars_figure(rows, split=splits[0], metric=metric)
-    heading = f"{metric_name(metric)} by arm, {split_name(splits[0])}"
+    heading = f"{metric} by arm, {split_name(splits[0])}"
     sections.append(_section(heading, _figure("bars", bars, BARS_NOTE)))
     if curves:
         figure = curves_figure(curves, arms=arms_of(rows), metric=metric)
@@ -118,18 +122,19 @@ def _sections(
     return sections
 
 
-def main_metric(rows: Sequence[Row]) -> str:
-    """What the report is about: accuracy where it was measured, else the first row's metric."""
+def main_metric(rows: Sequence[Row], info: Mapping[str, Any]) -> Metric:
+    """What the report is about."""
     if not rows:
         raise DataError("A report needs result rows; there are none.")
-    metrics = [row.metric for row in rows]
-    return "accuracy" if "accuracy" in metrics else metrics[0]
+    if told := info.get("metrics"):
+        return Metric(**told[0])
+    names = [row.metric for row in rows]
+    return metric_named("accuracy" if "accuracy" in names else names[0])
 
 
-def _splits(rows: Sequence[Row]) -> list[str]:
+def _splits(rows: Sequence[Row], metric: Metric) -> list[str]:
     """Splits with the main metric: the final ones, ``test`` first; any other only when there is none."""
-    metric = main_metric(rows)
-    found = list(dict.fromkeys(row.split for row in rows if row.metric == metric))
+    found = list(dict.fromkeys(row.split for row in rows if row.metric == metric.name))
     final = sorted((split for split in found if split.startswith("test")), key=lambda split: split != "test")
     return final or found[:1]
 

@@ -9,18 +9,19 @@ from typing import Any
 
 from limbeck.evaluation.results import NO_CONTROL, Row
 from limbeck.evaluation.statistics import estimate, values_by_seed
-from limbeck.reporting.table import Line, metric_name, percent, split_name
+from limbeck.problems.metric import Metric, metric_named
+from limbeck.reporting.table import Line, score_text, split_name
 
 # Keys of `info` that have a place of their own outside the setup.
-PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary")
+PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary", "metrics")
 
 
-def result_table(lines: Sequence[Line], metric: str = "accuracy") -> str:
+def result_table(lines: Sequence[Line], metric: Metric) -> str:
     """The comparison; on a narrow screen each arm becomes a card of labelled values."""
     columns = {
         "Link": "link",
         "The teacher gave": "given",
-        f"{metric_name(metric)} (%)": "number",
+        f"{metric} (%)" if metric.unit else str(metric): "number",
         "Gain [95%]": "number",
         "Control's gain": "controls",
     }
@@ -42,16 +43,15 @@ def result_table(lines: Sequence[Line], metric: str = "accuracy") -> str:
     )
 
 
-def reading_note(rows: Sequence[Row]) -> str:
+def reading_note(rows: Sequence[Row], metric: Metric) -> str:
     """How to read the table, as far as its number of seeds allows."""
     n = len({row.seed for row in rows})
+    unit = "in percentage points" if metric.unit else f"in units of {metric}, positive where it is better"
     if n == 1:
-        return (
-            '<p class="note">One run: no spread, no interval, no verdict. Gains are in percentage points.</p>'
-        )
+        return f'<p class="note">One run: no spread, no interval, no verdict. Gains are {unit}.</p>'
     return (
-        f'<p class="note">Mean ± standard deviation over {n} seeds. Gains are differences within a seed, in '
-        "percentage points, with their 95% t interval. A gain is called the teacher's only if it is above 0 "
+        f'<p class="note">Mean ± standard deviation over {n} seeds. Gains are differences within a seed, '
+        f"{unit}, with their 95% t interval. A gain is called the teacher's only if it is above 0 "
         "and above what the same arm gains in its controls, with p &lt; 0.05 after Holm's correction.</p>"
     )
 
@@ -77,7 +77,7 @@ def metrics_table(rows: Sequence[Row]) -> str:
     columns = sorted({(row.split, row.metric) for row in rows})
     names = [
         "Arm",
-        *(f"{metric_name(metric)}, {split_name(split)}" for split, metric in columns),
+        *(f"{metric_named(metric)}, {split_name(split)}" for split, metric in columns),
         "Seconds a run",
     ]
     body = []
@@ -86,7 +86,7 @@ def metrics_table(rows: Sequence[Row]) -> str:
         cells = []
         for split, metric in columns:
             values = values_by_seed(own, arm, control, split=split, metric=metric)
-            cells.append(percent(estimate(values)) if values else "–")
+            cells.append(score_text(estimate(values), metric) if values else "–")
         cells.append(f"{estimate({row.seed: row.seconds for row in own}).mean:.1f}")
         name = arm if control == NO_CONTROL else f"{arm}, {control}"
         texts = "".join(f'<td class="number">{html.escape(cell)}</td>' for cell in cells)
@@ -94,7 +94,7 @@ def metrics_table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        '<p class="note">In per cent, mean ± standard deviation over seeds.</p>'
+        '<p class="note">Mean ± standard deviation over seeds; shares in per cent.</p>'
     )
 
 

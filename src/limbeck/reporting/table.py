@@ -13,10 +13,11 @@ from limbeck.evaluation.statistics import (
     Verdict,
     arms_of,
     estimate,
-    signed,
     values_by_seed,
     verdicts,
 )
+from limbeck.problems.metric import Metric, metric_named
+from limbeck.signals.links.choose import LINKS, link_class
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,14 +32,6 @@ SHORT_VERDICT: dict[Kind, str] = {
     "one_run": "one run",
     "no_baseline": "no baseline",
 }
-# What a teacher gives over each link, unless the caller knows better.
-GIVEN_OVER_LINK = {
-    "paired": "its answer for each paired sample",
-    "partly_paired": "its answer for the samples that are paired",
-    "bagged": "its answers for a bag, order unknown",
-    "by_class": "a sample of the same class",
-    "unpaired": "samples that share nothing with the student's",
-}
 TEXT_WIDTH = 80
 
 
@@ -52,6 +45,7 @@ class Line:
     score: str
     gain: str
     verdict: Verdict
+    metric: Metric
 
     @property
     def control_gain(self) -> str:
@@ -59,7 +53,7 @@ class Line:
         gains = {name: gain.mean for name, gain in self.verdict.control_gain.items()}
         if not gains:
             return "–"
-        return signed(gains.get("shuffled", max(gains.values())))
+        return self.metric.signed(gains.get("shuffled", max(gains.values())))
 
     @property
     def all_control_gains(self) -> str:
@@ -67,7 +61,7 @@ class Line:
         gains = self.verdict.control_gain
         if set(gains) <= {"shuffled"}:
             return self.control_gain
-        return ", ".join(f"{signed(gain.mean)} {name}" for name, gain in gains.items())
+        return ", ".join(f"{self.metric.signed(gain.mean)} {name}" for name, gain in gains.items())
 
     @property
     def short_verdict(self) -> str:
@@ -78,7 +72,7 @@ def table_lines(
     rows: Sequence[Row],
     *,
     split: str = "test",
-    metric: str = "accuracy",
+    metric: str | Metric = "accuracy",
     given: Mapping[str, str] | None = None,
 ) -> list[Line]:
     """One line per arm that has rows of ``split`` and ``metric``, the baseline first.
@@ -88,7 +82,7 @@ def table_lines(
 
     Raises: DataError or UnknownNameError, as :func:`limbeck.evaluation.verdicts`.
     """
-    lines = []
+    lines, metric = [], metric_named(metric)
     judged = verdicts(rows, split=split, metric=metric)
     links = {row.arm: row.link for row in reversed(rows)}
     for arm in arms_of(rows):
@@ -96,27 +90,28 @@ def table_lines(
         if arm not in judged or not values:
             continue
         verdict, link = judged[arm], links[arm]
-        usual = "nothing" if link == "none" else GIVEN_OVER_LINK.get(link, "its answers")
+        usual = "nothing" if link == "none" else link_class(link).gives if link in LINKS else "its answers"
         lines.append(
             Line(
                 arm=arm,
                 link="–" if link == "none" else link.replace("_", " "),
                 given=(given or {}).get(arm, usual),
-                score=percent(estimate(values)),
-                gain=gain_text(verdict.gain),
+                score=score_text(estimate(values), metric),
+                gain=gain_text(verdict.gain, metric),
                 verdict=verdict,
+                metric=metric,
             )
         )
     return lines
 
 
-def results_table(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> Table:
+def results_table(rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy") -> Table:
     """The comparison as a rich table; gains are paired over seeds, in points, with their 95% interval."""
     from rich.table import Table
 
     lines = table_lines(rows, split=split, metric=metric)
     table = Table(
-        title=f"{metric_name(metric)}, {split_name(split)}",
+        title=f"{metric_named(metric)}, {split_name(split)}",
         caption=_seeds_text(rows),
         box=None,
         padding=(0, 2, 0, 0),
@@ -124,7 +119,7 @@ def results_table(rows: Sequence[Row], *, split: str = "test", metric: str = "ac
     )
     table.add_column("arm", style="bold", overflow="fold")
     table.add_column("link", no_wrap=True)
-    table.add_column("% ± sd", justify="right", no_wrap=True)
+    table.add_column(_score_head(metric), justify="right", no_wrap=True)
     table.add_column("gain [95%]", justify="right", no_wrap=True)
     table.add_column("control", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -135,9 +130,9 @@ def results_table(rows: Sequence[Row], *, split: str = "test", metric: str = "ac
     return table
 
 
-def results_text(rows: Sequence[Row], *, split: str = "test", metric: str = "accuracy") -> str:
+def results_text(rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy") -> str:
     """The same table in plain text, no line wider than 80 columns; long names are cut."""
-    head = ("arm", "link", "% ± sd", "gain [95%]", "control", "verdict")
+    head = ("arm", "link", _score_head(metric), "gain [95%]", "control", "verdict")
     lines = [
         (line.arm, line.link, line.score, line.gain, line.control_gain, line.short_verdict)
         for line in table_lines(rows, split=split, metric=metric)
@@ -145,7 +140,7 @@ def results_text(rows: Sequence[Row], *, split: str = "test", metric: str = "acc
     widths = [max(len(cells[i]) for cells in (head, *lines)) for i in range(len(head))]
     widths[0] = max(6, min(widths[0], TEXT_WIDTH - sum(widths[1:]) - 2 * (len(head) - 1)))
     right = {2, 3, 4}
-    out = [f"{metric_name(metric)}, {split_name(split)}, {_seeds_text(rows)}", ""]
+    out = [f"{metric_named(metric)}, {split_name(split)}, {_seeds_text(rows)}", ""]
     for cells in (head, *lines):
         cut = [cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…", *cells[1:]]
         padded = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(cut, widths))]
@@ -153,26 +148,24 @@ def results_text(rows: Sequence[Row], *, split: str = "test", metric: str = "acc
     return "\n".join(out)
 
 
-def percent(value: Estimate) -> str:
-    """``88.2 ± 2.7`` (mean and sample sd in per cent); the mean alone from one run."""
-    mean = f"{100 * value.mean:.1f}"
-    return mean if value.sd is None else f"{mean} ± {100 * value.sd:.1f}"
+def score_text(value: Estimate, metric: str | Metric = "accuracy") -> str:
+    """``88.2 ± 2.7`` (mean and sample sd, of shares in per cent); the mean alone from one run."""
+    number = metric_named(metric).number
+    return number(value.mean) if value.sd is None else f"{number(value.mean)} ± {number(value.sd)}"
 
 
-def gain_text(gain: Estimate | None) -> str:
-    """``+39.2 [+32.9, +45.6]`` in points; the difference alone from one run; a dash where there is none."""
+def gain_text(gain: Estimate | None, metric: str | Metric = "accuracy") -> str:
+    """``+39.2 [+32.9, +45.6]``, of shares in points; the difference alone from one run; a dash where there is none."""
     if gain is None:
         return "–"
+    signed = metric_named(metric).signed
     if gain.low is None or gain.high is None:
         return signed(gain.mean)
     return f"{signed(gain.mean)} [{signed(gain.low)}, {signed(gain.high)}]"
 
 
-def metric_name(metric: str) -> str:
-    """A metric's name for people."""
-    return {"macro_f1": "Macro F1", "calibration_error": "Calibration error", "pearson": "Pearson's r"}.get(
-        metric, metric.replace("_", " ").capitalize()
-    )
+def _score_head(metric: str | Metric) -> str:
+    return f"{metric_named(metric).unit} ± sd".strip()
 
 
 def split_name(split: str) -> str:

@@ -1,6 +1,13 @@
 from .classes import UNLABELLED as UNLABELLED
 from .classes import join_class_names as join_class_names
 from .key import Key as Key
+from .links import Bagged as Bagged
+from .links import ByClass as ByClass
+from .links import Link as Link
+from .links import Paired as Paired
+from .links import PartlyPaired as PartlyPaired
+from .links import Unpaired as Unpaired
 from .output import TeacherOutput as TeacherOutput
 from .pairing import Pairing as Pairing
 from .teacher import Teacher as Teacher
+from .teacher_rows import TeacherRows as TeacherRows

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from limbeck.errors import ClassNamesError, some
+
+if TYPE_CHECKING:
+    import numpy as np
 
 UNLABELLED = -100  # the number of no class, where labels are numbers
 
@@ -44,3 +48,17 @@ def join_class_names(
             f"Pass class_map={{{one} name: {other} name}} to say which belong together."
         )
     return [place[name] for name in wanted]
+
+
+def rows_by_class(labels: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows sorted by class; and for each class where its rows start and how many it has.
+
+    Args:
+        labels: ``[N]`` class numbers, negative = unknown.
+    """
+    import numpy as np
+
+    known = np.flatnonzero(labels >= 0)
+    order = known[np.argsort(labels[known], kind="stable")]
+    counts = np.bincount(labels[known], minlength=n_classes)
+    return order, np.cumsum(counts) - counts, counts

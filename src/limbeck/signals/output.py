@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from limbeck.errors import MissingSignalError
+
 Head = tuple[Tensor, Tensor | None]  # the classifier: weight [C, D], bias [C]
 AccessLevel = Literal["weights", "logits", "features", "text"]
 SIGNALS = ("features", "logits", "log_probs", "hidden_states", "text")
@@ -38,6 +40,7 @@ class TeacherOutput:
         labels: ``[m]`` int64, the ground truth where known, -100 = unknown.
         keys: ``m`` identifiers, all ``str`` or all ``int``.
         head: the teacher's classifier as ``(weight [C, D], bias [C] or None)``.
+        inputs: samples (column to rows) that a live teacher has yet to be asked about; then nothing else is there.
         counts: what happened to how many of the rows (``truncated``: inputs that were cut); a bank notes the sums.
     """
 
@@ -49,13 +52,15 @@ class TeacherOutput:
     labels: Tensor | None = None
     keys: Sequence[Any] | None = None
     head: Head | None = None
+    inputs: dict[str, Any] | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         for value in (self.features, self.logits, self.log_probs, self.labels, self.text, self.keys):
             if value is not None:
                 return len(value)
-        return len(next(iter(self.hidden_states.values()))) if self.hidden_states else 0
+        columns = self.hidden_states or self.inputs or {}
+        return len(next(iter(columns.values()))) if columns else 0
 
     @property
     def signals(self) -> frozenset[str]:
@@ -64,6 +69,27 @@ class TeacherOutput:
         if not self.hidden_states:
             present.discard("hidden_states")
         return frozenset(present)
+
+    def __getitem__(self, name: str) -> Any:
+        """A signal by name.
+
+        Raises: MissingSignalError naming what there is.
+        """
+        value = getattr(self, name) if name in SIGNALS or name == "head" else None
+        if value is None or (name == "hidden_states" and not value):
+            have = ", ".join(sorted(self.signals)) or "nothing"
+            raise MissingSignalError(
+                f"The teacher said no {name!r} here, only {have}; name it in the method's needs."
+            )
+        return value
+
+    def rows(self, index: Tensor) -> TeacherOutput:
+        """The given rows (numbers, or a mask ``[m]``)."""
+        picked = self.map_tensors(lambda value: value[index])
+        if self.text is None:
+            return picked
+        numbers = torch.arange(len(self.text))[index.cpu()].tolist()
+        return replace(picked, text=[self.text[i] for i in numbers])
 
     def map_tensors(self, fn: Callable[[Tensor], Tensor]) -> TeacherOutput:
         """A copy with ``fn`` applied to every tensor (a move to a device, a cast, a selection of rows)."""
@@ -80,9 +106,7 @@ class TeacherOutput:
             labels=apply(self.labels),
         )
 
-    def log_probabilities(self, temperature: float = 1.0) -> Tensor:
-        """Log-probabilities ``[m, C]`` in float32, from logits or from stored log-probabilities."""
-        values = self.logits if self.logits is not None else self.log_probs
-        if values is None:
-            raise ValueError("This teacher output holds neither logits nor log_probs.")
-        return torch.log_softmax(values.float() / temperature, dim=-1)
+    def log_predictions(self) -> Tensor:
+        """Log-probabilities ``[m, C]`` in float32, of the logits or of the stored log-probabilities."""
+        values = self.logits if self.logits is not None else self["log_probs"]
+        return torch.log_softmax(values.float(), dim=-1)

@@ -6,12 +6,13 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, nearest
+from limbeck.problems.base import Problem
 from limbeck.students.foreign import NO_CODE, PLAIN_WEIGHTS, loading, no_code, refuse_extras
 from limbeck.students.pooled import PooledClassifier, Pooling
 from limbeck.students.text import encoder_class, load_tokenizer
@@ -19,7 +20,6 @@ from limbeck.students.text import encoder_class, load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-Problem = Literal["classification", "regression", "choice"]
 # Kinds that a package of their own builds, by settings that transformers passes on.
 _OUTSIDE = ("timm_wrapper", "layoutlmv2")
 _TASKS = ("SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice")
@@ -27,7 +27,6 @@ _TASKS = ("SequenceClassification", "ImageClassification", "AudioClassification"
 
 def pretrained_model(
     path: str,
-    n_classes: int,
     problem: Problem,
     pooling: Pooling | None,
     dtype: torch.dtype,
@@ -43,10 +42,9 @@ def pretrained_model(
     name = None if pooling is not None else _own_class(config, problem)
     with quietly(), loading(path):
         if name is None:
-            n_outputs = n_classes if problem == "classification" else 1
-            model, new = _pooled(path, config, n_outputs, problem, pooling, dtype)
+            model, new = _pooled(path, config, problem, pooling, dtype)
         else:
-            model, new = _own(path, config, name, n_classes, problem, dtype)
+            model, new = _own(path, config, name, problem, dtype)
     _settle(model, path)
     return model, new
 
@@ -131,19 +129,18 @@ def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:
 
 def _own_class(config: PreTrainedConfig, problem: Problem) -> str | None:
     """Name of transformers' ``AutoModelFor...`` for the problem; None if a pooled encoder does it."""
-    if problem == "choice":
+    if scores_choices(problem):
         return "AutoModelForMultipleChoice" if _class_names_of("MultipleChoice", config.model_type) else None
     return f"AutoModelFor{classification_task(config)}"
 
 
 def _own(
-    path: str, config: PreTrainedConfig, name: str, n_classes: int, problem: Problem, dtype: torch.dtype
+    path: str, config: PreTrainedConfig, name: str, problem: Problem, dtype: torch.dtype
 ) -> tuple[nn.Module, set[str]]:
     import transformers
 
-    config.num_labels = n_classes
-    if problem == "regression":
-        config.num_labels, config.problem_type = 1, "regression"
+    for key, value in {"num_labels": problem.n_outputs(), **problem.model_config}.items():
+        setattr(config, key, value)
     # The changes are in the configuration: as arguments, one called trust_remote_code would be obeyed.
     model, found = getattr(transformers, name).from_pretrained(
         path,
@@ -159,7 +156,6 @@ def _own(
 def _pooled(
     path: str,
     config: PreTrainedConfig,
-    n_outputs: int,
     problem: Problem,
     pooling: Pooling | None,
     dtype: torch.dtype,
@@ -186,8 +182,8 @@ def _pooled(
     model = PooledClassifier(
         encoder,
         pooling or ("last" if is_causal(config) else "mean"),
-        n_outputs,
-        choices=problem == "choice",
+        1 if scores_choices(problem) else problem.n_outputs() or 0,
+        choices=scores_choices(problem),
         dropout=dropouts[0] if dropouts else 0.0,
         deviation=float(getattr(text, "initializer_range", 0.02)),
     )
@@ -256,6 +252,11 @@ def auto_class(model: nn.Module) -> str | None:
         return None
     tasks = [task for task in _TASKS if type(model).__name__ in _class_names_of(task, kind)]
     return f"AutoModelFor{tasks[0]}" if tasks else None
+
+
+def scores_choices(problem: Problem) -> bool:
+    """Whether one score for each of a row's choices is asked for."""
+    return problem.auto_model == "MultipleChoice"
 
 
 def check_choice(name: str, value: str | None, options: Any) -> None:

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.problems.base import Problem
+from limbeck.problems.registry import problem_class
 from limbeck.students import encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.pooled import Pooling
-from limbeck.students.pretrained import Problem, check_choice, pretrained_model
+from limbeck.students.pretrained import check_choice, pretrained_model, scores_choices
 from limbeck.students.student import Student
 from limbeck.students.text import text_model_path
 
@@ -28,8 +30,8 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def model_from_spec(
     spec: str,
     *,
-    n_classes: int,
-    problem: str = "classification",
+    n_classes: int | None = None,
+    problem: Problem | str = "classification",
     pooling: str | None = None,
     lora: Mapping[str, Any] | None = None,
     dtype: str = "float32",
@@ -41,9 +43,9 @@ def model_from_spec(
     Args:
         spec: the name of a reference encoder; ``minilm``, the sentence encoder of the extra ``text``; or ``hf:`` and
             the folder or hub id of a transformers model. A head that the checkpoint does not have is made anew.
-        n_classes: width of the logits; for multiple choice K, the number of choices.
-        problem: ``classification``; ``regression`` (one output, whatever ``n_classes``); ``choice``, text models:
-            inputs ``[n, K, L]``, logits ``[n, K]``.
+        problem: what is asked of it, which decides its head; of a :class:`~limbeck.problems.choice.Choice`, text
+            models: inputs ``[n, K, L]``, logits ``[n, K]``.
+        n_classes: of a problem that is only named by its kind: how many classes (or choices) it has.
         pooling: text models: ``mean``, ``last`` or ``cls`` of the last hidden states into a new linear head; None =
             the model's own head (for ``minilm`` the mean, as it is trained for).
         lora: adapters in place of full fine-tuning, see :func:`limbeck.students.changes.lora.add_lora`.
@@ -54,23 +56,24 @@ def model_from_spec(
     Raises: UnknownNameError for a wrong name or argument; DataError for a folder that holds no model; ConfigError for
     settings that this model does not have, and where a package is missing.
     """
-    check_choice("problem", problem, Problem)
+    if isinstance(problem, str):
+        if n_classes is None:
+            raise ConfigError("A model needs a problem, or the number of classes (n_classes).")
+        problem = problem_class(problem)(tuple(map(str, range(n_classes))))
     check_choice("pooling", pooling, Pooling)
     if dtype not in _DTYPES:
         raise UnknownNameError(f"There is no dtype {dtype!r} of a student; {nearest(dtype, _DTYPES)}")
     path, new = text_model_path(spec), set[str]()
     if path is None:
-        if pooling is not None or lora is not None or problem == "choice":
+        if pooling is not None or lora is not None or scores_choices(problem):
             what = "pooling" if pooling is not None else "lora" if lora is not None else "multiple choice"
             _encoder(spec)
             raise ConfigError(f"The student {spec!r} has no {what}; take 'minilm' or 'hf:PATH'.")
-        model: nn.Module = _reference(spec, 1 if problem == "regression" else n_classes, config)
+        model: nn.Module = _reference(spec, problem.n_outputs() or 0, config)
         model = model.to(_DTYPES[dtype])
     else:
         pooling = "mean" if spec == "minilm" and pooling is None else pooling
-        model, new = pretrained_model(
-            path, n_classes, cast(Problem, problem), cast("Pooling | None", pooling), _DTYPES[dtype], config
-        )
+        model, new = pretrained_model(path, problem, cast("Pooling | None", pooling), _DTYPES[dtype], config)
     if lora is not None:
         add_lora(model, lora, new)
     freeze_parts(model, freeze)

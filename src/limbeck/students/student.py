@@ -25,6 +25,7 @@ from limbeck.students.heads import (
     linear_layers,
     scores_choices,
 )
+from limbeck.students.layers import layer_path
 from limbeck.students.output import StudentOutput
 from limbeck.students.recorder import Recorder
 
@@ -74,7 +75,8 @@ class Student(nn.Module):
             self._check_head(head)
 
     def forward(self, inputs: Mapping[str, Tensor], hidden: Sequence[str] = ()) -> StudentOutput:
-        """Outputs for ``inputs`` (argument name to ``[n, ...]``) and the layers named in ``hidden``.
+        """Outputs for ``inputs`` (argument name to ``[n, ...]``) and the layers named in ``hidden``: module paths, or
+        ``layer:4``, ``layer:-1``, ``layer:50%`` of the stack of blocks.
 
         Inputs go by name where the model's forward accepts the names, by position when there is exactly one.
 
@@ -166,14 +168,7 @@ class Student(nn.Module):
         return dict(linear_layers(self.model))
 
     def _hidden_layers(self, hidden: Sequence[str]) -> dict[str, nn.Module]:
-        if not hidden:
-            return {}
-        layers = dict(self.model.named_modules(remove_duplicate=False))
-        layers.pop("")
-        for name in hidden:
-            if name not in layers:
-                raise UnknownNameError(f"The student has no layer '{name}'; {nearest(name, layers)}")
-        return {name: layers[name] for name in hidden}
+        return {name: self.model.get_submodule(layer_path(self.model, name)) for name in hidden}
 
     def _check_head(self, head: str) -> None:
         modules = dict(self.model.named_modules(remove_duplicate=False))

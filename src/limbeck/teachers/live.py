@@ -2,122 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.banks.bank import Bank
-from limbeck.banks.columns import columns_of, schema_of, to_stored
-from limbeck.banks.key_index import KeyIndex
-from limbeck.banks.manifest import DTYPES, Manifest, dtype_name
-from limbeck.banks.plain_engine import naming_keys
-from limbeck.banks.stores import Column
+from limbeck.banks.key_index import DEFAULT_VIEW
 from limbeck.data.base import Examples
-from limbeck.errors import ConfigError, DataError
-from limbeck.signals.classes import UNLABELLED
-from limbeck.signals.teacher import Teacher
+from limbeck.errors import ConfigError, MissingKeysError, some
+from limbeck.signals.classes import rows_by_class
+from limbeck.signals.key import Key
+from limbeck.signals.output import TeacherOutput
+from limbeck.signals.teacher import AsksAhead, Teacher
 
 
-class LiveTeacher(Bank):
-    """Answers every look-up by running ``teacher`` on the rows asked for; nothing is stored.
-
-    For teachers whose answers must not be written down or are too large to keep; for all others a bank is asked
-    once and is faster. It reads, samples, joins class names and is shuffled as a bank is.
+class Samples:
+    """The samples that a live teacher is asked about, found as a bank's rows are; the answers come later.
 
     Args:
-        teacher: deterministic and frozen; its head is read once.
-        examples: the rows that it can be asked about, by key; their labels are the bank's labels.
-        batch_size: rows in one call at most, >= 1.
-        dtype: of what it gives: ``float16``, ``bfloat16`` or ``float32``, as in a bank.
+        examples: rows of the teacher's modality.
+        order: ``[N]``, for each row the row whose sample stands in its place (a shuffled control).
+    """
 
-    Raises: DataError without rows; BankError and NonFiniteError as in a bank's build, when it is asked.
+    views = (DEFAULT_VIEW,)
+    name = "the samples of a live teacher"
 
-    Example:
-        >>> live = LiveTeacher(teacher, images)  # doctest: +SKIP
-        >>> run(recipe, bank=live)               # doctest: +SKIP
+    def __init__(self, examples: Examples, order: np.ndarray | None = None) -> None:
+        self.examples, self.order = examples, order
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        return self.examples.keys
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self.examples.class_names
+
+    @property
+    def labels(self) -> Tensor | None:
+        """``[N]``, -100 = unknown; None if no row has one."""
+        return self.examples.labels if bool(self.examples.targets.known.any()) else None
+
+    @cached_property
+    def _row_of(self) -> dict[Key, int]:
+        return {key: row for row, key in enumerate(self.examples.keys)}
+
+    def rows_of(self, keys: Iterable[Any], view: str | None = None) -> np.ndarray:
+        """Row numbers of keys; MissingKeysError names those that are not there."""
+        asked = list(keys)
+        if lost := [key for key in asked if key not in self._row_of]:
+            raise MissingKeysError(
+                f"The teacher's samples lack {len(lost)} of the {len(asked)} keys asked for: {some(lost)}."
+            )
+        return np.array([self._row_of[key] for key in asked], dtype=np.int64)
+
+    def lookup(self, keys: Iterable[Any], *, signals: Sequence[str] | None = None) -> TeacherOutput:
+        """The samples of ``keys``, in their order."""
+        return self.take(self.rows_of(keys))
+
+    def take(self, rows: np.ndarray, signals: Sequence[str] | None = None) -> TeacherOutput:
+        """The samples of row numbers."""
+        moved = rows if self.order is None else self.order[rows]
+        labels = self.examples.labels[torch.from_numpy(np.asarray(rows))]
+        return TeacherOutput(inputs=self.examples.rows(moved), labels=labels)
+
+    def class_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows sorted by class, and where each class starts and how many rows it has."""
+        return rows_by_class(self.examples.labels.numpy(), len(self.examples.class_names))
+
+
+class InClasses:
+    """A teacher whose logits, log-probabilities and head come in the order of the student's classes.
+
+    Args:
+        picked: for each class of the student its number among the teacher's.
+    """
+
+    def __init__(self, teacher: Teacher, picked: Sequence[int]) -> None:
+        self.teacher, self.picked = teacher, torch.tensor(picked)
+
+    def __call__(self, inputs: Any) -> TeacherOutput:
+        said = self.teacher(inputs)
+        if said.logits is not None:
+            said.logits = said.logits[..., self.picked.to(said.logits.device)]
+        if said.log_probs is not None:
+            said.log_probs = said.log_probs[..., self.picked.to(said.log_probs.device)].log_softmax(-1)
+        head = said.head or self.teacher.head
+        if head is not None:
+            said.head = (head[0][self.picked], None if head[1] is None else head[1][self.picked])
+        return said
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.teacher, name)
+
+
+class LiveTeacher:
+    """An open model in the training process, in the place of a bank (``run(recipe, bank=LiveTeacher(...))``).
+
+    It is asked in every step, without gradient, in the process that trains; it costs a forward pass of the teacher each
+    time, where a bank costs a look-up.
+
+    Args:
+        teacher: a :class:`ModuleTeacher`, :class:`HFTeacher` or any other that answers at once.
+        examples: the samples that the link is about.
+        view: ``teacher``: it is asked about its own samples of the rows; ``same``: about what the student is shown.
+
+    Raises: ConfigError for a teacher behind a server, and for a view that does not exist.
     """
 
     def __init__(
-        self,
-        teacher: Teacher,
-        examples: Examples,
-        *,
-        batch_size: int = 256,
-        dtype: str | torch.dtype = "float32",
+        self, teacher: Teacher, examples: Examples, *, view: Literal["teacher", "same"] = "teacher"
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"A live teacher needs a batch_size of at least 1; it is {batch_size}.")
-        if not len(examples):
-            raise DataError("A live teacher needs at least one row that it can be asked about.")
-        store = _AskingStore(teacher, examples, batch_size, DTYPES[dtype_name(dtype)])
-        index = KeyIndex.build(examples.keys)
-        labelled = bool((examples.labels != UNLABELLED).any())
-        names = teacher.class_names
-        manifest = Manifest(
-            shard_rows=len(examples),
-            dtype=dtype_name(dtype),
-            state="complete",
-            rows=len(examples),
-            key_kind=index.kind,
-            views=list(index.views),
-            signals=store.schema,
-            labelled=labelled,
-            class_names=list(examples.class_names if names is None else names),
-            access=teacher.access,
-            fingerprint=dict(teacher.fingerprint()),
+        check_live(teacher)
+        if view not in ("teacher", "same"):
+            raise ConfigError(
+                f"A live teacher sees view 'teacher' (its own samples) or 'same', not {view!r}."
+            )
+        self.teacher, self.samples, self.view = teacher, Samples(examples), view
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def probe(self) -> TeacherOutput:
+        """What it says of two rows (of one, where there is no second)."""
+        said = self.teacher(self.samples.examples.rows(range(min(2, len(self.samples)))))
+        head = said.head or self.teacher.head
+        return said if head is None else replace(said, head=head)
+
+
+def check_live(teacher: Any) -> None:
+    """Refuse a teacher that cannot be asked in every step.
+
+    Raises: ConfigError for one behind a server.
+    """
+    if isinstance(teacher, AsksAhead):
+        raise ConfigError(
+            f"A {type(teacher).__name__} answers over a network and may be paid by the question, so it cannot be live; "
+            "ask it once into a bank (limbeck bank build) and name the bank."
         )
-        super().__init__(
-            store=store,
-            index=index,
-            manifest=manifest,
-            labels=examples.labels.numpy() if labelled else None,
-            head=teacher.head,
-            origin=(_remake, (teacher, examples, batch_size, dtype)),
-        )
-
-    @property
-    def name(self) -> str:
-        return "of a live teacher"
-
-    def verify(self) -> int:
-        """There are no files: 0 bytes."""
-        return 0
-
-
-def _remake(teacher: Teacher, examples: Examples, batch_size: int, dtype: Any) -> LiveTeacher:
-    return LiveTeacher(teacher, examples, batch_size=batch_size, dtype=dtype)
-
-
-class _AskingStore:
-    """A store whose rows are asked for when they are read."""
-
-    def __init__(self, teacher: Teacher, examples: Examples, batch_size: int, dtype: torch.dtype) -> None:
-        self.teacher, self.examples = teacher, examples
-        self.batch_size, self.dtype = batch_size, dtype
-        first = self._ask(np.arange(1))
-        self.columns = tuple(first)
-        self.schema = schema_of(first)
-        self._nothing: dict[str, Column] = {name: value[:0] for name, value in first.items()}
-
-    def _ask(self, rows: np.ndarray) -> dict[str, Column]:
-        keys = [self.examples.keys[row] for row in rows.tolist()]
-        with naming_keys(keys):
-            output = self.teacher(self.examples.rows(torch.from_numpy(rows)))
-        return to_stored(columns_of(output, keys), self.dtype, keys)
-
-    def take(self, names: Sequence[str], rows: np.ndarray) -> dict[str, Column]:
-        cuts = range(0, len(rows), self.batch_size)
-        parts = [self._ask(np.asarray(rows[a : a + self.batch_size])) for a in cuts] or [self._nothing]
-        return {name: _joined([part[name] for part in parts]) for name in names}
-
-    def run(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        return self.take(names, np.arange(start, stop))
-
-
-def _joined(parts: list[Column]) -> Column:
-    if isinstance(parts[0], Tensor):
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-    return [value for part in parts for value in part]

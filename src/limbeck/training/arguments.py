@@ -56,7 +56,7 @@ class DistillationArguments(TrainingArguments):
         default=False, metadata={"help": "A non-finite loss is an error here."}
     )
     label_names: list[str] | None = field(
-        default_factory=lambda: ["labels"], metadata={"help": "Of the evaluation."}
+        default_factory=lambda: ["targets"], metadata={"help": "Of the evaluation."}
     )
 
     def __post_init__(self) -> None:

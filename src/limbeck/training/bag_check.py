@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.banks.bank import Bank
+from limbeck.data.base import Examples
 from limbeck.seeding import keyed_generator
+from limbeck.signals.links.bagged import Bagged
 from limbeck.students.student import Student
 from limbeck.training.collator import DistillationCollator
 
@@ -83,24 +86,30 @@ def bag_warning(student: Student, collate: DistillationCollator, seed: int) -> s
     a bag; labelled rows that lie in bags count with their labels. On av_digits with 2 labels a class it warned of
     none of 20 right sets of bags and of 20 out of 20 shuffled ones.
     """
-    bank, examples = collate.bank, collate.examples
-    if bank is None or collate.pairing.link != "bagged" or not {"logits", "log_probs"} & bank.signals:
+    for teacher in collate.teachers.values():
+        if isinstance(teacher.link, Bagged) and isinstance(teacher.source, Bank):
+            return _warning(student, collate.examples, teacher.link, teacher.source, seed)
+    return None
+
+
+def _warning(student: Student, examples: Examples, link: Bagged, bank: Bank, seed: int) -> str | None:
+    if not {"logits", "log_probs"} & bank.signals or examples.problem.classes(examples.targets) is None:
         return None
     generator = keyed_generator(seed, "bag check")
     labelled = torch.nonzero(examples.labels >= 0).squeeze(1)
     labelled = labelled[torch.randperm(len(labelled), generator=generator)[:MOST_LABELLED]]
-    group_s = collate.pairing.group_s
+    group_s = link.group_s
     bags = torch.tensor(sorted(set(group_s.values())))
     bags = bags[torch.randperm(len(bags), generator=generator)[:MOST_BAGS]]
     if len(bags) < FEWEST_BAGS or len(examples.labels[labelled].unique()) < 2:
         return None
-    proportions = _proportions(collate, bags)
+    proportions = _proportions(link, bank, bags)
     if float(proportions.std(0).max()) < 1e-6:  # the uniform control: one proportion for all
         return None
     place = {int(bag): i for i, bag in enumerate(bags)}
     rows = [i for i, key in enumerate(examples.keys) if group_s.get(key, -1) in place]
     group = torch.tensor([place[group_s[examples.keys[i]]] for i in rows])
-    features = _features(student, collate, [*labelled.tolist(), *rows])
+    features = _features(student, examples, [*labelled.tolist(), *rows])
     n_classes = len(examples.class_names)
     known = examples.labels[rows]
     q = label_predictions(
@@ -120,24 +129,23 @@ def bag_warning(student: Student, collate: DistillationCollator, seed: int) -> s
 
 
 @torch.no_grad()
-def _features(student: Student, collate: DistillationCollator, rows: list[int]) -> Tensor:
+def _features(student: Student, examples: Examples, rows: list[int]) -> Tensor:
     """Features ``[n, d]`` of rows without a view, in evaluation mode, on the CPU."""
     device = next(student.parameters()).device
     training, found = student.training, []
     student.eval()
     for start in range(0, len(rows), 256):
-        inputs = collate.examples.rows(rows[start : start + 256])
+        inputs = examples.rows(rows[start : start + 256])
         out = student({name: value.to(device) for name, value in inputs.items()})
         found.append(out.features.float().cpu())
     student.train(training)
     return torch.cat(found)
 
 
-def _proportions(collate: DistillationCollator, bags: Tensor) -> Tensor:
+def _proportions(link: Bagged, bank: Bank, bags: Tensor) -> Tensor:
     """The teacher's mean prediction over its side of each bag, ``[g, C]``."""
-    assert collate.bank is not None
     wanted = set(bags.tolist())
-    members = [(key, group) for key, group in collate.pairing.group_t.items() if group in wanted]
-    teacher = collate.bank.lookup([key for key, _ in members], signals=["logits", "log_probs"])
-    probs, groups = teacher.log_probabilities().exp(), torch.tensor([group for _, group in members])
+    members = [(key, group) for key, group in link.group_t.items() if group in wanted]
+    teacher = bank.lookup([key for key, _ in members], signals=["logits", "log_probs"])
+    probs, groups = teacher.log_predictions().exp(), torch.tensor([group for _, group in members])
     return torch.stack([probs[groups == bag].mean(0) for bag in bags])

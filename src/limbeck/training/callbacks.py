@@ -17,7 +17,7 @@ from limbeck.errors import NonFiniteError, some
 from limbeck.methods.base import Method
 from limbeck.progress import progress
 from limbeck.training.bag_check import bag_warning
-from limbeck.training.collator import DistillationCollator
+from limbeck.training.collator import DistillationCollator, teacher_rows
 from limbeck.training.distiller import Distiller
 
 logger = logging.getLogger("limbeck")
@@ -118,7 +118,7 @@ class TermLog:
         logs = {f"term/{name}": mean for name, mean in zip(names, means)}
         logs |= {f"weight/{name}": weights[name] for name in names}
         logs |= {f"gradient_share/{name}": norm / total for name, norm in norms.items()}
-        if progress > self.method.ramp_end:
+        if progress > self.method.settled:
             self._check_shares(norms, weights)
         self._sums, self._steps, self._squares, self._squares_step = {}, set(), {}, -1
         return logs
@@ -126,7 +126,7 @@ class TermLog:
     def _check_shares(self, norms: dict[str, float], weights: dict[str, float]) -> None:
         largest = max(norms.values(), default=0.0)
         for name, norm in norms.items():
-            if name in self.method.detached or weights[name] == 0 or not 0 < largest < float("inf"):
+            if name in self.method.plan.detached or weights[name] == 0 or not 0 < largest < float("inf"):
                 continue
             if norm == 0:
                 self.warn(
@@ -153,13 +153,14 @@ def suspects(batch: Mapping[str, Any]) -> list[Any]:
     bad = torch.zeros(len(keys), dtype=torch.bool)
     for value in batch.get("inputs", {}).values():
         bad |= _non_finite_rows(value)
-    for name in ("features", "logits", "log_probs"):
-        if name in batch.get("teacher", {}):
-            wrong = _non_finite_rows(batch["teacher"][name])
-            pair, group = batch["pair_index"].cpu(), batch["group_s"].cpu()
-            if len(wrong):
-                bad |= (pair >= 0) & wrong[pair.clamp(min=0)]
-            bad |= (group >= 0) & torch.isin(group, batch["group_t"].cpu()[wrong[: len(batch["group_t"])]])
+    for rows in teacher_rows(batch).values():
+        for name in ("features", "logits", "log_probs"):
+            if (value := getattr(rows.said, name)) is None or not len(value):
+                continue
+            wrong = _non_finite_rows(value)
+            pair, group = rows.pair_index.cpu(), rows.group_s.cpu()
+            bad |= (pair >= 0) & wrong[pair.clamp(min=0)]
+            bad |= (group >= 0) & torch.isin(group, rows.group_t.cpu()[wrong[: len(rows.group_t)]])
     return [key for key, wrong in zip(keys, bad.tolist()) if wrong] or keys
 
 
@@ -177,7 +178,7 @@ class BagCheck(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if state.is_world_process_zero and state.global_step == 0 and self.distiller.method.links:
+        if state.is_world_process_zero and state.global_step == 0 and self.distiller.method.plan.has_teacher:
             sentence = bag_warning(self.distiller.student, self.collate, args.seed)
             if sentence is not None:
                 self.terms.warn(sentence)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
-from limbeck.errors import MissingSignalError
-from limbeck.methods.base import Method, StepBatch
+from limbeck.methods.base import Method
+from limbeck.methods.batch import PeerRows, StepBatch
+from limbeck.problems.base import Problem, Targets
 from limbeck.seeding import keyed_generator
-from limbeck.signals.output import ACCESS_OF_SIGNAL, TeacherOutput
+from limbeck.signals.teacher import Teacher
+from limbeck.signals.teacher_rows import TeacherRows
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
+from limbeck.training.collator import teacher_rows
 from limbeck.training.ema import EMA
 from limbeck.training.schemes import fast_weights
 
@@ -26,21 +29,40 @@ class Distiller(nn.Module):
     Args:
         student: what will be shipped.
         method: owns its trainable parts; computes the terms.
-        ema_decay: keep an EMA student with this decay; None = keep none (then ``method.needs_ema`` must be False).
+        problem: what is asked of the student.
+        ema_decay: keep an EMA student with this decay; None = keep none, unless the method names the peer ``ema``.
+        live: name to a teacher that is asked here, in every step, about the samples that the collator found for it (or
+            about the student's own view); it is no part of the module, so it is neither trained nor saved.
+        layers: teacher to its inner layers: as the method names them, to the hidden states' own names.
 
     In training mode the forward takes a collated batch and returns ``{"loss", "terms"}`` (and ``"gradients"``, each
-    term's squared gradient norm at the student's outputs, if asked for a report); in eval mode it takes ``inputs``
-    (and ``labels``) and returns ``{"loss", "logits"}`` of the student that is scored.
+    term's squared gradient norm at the student's outputs, if asked for a report); in eval mode it takes ``inputs`` and
+    ``targets`` and returns ``{"loss", "statistics"}`` of the student that is scored, or ``{"logits"}`` without targets.
     """
 
     accepts_loss_kwargs = True  # tells the Trainer that the loss is already divided by global counts
 
-    def __init__(self, student: Student, method: Method, *, ema_decay: float | None = None) -> None:
+    def __init__(
+        self,
+        student: Student,
+        method: Method,
+        *,
+        problem: Problem,
+        ema_decay: float | None = None,
+        live: Mapping[str, Teacher] | None = None,
+        layers: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         super().__init__()
-        self.student, self.method = student, method
+        self.student, self.method, self.problem = student, method, problem
+        self.live, self.teacher_layers = dict(live or {}), dict(layers or {})
         self.ema = EMA(student, ema_decay) if ema_decay is not None else None
-        if method.needs_ema and self.ema is None:
+        if "ema" in method.plan.peers and self.ema is None:
             self.ema = EMA(student)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Inner layers of the student that the method reads, as it names them."""
+        return self.method.plan.layers.student
 
     @property
     def scored(self) -> Student:
@@ -62,7 +84,7 @@ class Distiller(nn.Module):
     def forward(
         self,
         inputs: dict[str, Tensor],
-        labels: Tensor | None = None,
+        targets: Mapping[str, Tensor] | None = None,
         *,
         scales: Mapping[str, float] | None = None,
         progress: float = 0.0,
@@ -77,54 +99,75 @@ class Distiller(nn.Module):
         batch: the rest of a collated batch.
         """
         if not self.training:
-            return self._evaluate(inputs, labels)
-        assert labels is not None
-        b = self._step_batch(labels, batch, progress, seed)
+            return self._evaluate(inputs, targets)
+        assert targets is not None
+        b = self._step_batch(inputs, Targets(**targets), batch, progress, seed)
         scales = scales or {}
         inner: dict[str, Tensor] = {}
         if self.method.scheme == "bilevel":
             b.student, inner = self._bilevel(inputs, b)
-        else:
-            b.student = self.student(inputs)
+        elif self.method.plan.student == "always":
+            b.student = self._run(inputs)
         result = self._combine(self.method.losses(b), b.student, scales, progress, report)
         result["terms"] |= {name: value * scales.get("batch", 1.0) for name, value in inner.items()}
         return result
 
-    def _evaluate(self, inputs: dict[str, Tensor], labels: Tensor | None) -> dict[str, Any]:
-        logits = self.scored(inputs).logits
-        if labels is None:
-            return {"logits": logits}
-        if labels.is_floating_point():  # the values of a regression, NaN where unknown
-            known = ~labels.isnan()
-            return {"loss": F.mse_loss(logits[known, 0].float(), labels[known].float()), "logits": logits}
-        return {"loss": F.cross_entropy(logits.float(), labels, ignore_index=-100), "logits": logits}
+    def _run(self, inputs: dict[str, Tensor]) -> StudentOutput:
+        return self.student(inputs, self.layers)
 
-    def _step_batch(self, labels: Tensor, batch: Mapping[str, Any], progress: float, seed: int) -> StepBatch:
-        teacher = TeacherOutput(**batch["teacher"]) if "teacher" in batch else None
-        ema = None
-        if self.method.needs_ema:
+    def _evaluate(self, inputs: dict[str, Tensor], targets: Mapping[str, Tensor] | None) -> dict[str, Any]:
+        out = self.scored(inputs)
+        if not targets:
+            return {"logits": out.logits}
+        wanted = Targets(**targets)
+        loss = self.problem.loss(out, wanted) / max(1, self.problem.count(wanted))
+        return {"loss": loss, "statistics": self.problem.statistics(out, wanted)}
+
+    def _step_batch(
+        self,
+        inputs: dict[str, Tensor],
+        targets: Targets,
+        batch: Mapping[str, Any],
+        progress: float,
+        seed: int,
+    ) -> StepBatch:
+        """All of a step's batch but what the student says."""
+        peers = {}
+        if "ema" in self.method.plan.peers:
             assert self.ema is not None
-            ema = self.ema.weak_view(batch["weak_inputs"])
+            peers["ema"] = PeerRows(self.ema.weak_view(batch["weak_inputs"]), batch["weak_index"])
         return StepBatch(
-            student=None,  # type: ignore[arg-type]  # set when the scheme has run the student
-            teacher=teacher,
-            labels=labels,
-            pair_index=batch["pair_index"],
-            group_s=batch["group_s"],
-            group_t=batch["group_t"],
-            targets=batch.get("targets"),
-            ema=ema,
-            ema_index=batch.get("ema_index"),
+            inputs=inputs,
+            targets=targets,
+            problem=self.problem,
+            teachers={name: self._asked(name, rows, inputs) for name, rows in teacher_rows(batch).items()},
+            peers=peers,
+            run=self._run,
+            module=self.student.model,
             progress=progress,
             generator=keyed_generator(seed, batch.get("step", 0), batch.get("slot", 0), "method"),
         )
+
+    @torch.no_grad()
+    def _asked(self, name: str, rows: TeacherRows, inputs: dict[str, Tensor]) -> TeacherRows:
+        """A teacher's rows with what it says of them, where it is live, and its layers as the method names them."""
+        if name in self.live:
+            said = self.live[name](rows.said.inputs or inputs)
+            device = rows.pair_index.device
+            rows.said = replace(said.map_tensors(lambda value: value.to(device)), labels=rows.said.labels)
+        if layers := self.teacher_layers.get(name):
+            states = rows.said.hidden_states
+            rows.said = replace(
+                rows.said, hidden_states={asked: states[own] for asked, own in layers.items()}
+            )
+        return rows
 
     def _bilevel(self, inputs: dict[str, Tensor], b: StepBatch) -> tuple[StudentOutput, dict[str, Tensor]]:
         """Outputs at the fast weights, and what each inner phase descended."""
         weights, inner = self.method.weights(b.progress), {}
 
         def run(module: nn.Module, values: Mapping[str, Tensor]) -> StudentOutput:
-            return functional_call(module, dict(values), (inputs,))
+            return functional_call(module, dict(values), (inputs, self.layers))
 
         def loss(out: StudentOutput, phase: str) -> Tensor:
             b.student = out
@@ -150,7 +193,7 @@ class Distiller(nn.Module):
         report: bool,
     ) -> dict[str, Any]:
         weights = self.method.weights(progress)
-        scaled = {name: term * scales.get(self.method.units[name], 1.0) for name, term in terms.items()}
+        scaled = {name: term * scales.get(self.method.plan.units[name], 1.0) for name, term in terms.items()}
         result: dict[str, Any] = {
             "loss": torch.stack([weights[name] * term.float() for name, term in scaled.items()]).sum(),
             "terms": {name: term.detach() for name, term in scaled.items()},
@@ -162,27 +205,12 @@ class Distiller(nn.Module):
         return result
 
 
-def _squared_gradient(term: Tensor, out: StudentOutput) -> float:
+def _squared_gradient(term: Tensor, out: StudentOutput | None) -> float:
     """Squared norm of a term's gradient at the student's outputs; logits count through the features where they
     depend."""
-    outputs = [v for v in (out.features, out.logits, *out.hidden_states.values()) if v.requires_grad]
+    shown = () if out is None else (out.features, out.logits, *out.hidden_states.values())
+    outputs = [value for value in shown if value.requires_grad]
     if not term.requires_grad or not outputs:
         return 0.0
     grads = torch.autograd.grad(term, outputs, retain_graph=True, allow_unused=True)
     return float(sum(g.double().square().sum() for g in grads if g is not None))
-
-
-def check_signals(
-    method_name: str, needs: Iterable[str], signals: frozenset[str], access: str | None
-) -> None:
-    """Refuse a method that ``needs`` signals which the teacher does not give, before step 1."""
-    offered = set(signals)
-    if "log_probs" in offered:
-        offered.add("logits")
-    for need in sorted(needs):
-        if need not in offered:
-            raise MissingSignalError(
-                f"Method {method_name!r} needs the teacher's {need!r}, but this bank holds only "
-                f"{', '.join(sorted(signals)) or 'nothing'} (access level {access or 'unknown'!r}); a teacher with "
-                f"access level {ACCESS_OF_SIGNAL[need]!r} gives it."
-            )

@@ -35,20 +35,12 @@ def encoded_task(task: Task, model: str, max_length: int) -> EncodedTask:
 
     def encoded(examples: Examples) -> Examples:
         nonlocal n_cut
-        raw = {name: examples.inputs[name] for name in columns}
-        rest = {name: value for name, value in examples.inputs.items() if name not in raw}
+        inputs = examples.all_rows()
+        raw = {name: inputs.pop(name) for name in columns}
         tokens, n = encode(tokenizer, raw, max_length, keys=examples.keys)
         n_cut += n
-        return replace(examples, inputs=rest | tokens)
+        return replace(examples, inputs=inputs | tokens)
 
     splits = task.splits.map(encoded)
     preprocessor = {**task.preprocessor, "kind": "text", "columns": list(columns), "max_length": max_length}
     return EncodedTask(replace(task, splits=splits, preprocessor=preprocessor), tokenizer, n_cut)
-
-
-def problem_of(examples: Examples) -> str:
-    """``regression``, ``choice`` or ``classification``: what the student's head is for."""
-    if examples.targets is not None:
-        return "regression"
-    tokens = examples.inputs.get("input_ids")
-    return "choice" if tokens is not None and tokens.ndim == 3 else "classification"

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from limbeck.errors import ConfigError
 from limbeck.seeding import keyed_generator
+from limbeck.signals.links.base import Draw
 
 Item = TypeVar("Item")
-
-
-class Draw(NamedTuple):
-    """One row of a step's global batch: ``slot`` is its place there, whatever rank or micro-batch it goes to."""
-
-    stream: str  # "labelled" or "unlabelled"
-    row: int
-    step: int
-    slot: int
 
 
 class Draws(Dataset):

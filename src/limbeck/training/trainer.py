@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from transformers.trainer_utils import IntervalStrategy, TrainOutput, rotate_che
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from limbeck.data.base import Examples
-from limbeck.errors import ConfigError, LinkError
+from limbeck.errors import ConfigError
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import BagCheck, ProgressBar, StepCallback, TermLog
 from limbeck.training.checkpoints import METHOD_FILE, UNFINISHED, check_checkpoint, load_weights, publish
@@ -30,23 +29,25 @@ from limbeck.training.distiller import Distiller
 from limbeck.training.sampler import Draws, TwoStreamSampler
 from limbeck.training.schemes import check_bilevel
 from limbeck.training.sharding import check_sharding
+from limbeck.training.streams import in_bags, streams
 
 
 class EvaluationRows(torch.utils.data.Dataset):
-    """Examples as ``{"inputs", "labels"}`` items for evaluation; the labels of a regression are its values, NaN where
-    there is none."""
+    """Examples as ``{"inputs", "targets"}`` items for evaluation."""
 
     def __init__(self, examples: Examples) -> None:
-        self.examples, self.labels = examples, examples.labels
-        if examples.targets is not None:
-            self.labels = torch.where(examples.labels >= 0, examples.targets, torch.nan)
+        self.examples = examples
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        inputs = {name: value[i] for name, value in self.examples.inputs.items()}
-        return {"inputs": inputs, "labels": self.labels[i]}
+        row = torch.tensor([i])
+        targets = self.examples.targets.rows(row).tensors()
+        return {
+            "inputs": {name: value[0] for name, value in self.examples.rows(row).items()},
+            "targets": {name: value[0] for name, value in targets.items()},
+        }
 
 
 class DistillationTrainer(Trainer):
@@ -54,7 +55,7 @@ class DistillationTrainer(Trainer):
 
     Args:
         model: the distiller.    args: the arguments.
-        data_collator: a :class:`DistillationCollator`; it holds training rows, pairing and bank.
+        data_collator: a :class:`DistillationCollator`; it holds training rows and teachers.
         method_name: as in the registry, for logs and checkpoints.
         validation: examples for ``eval_strategy``.
     """
@@ -81,7 +82,7 @@ class DistillationTrainer(Trainer):
             data_collator=data_collator,
             train_dataset=Draws(len(data_collator.examples)),
             eval_dataset=EvaluationRows(validation) if validation is not None else None,
-            compute_metrics=score_of_prediction,
+            compute_metrics=self._scores,
             **kwargs,
         )
         if args.n_gpu > 1:
@@ -109,13 +110,12 @@ class DistillationTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Batches of draws for this rank; not prepared by accelerate, since the sampler cuts by rank itself."""
         args = self.args
-        labelled, unlabelled = streams(self.collate, self.model.method.links)
-        bagged = self.collate.pairing.link == "bagged"
+        labelled, unlabelled = streams(self.collate, has_teacher=self.model.method.plan.has_teacher)
         sampler = TwoStreamSampler(
             labelled,
             unlabelled,
             n_labelled=args.n_labelled,
-            n_units=args.n_bags if bagged else args.n_unlabelled,
+            n_units=args.n_bags if in_bags(self.collate) else args.n_unlabelled,
             max_steps=args.max_steps,
             seed=args.seed,
             accumulation=args.gradient_accumulation_steps,
@@ -156,7 +156,7 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The weighted terms over their global counts; in evaluation the cross-entropy of the scored student."""
+        """The weighted terms over their global counts; in evaluation the mean label loss of the scored student."""
         if not model.training:
             outputs = model(**inputs)
             return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
@@ -167,6 +167,11 @@ class DistillationTrainer(Trainer):
         )
         self.terms.record(step, outputs, inputs, fp16=self.args.fp16)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def _scores(self, prediction: Any) -> dict[str, float]:
+        """The problem's metrics of an ``EvalPrediction`` whose predictions are statistics."""
+        gathered = {name: torch.from_numpy(value) for name, value in prediction.predictions.items()}
+        return self.model.problem.scores(gathered)
 
     def _logs_after(self, step: int) -> bool:
         """Whether the Trainer will log at the end of this step."""
@@ -240,63 +245,3 @@ class DistillationTrainer(Trainer):
 
     def _identity(self) -> dict[str, Any]:
         return {"name": self.method_name, "config": asdict(self.model.method.config)}
-
-
-def streams(
-    collate: DistillationCollator, links: frozenset[str] | set[str]
-) -> tuple[list[int], list[list[int]]]:
-    """Row numbers of the labelled stream, and the units of the unlabelled one: rows with a pair, whole bags, or, when
-    nothing links the modalities, all rows without a label.
-
-    A method without links has no second stream, nor has ``by_class``: it says nothing of a row without a label.
-    """
-    examples, pairing = collate.examples, collate.pairing
-    labelled = torch.nonzero(examples.labels >= 0).squeeze(1).tolist()
-    if not links or collate.bank is None or pairing.link == "by_class":
-        return labelled, []
-    if pairing.link == "unpaired":
-        return labelled, [[row] for row in torch.nonzero(examples.labels < 0).squeeze(1).tolist()]
-    if pairing.link == "bagged":
-        bags: dict[int, list[int]] = {}
-        for row, key in enumerate(examples.keys):
-            if key in pairing.group_s:
-                bags.setdefault(pairing.group_s[key], []).append(row)
-        return labelled, list(bags.values())
-    # A labelled row that has a pair meets its teacher in the labelled stream.
-    known = set(labelled)
-    rows = [r for r, key in enumerate(examples.keys) if key in pairing.teacher_of and r not in known]
-    return labelled, [[row] for row in rows]
-
-
-def check_link(method_name: str, links: frozenset[str] | set[str], collate: DistillationCollator) -> None:
-    """Refuse a method whose link the data does not have, and links that name rows the data or the bank lack.
-
-    Raises: LinkError; DataError naming student keys; MissingKeysError naming teacher keys.
-    """
-    pairing = collate.pairing
-    if links and pairing.link not in links:
-        raise LinkError(
-            f"Method {method_name!r} works with data linked as {', '.join(sorted(links))}; this data is linked as "
-            f"{pairing.link!r}."
-        )
-    if collate.bank is not None:
-        pairing.check(collate.examples.keys, collate.bank)
-
-
-def score_of_prediction(prediction: Any) -> dict[str, float]:
-    """Accuracy of an ``EvalPrediction``, or for a regression Pearson's correlation; unlabelled rows do not count."""
-    if np.issubdtype(prediction.label_ids.dtype, np.floating):
-        known = ~np.isnan(prediction.label_ids)
-        return {"pearson": _pearson(prediction.predictions[known, 0], prediction.label_ids[known])}
-    known = prediction.label_ids >= 0
-    hits = prediction.predictions.argmax(-1)[known] == prediction.label_ids[known]
-    return {"accuracy": float(hits.mean()) if known.any() else float("nan")}
-
-
-def _pearson(predicted: np.ndarray, values: np.ndarray) -> float:
-    """0 where either side does not vary, since a constant predicts nothing; NaN without a value."""
-    if not len(values):
-        return float("nan")
-    if np.ptp(predicted) == 0 or np.ptp(values) == 0:
-        return 0.0
-    return float(np.corrcoef(predicted, values)[0, 1])

@@ -31,10 +31,10 @@ def digit(key: str) -> int:
 def test_roles_and_shapes(make):
     task = make()
     assert task.splits.sizes == {"train": 160, "validation": 20, "test": 20}
-    assert task.teacher_splits.sizes == {"train": 560, "validation": 40, "link": 140, "test": 40}
+    assert task.teacher.splits.sizes == {"train": 560, "validation": 40, "link": 140, "test": 40}
     assert task.splits["train"].inputs["x"].shape == (160, 1, 32, 32)
-    assert task.teacher_splits["train"].inputs["x"].shape == (560, 1, 28, 28)
-    assert task.class_names == task.teacher_splits["train"].class_names == tuple("0123456789")
+    assert task.teacher.splits["train"].inputs["x"].shape == (560, 1, 28, 28)
+    assert task.class_names == task.teacher.splits["train"].class_names == tuple("0123456789")
     assert "audio/3_ann_17" in task.splits["train"].keys
     with task.splits.final_evaluation() as final:
         assert {key.rsplit("_", 1)[1] for key in final["test"].keys} == {"0"}
@@ -53,7 +53,7 @@ def test_labels_are_hidden_and_the_truth_is_apart(make):
 def test_the_seed_alone_decides_and_links_share_the_labels(make):
     one, again, other = make(seed=1), make(seed=1), make(seed=2)
     assert torch.equal(one.splits["train"].labels, again.splits["train"].labels)
-    assert one.pairing == again.pairing
+    assert vars(one.teacher.link) == vars(again.teacher.link)
     assert not torch.equal(one.splits["train"].labels, other.splits["train"].labels)
     for link in ("bagged", "by_class", "unpaired"):
         assert torch.equal(one.splits["train"].labels, make(seed=1, link=link).splits["train"].labels)
@@ -63,34 +63,34 @@ def test_pairs_are_of_one_class_and_of_unlabelled_clips_only(make):
     task = make()
     train = task.splits["train"]
     unlabelled = {key for key, label in zip(train.keys, train.labels.tolist()) if label == UNLABELLED}
-    assert set(task.pairing.teacher_of) == unlabelled
-    assert all(digit(clip) == digit(image) for clip, image in task.pairing.teacher_of.items())
-    link = task.teacher_splits["link"]
-    assert set(link.keys) == set(task.pairing.teacher_of.values())
+    assert set(task.teacher.link.teacher_of) == unlabelled
+    assert all(digit(clip) == digit(image) for clip, image in task.teacher.link.teacher_of.items())
+    link = task.teacher.splits["link"]
+    assert set(link.keys) == set(task.teacher.link.teacher_of.values())
     assert torch.all(link.labels == UNLABELLED), "the image's label would be the clip's"
 
 
 def test_bags_have_equal_counts(make):
     task = make(link="bagged")
     sides = []
-    for group_of in (task.pairing.group_s, task.pairing.group_t):
+    for group_of in (task.teacher.link.group_s, task.teacher.link.group_t):
         counts = np.zeros((task.info["n_bags"], 10), dtype=int)
         for key, bag in group_of.items():
             counts[bag, digit(key)] += 1
         sides.append(counts)
     assert np.array_equal(*sides)
     assert np.all(sides[0].sum(1) == 4)
-    assert torch.all(task.teacher_splits["link"].labels == UNLABELLED)
+    assert torch.all(task.teacher.splits["link"].labels == UNLABELLED)
     independent = make(link="bagged", counts="independent")
-    assert len(independent.pairing.group_s) == 4 * independent.info["n_bags"]
+    assert len(independent.teacher.link.group_s) == 4 * independent.info["n_bags"]
 
 
 def test_labels_stay_where_they_are_public(make):
     for link in ("by_class", "unpaired"):
         task = make(link=link)
-        assert torch.all(task.teacher_splits["link"].labels >= 0)
-        assert task.pairing.link == link
-        assert len(task.teacher_splits["link"]) == 200
+        assert torch.all(task.teacher.splits["link"].labels >= 0)
+        assert task.teacher.link.name == link
+        assert len(task.teacher.splits["link"]) == 200
 
 
 def test_unseen_speakers_are_tested_apart(make):
@@ -157,7 +157,7 @@ def test_real_digits(real_data):
     task = av_digits(**sources, labels_per_class=2, link="bagged")
     assert task.splits.sizes == {"train": 1400, "validation": 200, "test": 400}
     sizes = {"train": 14_000, "validation": 1_000, "link": 1_280, "test": 5_000}
-    assert task.teacher_splits.sizes == sizes
+    assert task.teacher.splits.sizes == sizes
     assert task.info["n_bags"] == 80
     train = task.splits["train"].inputs["x"].flatten(1)
     with task.splits.final_evaluation() as final:

@@ -63,10 +63,10 @@ def names(keys) -> set[str]:
 def test_roles_columns_and_standardised_pictures(folder):
     task = emoji(folder, labels_per_class=2)
     assert task.splits.sizes == {"train": 21, "validation": 9, "test": 15}
-    assert task.teacher_splits.sizes == {"train": 21, "link": 21, "validation": 9, "test": 15}
-    assert task.class_names == task.teacher_splits["train"].class_names == ("blue", "green", "red")
+    assert task.teacher.splits.sizes == {"train": 21, "link": 21, "validation": 9, "test": 15}
+    assert task.class_names == task.teacher.splits["train"].class_names == ("blue", "green", "red")
     assert task.splits["train"].text_columns == ("text",)
-    x = task.teacher_splits["train"].inputs["x"]
+    x = task.teacher.splits["train"].inputs["x"]
     assert (x.shape, x.dtype) == ((21, 3, 36, 36), torch.float32)
     assert abs(x.mean().item()) < 1e-5
     assert x.std().item() == pytest.approx(1, abs=1e-4)
@@ -76,19 +76,19 @@ def test_roles_columns_and_standardised_pictures(folder):
 
 def test_the_teacher_never_saw_the_students_things(folder):
     task = emoji(folder)
-    own, linked = names(task.teacher_splits["train"].keys), names(task.teacher_splits["link"].keys)
+    own, linked = names(task.teacher.splits["train"].keys), names(task.teacher.splits["link"].keys)
     assert linked == names(task.splits["train"].keys)
     assert not own & linked
     held_out = names(task.splits["validation"].keys)
     assert not held_out & (own | linked)
-    per_class = torch.bincount(task.teacher_splits["train"].labels)
+    per_class = torch.bincount(task.teacher.splits["train"].labels)
     assert per_class.tolist() == [7, 7, 7]
 
 
 def test_halves_do_not_depend_on_the_seed_but_labels_do(folder):
     first, second = (emoji(folder, labels_per_class=2, seed=seed) for seed in (0, 1))
     assert first.splits["train"].keys == second.splits["train"].keys
-    assert first.teacher_splits["train"].keys == second.teacher_splits["train"].keys
+    assert first.teacher.splits["train"].keys == second.teacher.splits["train"].keys
     assert not torch.equal(first.splits["train"].labels, second.splits["train"].labels)
     again = emoji(folder, labels_per_class=2, seed=1)
     assert torch.equal(again.splits["train"].labels, second.splits["train"].labels)
@@ -100,7 +100,7 @@ def test_labels_are_hidden_and_linked_pictures_carry_none(folder):
     known = labels != UNLABELLED
     assert torch.bincount(labels[known]).tolist() == [2, 2, 2]
     assert torch.equal(labels[known], task.truth[known])
-    assert torch.all(task.teacher_splits["link"].labels == UNLABELLED)
+    assert torch.all(task.teacher.splits["link"].labels == UNLABELLED)
     color = {row["codepoints"]: row["dominant_color"] for row in rows_of(folder)}
     told = [task.class_names[label] for label in task.truth.tolist()]
     assert told == [color[key.split("/")[1]] for key in task.splits["train"].keys]
@@ -108,21 +108,21 @@ def test_labels_are_hidden_and_linked_pictures_carry_none(folder):
 
 def test_pairs(folder):
     everything = emoji(folder, labels_per_class=2)
-    assert len(everything.pairing.teacher_of) == 21
-    assert all(s.split("/")[1] == t.split("/")[1] for s, t in everything.pairing.teacher_of.items())
+    assert len(everything.teacher.link.teacher_of) == 21
+    assert all(s.split("/")[1] == t.split("/")[1] for s, t in everything.teacher.link.teacher_of.items())
     few = emoji(folder, labels_per_class=2, pairs="labelled")
-    assert few.splits.sizes["train"] == few.teacher_splits.sizes["link"] == len(few.truth) == 6
+    assert few.splits.sizes["train"] == few.teacher.splits.sizes["link"] == len(few.truth) == 6
     assert torch.all(few.splits["train"].labels >= 0)
     known = everything.splits["train"].labels >= 0
     assert few.splits["train"].keys == everything.splits["train"].subset(known.nonzero().flatten()).keys
     apart = emoji(folder, labels_per_class=2, pairs="none")
-    assert (apart.pairing.link, dict(apart.pairing.teacher_of)) == ("unpaired", {})
-    assert torch.all(apart.teacher_splits["link"].labels >= 0)
+    assert apart.teacher.link.name == "unpaired"
+    assert torch.all(apart.teacher.splits["link"].labels >= 0)
 
 
 def test_a_picture_is_that_of_its_text(folder):
     task = emoji(folder)
-    link = task.teacher_splits["link"]
+    link = task.teacher.splits["link"]
     strongest = link.inputs["x"].mean((2, 3)).argmax(1)  # red, green or blue light
     assert [("red", "green", "blue")[c] for c in strongest] == [task.class_names[c] for c in task.truth]
 
@@ -213,7 +213,7 @@ def test_a_picture_made_anew_is_read_anew(folder):
     before = emoji(folder).info["n_teacher"]
     rows = rows_of(folder)[:-3]
     write(folder, rows)
-    assert emoji(folder).teacher_splits.sizes["test"] == 12
+    assert emoji(folder).teacher.splits.sizes["test"] == 12
     assert emoji(folder).info["n_teacher"] == before
 
 
@@ -222,10 +222,10 @@ def test_real_emoji(real_data):
     """Counts of the published table, and that the picture tells the colour."""
     task = make_task("emoji", {"folder": str(real_data / "emoji")}, seed=0)
     assert task.splits.sizes == {"train": 652, "validation": 186, "test": 372}
-    assert task.teacher_splits.sizes == {"train": 651, "link": 652, "validation": 186, "test": 372}
+    assert task.teacher.splits.sizes == {"train": 651, "link": 652, "validation": 186, "test": 372}
     assert (task.info["n_labelled"], task.info["n_unlabelled"]) == (110, 542)
     assert task.info["n_test_texts_in_train"] == 0
-    seen, asked = (task.teacher_splits[role].inputs["x"].flatten(1) for role in ("train", "link"))
-    nearest = task.teacher_splits["train"].labels[torch.cdist(asked, seen).argmin(1)]
+    seen, asked = (task.teacher.splits[role].inputs["x"].flatten(1) for role in ("train", "link"))
+    nearest = task.teacher.splits["train"].labels[torch.cdist(asked, seen).argmin(1)]
     assert (nearest == task.truth).float().mean().item() > 0.5
     assert make_task("emoji", {"folder": str(real_data / "emoji"), "task": "group"}).info["n_labelled"] == 90

@@ -63,9 +63,9 @@ def test_labels_are_drawn_by_the_seed_and_the_split_is_not(rte):
 
 def test_a_bank_keyed_by_the_rows_fits(rte):
     task = make_task("glue", {"folder": str(rte), "labels_per_class": 5}, seed=3)
-    train, link = task.splits["train"], task.teacher_splits["link"]
-    assert task.pairing.link == "paired"
-    assert task.pairing.teacher_keys == train.keys == link.keys
+    train, link = task.splits["train"], task.teacher.splits["link"]
+    assert task.teacher.link.name == "paired"
+    assert task.teacher.link.teacher_keys == train.keys == link.keys
     assert bool((link.labels == -100).all())  # the teacher's rows do not give the labels away
     assert link.inputs["text"].tolist() == train.inputs["text"].tolist()
     assert task.preprocessor == {"kind": "text", "columns": ["text", "text_pair"]}
@@ -109,8 +109,8 @@ def test_the_real_rte(real_data):
 def test_illustrations_are_a_picture_teachers_rows(rte, tmp_path):
     folder = emoji_folder(tmp_path / "emoji")
     task = glue(str(rte), illustrate=f"emoji:{folder}", picture_size=8)
-    assert set(task.teacher_splits.roles) == {"train", "validation", "test", "link"}
-    link = task.teacher_splits["link"]
+    assert set(task.teacher.splits.roles) == {"train", "validation", "test", "link"}
+    link = task.teacher.splits["link"]
     assert link.keys == task.splits["train"].keys
     assert link.inputs["x"].shape == (len(link), 3, 8, 32)
     assert bool((link.inputs["x"] < 0.9).any(dim=(1, 2, 3)).all())  # all premises are of dogs: none is white
@@ -161,11 +161,11 @@ def test_official_files(name, tmp_path):
     assert train.text_columns == (("text", "text_pair") if spec.text_pair else ("text",))
     assert task.info["n_labelled"] == 6 * len(spec.class_names)
     assert set(task.splits.final_roles) == set(spec.held_out)
-    assert task.metric == ("pearson" if name == "stsb" else "accuracy")
+    assert task.problem.metric.name == ("pearson" if name == "stsb" else "accuracy")
     if name == "stsb":
-        assert train.targets.dtype == torch.float32
-        assert bool((train.targets[train.labels == -100] == 0).all())  # unknown values do not leak
-        assert len(train.targets[train.labels == 0].unique()) > 1
+        assert train.targets.values.dtype == torch.float32
+        assert train.targets.known.equal(train.labels == 0)
+        assert len(train.targets.values[train.targets.known].unique()) > 1
 
 
 def test_choices_and_words_from_json_lines(tmp_path):

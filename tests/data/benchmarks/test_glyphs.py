@@ -104,14 +104,14 @@ def test_known_characters():
 @pytest.mark.parametrize("name", ["holes", "parts", "symmetry", "ink"])
 def test_every_task(name):
     task = make_task("glyphs", {"task": name}, seed=0)
-    sizes = task.teacher_splits.sizes
+    sizes = task.teacher.splits.sizes
     n_train = sizes["train"] + sizes["link"]
     n = n_train + sizes["validation"] + sizes["test"]
     assert 800 < n < 3300
     assert n_train / n == pytest.approx(0.7, abs=0.05)
     assert sizes["test"] / n == pytest.approx(0.2, abs=0.03)
     parts = [
-        {key.split("/")[1] for key in task.teacher_splits[role].keys}
+        {key.split("/")[1] for key in task.teacher.splits[role].keys}
         for role in ("train", "link", "validation")
     ]
     assert len(set.union(*parts)) == sum(map(len, parts))
@@ -119,8 +119,8 @@ def test_every_task(name):
     assert counts.max() / counts.sum() < 0.5
     assert counts.min() >= 50
     assert task.info["n_labelled"] == 10 * len(task.class_names)
-    assert torch.all(task.teacher_splits["link"].labels == UNLABELLED)
-    assert task.teacher_splits["link"].inputs["x"].shape[1:] == (1, 32, 32)
+    assert torch.all(task.teacher.splits["link"].labels == UNLABELLED)
+    assert task.teacher.splits["link"].inputs["x"].shape[1:] == (1, 32, 32)
     assert all(text and text == text.lower() for text in task.splits["train"].inputs["text"])
 
 
@@ -132,8 +132,8 @@ def test_pictures_go_with_names():
         if text not in row:
             continue
         key = task.splits["train"].keys[row[text]]
-        x = task.teacher_splits["link"].inputs["x"][row[text], 0]
-        assert task.pairing.teacher_of[key] == task.teacher_splits["link"].keys[row[text]]
+        x = task.teacher.splits["link"].inputs["x"][row[text], 0]
+        assert task.teacher.link.teacher_of[key] == task.teacher.splits["link"].keys[row[text]]
         grey = drawn.grey[drawn.characters.index(chr(int(key.split("/")[1], 16)))]
         small = grey.reshape(32, 3, 32, 3).mean((1, 3))
         assert np.corrcoef(x.flatten(), small.flatten())[0, 1] > 0.9999

@@ -97,7 +97,7 @@ def test_it_draws_for_a_generative_teacher(illustrator, tmp_path):
 
 
 def test_splits_of_the_picture_teacher(folder):
-    rows = Examples(
+    rows = Examples.classified(
         {"text": texts(["a tiger", "rain"]), "text_pair": texts(["Iraq", "rain"])},
         ("train/0", "train/1"),
         torch.tensor([-100, -100]),
@@ -122,7 +122,7 @@ def test_splits_of_the_picture_teacher(folder):
 
 
 def test_a_labelled_strip_repeats_one_emoji(folder):
-    rows = Examples({"text": texts(["a"])}, ("0",), torch.tensor([-100]), ("x",))
+    rows = Examples.classified({"text": texts(["a"])}, ("0",), torch.tensor([-100]), ("x",))
     train = picture_splits(rows, folder=folder, size=8)["train"]
     for strip, (*_, colour) in zip(train.inputs["x"], [e for e in EMOJI if e[3] == "train"]):
         slots = strip.reshape(3, 8, 4, 8)[:, 4, :, 4].T

@@ -45,7 +45,7 @@ def test_texts_and_labels(folder):
         _, first, second = key.split("/")
         assert text == f"Is {named(first)} larger than {named(second)}?"
         assert label == (rank[first] > rank[second])
-    assert task.pairing.teacher_keys == train.keys
+    assert task.teacher.link.teacher_keys == train.keys
 
 
 def test_the_seed_draws_the_objects(folder):

@@ -61,8 +61,8 @@ def test_shares_labels_and_the_link(tmp_path):
     train = task.splits["train"]
     assert train.class_names == ("bad", "good")
     assert task.info["n_labelled"] == 8
-    assert task.pairing.teacher_of == {key: key for key in train.keys}
-    assert task.teacher_splits["link"].keys == train.keys
+    assert task.teacher.link.teacher_of == {key: key for key in train.keys}
+    assert task.teacher.splits["link"].keys == train.keys
     assert set(task.truth.tolist()) == {0, 1}
     again, other = text_table(path, seed=2), text_table(path, seed=3)
     assert (
@@ -128,13 +128,13 @@ def test_regression(tmp_path):
     rows = [row | {"label": i / 7} for i, row in enumerate(rows_of())]
     task = text_table(write_jsonl(tmp_path / "t.jsonl", rows), problem="regression", labels_per_class=10)
     train = task.splits["train"]
-    assert task.metric == "pearson"
+    assert task.problem.metric.name == "pearson"
     assert train.class_names == ("label",)
-    assert train.targets.dtype == torch.float32
-    assert (train.labels == 0).sum() == 10
+    assert train.targets.values.dtype == torch.float32
+    assert train.targets.known.sum() == 10
     value = {f"r{i}": i / 7 for i in range(60)}
-    for key, label, target in zip(train.keys, train.labels.tolist(), train.targets.tolist()):
-        assert target == pytest.approx(value[key] if label == 0 else 0)
+    for key, known, target in zip(train.keys, train.targets.known.tolist(), train.targets.values.tolist()):
+        assert not known or target == pytest.approx(value[key])
 
 
 @pytest.mark.parametrize("kind", ["list", "columns"])

@@ -21,7 +21,7 @@ def data(n: int, *, prefix: str = "", groups: int = 0, unlabelled: int = 0, clas
     keys = tuple(f"{prefix}{i}" for i in range(n))
     shown = torch.where(torch.arange(n) < n - unlabelled, labels, UNLABELLED)
     in_group = {key: f"s{i // (n // groups)}" for i, key in enumerate(keys)} if groups else {}
-    return FolderData(Examples({"x": x}, keys, shown, NAMES), "table", in_group, {"read": n})
+    return FolderData(Examples.classified({"x": x}, keys, shown, NAMES), "table", in_group, {"read": n})
 
 
 def make(**settings):
@@ -42,10 +42,10 @@ def test_splits_are_disjoint_and_stratified():
     assert torch.bincount(labels[labels >= 0]).tolist() == [4, 4, 4]
     assert torch.equal(labels[labels >= 0], task.truth[labels >= 0])
     assert torch.bincount(task.splits["validation"].labels).tolist() == [4, 4, 4]
-    own = task.teacher_splits
+    own = task.teacher.splits
     assert own.sizes["link"] == 27
     assert not set(own["link"].keys) & set(own["train"].keys)
-    assert set(task.views) == set(task.teacher_views) == {"weak", "strong"}
+    assert set(task.views) == set(task.teacher.views) == {"weak", "strong"}
 
 
 def test_the_seed_decides():
@@ -61,20 +61,20 @@ def test_tables_are_standardised_by_their_training_rows():
 
 def test_paired_by_key():
     task = make(link="paired")
-    assert set(task.pairing.teacher_of) == set(task.splits["train"].keys)
-    link = task.teacher_splits["link"]
+    assert set(task.teacher.link.teacher_of) == set(task.splits["train"].keys)
+    link = task.teacher.splits["link"]
     assert torch.all(link.labels == UNLABELLED)
-    assert not set(link.keys) & set(task.teacher_splits["train"].keys)
+    assert not set(link.keys) & set(task.teacher.splits["train"].keys)
     with pytest.raises(LinkError, match="No student key is a teacher key: the student has '0'"):
         make(link="paired", student=data(90), teacher=data(90, prefix="t"))
     with pytest.raises(LinkError, match="pass link='partly_paired'"):
         make(link="paired", teacher=data(45))
-    assert 0 < len(make(link="partly_paired", teacher=data(45)).pairing.teacher_of) < 60
+    assert 0 < len(make(link="partly_paired", teacher=data(45)).teacher.link.teacher_of) < 60
 
 
 def test_a_fully_linked_teacher_has_no_rows_of_its_own():
     task = make(link="paired", teacher=data(90, unlabelled=90))
-    assert task.teacher_splits.roles == ("link",)
+    assert task.teacher.splits.roles == ("link",)
 
 
 def test_bags_stay_whole():
@@ -83,7 +83,7 @@ def test_bags_stay_whole():
     of_role = {role: {student.groups[key] for key in keys} for role, keys in rows(task).items()}
     assert not of_role["train"] & of_role["test"]
     assert not of_role["train"] & of_role["validation"]
-    pairing = task.pairing
+    pairing = task.teacher.link
     assert set(pairing.group_s.values()) == set(pairing.group_t.values())
     for key, bag in pairing.group_t.items():
         members = {student.groups[s] for s, b in pairing.group_s.items() if b == bag}
@@ -98,7 +98,7 @@ def test_unlabelled_rows_train_and_are_never_scored():
     with task.splits.final_evaluation() as final:
         assert torch.all(final["test"].labels >= 0)
     by_class = make(teacher=data(120, unlabelled=60))
-    assert torch.all(by_class.teacher_splits["link"].labels >= 0)
+    assert torch.all(by_class.teacher.splits["link"].labels >= 0)
 
 
 @pytest.mark.parametrize(

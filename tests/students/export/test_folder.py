@@ -160,6 +160,13 @@ def test_an_older_export_is_replaced_and_other_folders_are_not(table, tmp_path):
         export(model, tmp_path / "mine")
 
 
+def test_scores_that_are_no_number_are_null(table, tmp_path):
+    model, _ = table
+    folder = export(model, tmp_path / "s", provenance={"pearson": float("nan"), "steps": [1, float("inf")]})
+    assert load_exported(folder).info["provenance"] == {"pearson": None, "steps": [1, None]}
+    assert "NaN" not in (folder / "README.md").read_text()
+
+
 def test_a_failed_export_leaves_nothing(table, tmp_path, monkeypatch):
     model, _ = table
     monkeypatch.setattr("limbeck.students.export.folder.model_card", lambda *_: 1 / 0)
@@ -176,6 +183,8 @@ def test_bad_arguments(table, tmp_path):
         export(model, tmp_path / "s", class_names=("a", "b", "a"))
     with pytest.raises(ConfigError, match="provenance of a student must be plain JSON"):
         export(model, tmp_path / "s", provenance={"path": Path("x")})
+    with pytest.raises(ConfigError, match="preprocessor of a student must be plain JSON"):
+        export(model, tmp_path / "s", preprocessor={"mean": float("nan")})
 
     class Branches(nn.Module):
         def __init__(self) -> None:

@@ -25,13 +25,16 @@ from limbeck.data.files.audio import LogMel
 from limbeck.data.files.readers import file_reader
 from limbeck.data.files.views import audio_views, image_views
 from limbeck.data.splits import Splits
-from limbeck.data.task import Task
+from limbeck.data.task import TEACHER, Task, TeacherSide
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.progress import progress
 from limbeck.seeding import keyed_seed
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.key import Key
-from limbeck.signals.pairing import Pairing
+from limbeck.signals.links.bagged import Bagged
+from limbeck.signals.links.base import Link
+from limbeck.signals.links.choose import link_named
+from limbeck.signals.links.paired import Paired
 
 DigitLink = Literal["paired", "bagged", "by_class", "unpaired"]
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
@@ -89,8 +92,8 @@ def av_digits(
         seed: of the labelled subset and of the link.
 
     Returns: a task with the clips in ``splits`` (``train`` = pool with labels -100 where unlabelled;
-        ``truth`` holds its true classes) and the images in ``teacher_splits`` (``link`` = those that the
-        pairing names, for ``by_class`` and ``unpaired`` all of them). Where a link would betray a clip's
+        ``truth`` holds its true classes) and the teacher's images (``link`` = those that the
+        link names, for ``by_class`` and ``unpaired`` all of them). Where a link would betray a clip's
         class by an image's label (``paired``, ``bagged``) the link images carry no labels. Input name ``x``;
         class names "0" to "9".
 
@@ -108,20 +111,18 @@ def av_digits(
     truth_s = clips.examples.labels
     train_rows, labelled = _train_rows(clips, labels_per_class, n_unlabelled, seed)
     train = clips.examples.subset(train_rows)
-    train = replace(train, labels=torch.where(labelled, train.labels, UNLABELLED))
+    train = train.forgotten(~labelled)
     truth = truth_s[train_rows]
     rng = np.random.default_rng(keyed_seed("av_digits", "link", seed))
-    pairing, link_rows, facts = _link(link, train, truth, teacher["link"], bag_size, n_bags, counts, rng)
+    linked, link_rows, facts = _link(link, train, truth, teacher["link"], bag_size, n_bags, counts, rng)
     roles = {"train": train, "validation": _role(clips, "validation"), "test": _role(clips, "test")}
     if unseen is not None:
         roles["test_unseen"] = unseen
     return Task(
         name="av_digits",
         splits=Splits(**roles),
-        teacher_splits=Splits(**{**teacher, "link": link_rows}),
-        pairing=pairing,
+        teachers={TEACHER: TeacherSide(Splits(**{**teacher, "link": link_rows}), linked, image_views())},
         views=audio_views(),
-        teacher_views=image_views(),
         preprocessor=dict(PREPROCESSOR),
         truth=truth,
         info={
@@ -197,7 +198,7 @@ def _wav_folder(folder: Path, changed: int, origin: str) -> Clips:
         for *_, path in rows:
             spectrograms.append(read(path))
             advance(1)
-    examples = Examples(
+    examples = Examples.classified(
         inputs={"x": torch.stack(spectrograms)},
         keys=tuple(f"audio/{path.stem}" for *_, path in rows),
         labels=torch.tensor([digit for _, digit, _, _ in rows]),
@@ -249,7 +250,7 @@ def _sklearn_splits() -> dict[str, Examples]:
 
 def _image_examples(pixels: Tensor, labels: Tensor, prefix: str) -> Examples:
     keys = tuple(f"{prefix}/{row}" for row in range(len(labels)))
-    return Examples({"x": pixels}, keys, labels, CLASS_NAMES)
+    return Examples.classified({"x": pixels}, keys, labels, CLASS_NAMES)
 
 
 # -- which rows train, and what links them -------------------------------------------------------------------
@@ -317,19 +318,19 @@ def _link(
     n_bags: int,
     counts: Counts,
     rng: np.random.Generator,
-) -> tuple[Pairing, Examples, dict[str, object]]:
-    """The pairing, the teacher rows that it is about, and facts for the report."""
+) -> tuple[Link, Examples, dict[str, object]]:
+    """The link, the teacher rows that it is about, and facts for the report."""
     if link in ("by_class", "unpaired"):
-        return Pairing(link), teacher, {}
+        return link_named(link), teacher, {}
     rows = np.flatnonzero(train.labels.numpy() == UNLABELLED)
     labels_s, labels_t = truth.numpy()[rows], teacher.labels.numpy()
     if not len(rows):
         raise DataError(f"link={link!r} needs unlabelled clips, but there are none; raise n_unlabelled.")
-    keys = [train.keys[row] for row in rows]
+    keys = [train.keys[row] for row in rows.tolist()]
     if link == "paired":
         pairs = same_class_pairs(labels_s, labels_t, rng)
-        teacher_of: dict[Key, Key] = {key: teacher.keys[row] for key, row in zip(keys, pairs)}
-        return Pairing(link, teacher_of=teacher_of), _unlabelled(teacher, pairs), {}
+        teacher_of: dict[Key, Key] = {key: teacher.keys[row] for key, row in zip(keys, pairs.tolist())}
+        return Paired(teacher_of), _unlabelled(teacher, pairs), {}
     bags = mixed_bags(
         labels_s,
         labels_t,
@@ -339,14 +340,13 @@ def _link(
         counts=counts,
         rng=rng,
     )
-    pairing = Pairing(
-        link,
+    linked = Bagged(
         group_s={keys[row]: bag for bag, members in enumerate(bags.student) for row in members},
         group_t={teacher.keys[row]: bag for bag, members in enumerate(bags.teacher) for row in members},
     )
     members = np.array([row for bag in bags.teacher for row in bag])
     return (
-        pairing,
+        linked,
         _unlabelled(teacher, members),
         {"n_bags": len(bags), "bag_size": bag_size, "counts": counts},
     )
@@ -354,5 +354,4 @@ def _link(
 
 def _unlabelled(teacher: Examples, rows: np.ndarray) -> Examples:
     """The named teacher rows without their labels, which would give the student's classes away."""
-    named = teacher.subset(np.unique(rows))
-    return replace(named, labels=torch.full_like(named.labels, UNLABELLED))
+    return teacher.subset(np.unique(rows)).forgotten()

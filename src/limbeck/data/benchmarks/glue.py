@@ -12,16 +12,15 @@ from limbeck.data.benchmarks.glue_tasks import TEXT_TASKS, TextTask
 from limbeck.data.files.records import Record, Table, read_table, refuse_bad, table_of
 from limbeck.data.own.text_rows import (
     TextRow,
-    check_classes,
     check_keys,
     check_on_error,
     examples_of,
-    finite_number,
     paired_text_task,
 )
 from limbeck.data.own.text_splits import cut_by_group
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.problems.registry import problem_class
 
 FILE_SUFFIXES = (".tsv", ".csv", ".jsonl")
 
@@ -82,7 +81,7 @@ def glue(
     if empty := [role for role, members in parts.items() if not members]:
         raise DataError(f"No row is left for {empty[0]} of {task}; give more rows.")
     roles = {role: examples_of(members, spec.class_names, spec.problem) for role, members in parts.items()}
-    check_classes(roles["train"], f"GLUE's {task}")
+    roles["train"].problem.check(roles["train"].targets, f"GLUE's {task}")
     shared = {row.group for row in parts["train"] + parts["validation"]} & {
         row.group for row in parts["test"]
     }
@@ -210,12 +209,15 @@ def _row(key: str, record: Record, cells: dict[str, Any], spec: TextTask) -> Tex
         columns["text_pair"] = spec.text_pair.format_map(words)
     if spec.choices:
         columns["choices"] = tuple(choice.format_map(words) for choice in spec.choices)
-    label = finite_number(cells["label"]) if spec.problem == "regression" else _class(cells["label"], spec)
+    label = _label(cells["label"], spec)
     return TextRow(key, record.place, columns, label, group=words[_fields(spec)[0]])
 
 
-def _class(cell: Any, spec: TextTask) -> str:
-    """A class name from a name, or from its number (which hub and official files use)."""
+def _label(cell: Any, spec: TextTask) -> Any:
+    """A label as the problem reads it; a class from its name, or from its number (which hub and official files use)."""
+    problem = problem_class(spec.problem)
+    if not problem.is_distribution:
+        return problem.label(cell)
     if cell in spec.class_names:
         return str(cell)
     if str(cell).isdigit() and int(cell) < len(spec.class_names):

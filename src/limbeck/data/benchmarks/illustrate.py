@@ -207,7 +207,7 @@ def picture_splits(texts: Examples, *, folder: str | Path, size: int = 32) -> di
     }
     pictures = torch.stack([illustrator.row(parts) for parts in _parts(texts)]).mul_(2).sub_(1)
     labels = torch.full((len(texts),), UNLABELLED)
-    return splits | {"link": Examples({"x": pictures}, texts.keys, labels, groups)}
+    return splits | {"link": Examples.classified({"x": pictures}, texts.keys, labels, groups)}
 
 
 def strip_views() -> dict[str, View]:
@@ -217,7 +217,8 @@ def strip_views() -> dict[str, View]:
 
 def _parts(texts: Examples) -> list[list[str]]:
     """Each row's texts: text, text_pair, and the choices."""
-    columns = [texts.inputs[name] for name in texts.text_columns]
+    inputs = texts.all_rows()
+    columns = [inputs[name] for name in texts.text_columns]
     return [
         [part for value in row for part in ((value,) if isinstance(value, str) else value)]
         for row in zip(*columns)
@@ -238,7 +239,7 @@ def _labelled(illustrator: Illustrator, numbers: Sequence[int], groups: Sequence
         strips.append(strip)
     labels = torch.tensor([groups.index(illustrator.groups[number]) for number in numbers])
     keys = tuple(illustrator.keys[number] for number in numbers)
-    return Examples({"x": torch.stack(strips).mul_(2).sub_(1)}, keys, labels, tuple(groups))
+    return Examples.classified({"x": torch.stack(strips).mul_(2).sub_(1)}, keys, labels, tuple(groups))
 
 
 def coverage(illustrator: Illustrator, texts: Sequence[str]) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from torch import Tensor
 from limbeck.data.base import Examples, Inputs, View, texts
 from limbeck.data.files.views import GridView
 from limbeck.data.splits import Splits
-from limbeck.data.task import Task
+from limbeck.data.task import TEACHER, Task, TeacherSide
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.seeding import keyed_seed
 from limbeck.signals.classes import UNLABELLED
-from limbeck.signals.pairing import Pairing
+from limbeck.signals.links.paired import Paired
+from limbeck.signals.links.unpaired import Unpaired
 
 Pairs = Literal["all", "labelled", "none"]
 ROLES = ("train", "validation", "test")
@@ -65,7 +66,7 @@ def image_text_task(
             nothing is linked; the pictures of half A stay in ``link``, with labels, as rows of their own.
         info: facts for the report, to which the counts are added.
 
-    Returns: a task with texts in ``splits`` (column ``text``) and pictures in ``teacher_splits`` (column ``x``):
+    Returns: a task with texts in ``splits`` (column ``text``) and the teacher's pictures (column ``x``):
         ``train`` = half B, ``link`` = half A, ``validation`` and ``test`` = those of the texts. Linked pictures
         carry no labels, since these would be the student's. Pixels are standardised by the mean and deviation of
         half B. Keys are ``text/KEY`` and ``image/KEY``.
@@ -94,23 +95,29 @@ def image_text_task(
     def student(index: np.ndarray, known: Tensor | None = None) -> Examples:
         keys = tuple(f"text/{things.keys[row]}" for row in index)
         known = torch.from_numpy(labels[index]) if known is None else known
-        return Examples({"text": text[index]}, keys, known, class_names)
+        return Examples.classified({"text": text[index]}, keys, known, class_names)
 
     def teacher(index: np.ndarray, known: Tensor | None = None) -> Examples:
         keys = tuple(f"image/{things.keys[row]}" for row in index)
         known = torch.from_numpy(labels[index]) if known is None else known
-        return Examples({"x": pictures[index]}, keys, known, class_names)
+        return Examples.classified({"x": pictures[index]}, keys, known, class_names)
 
     held_out = {role: rows[role] for role in ("validation", "test")}
     train, link = student(half_a, shown), teacher(half_a, linked)
     return Task(
         name=name,
         splits=Splits(train=train, **{role: student(index) for role, index in held_out.items()}),
-        teacher_splits=Splits(
-            train=teacher(half_b), link=link, **{role: teacher(index) for role, index in held_out.items()}
-        ),
-        pairing=Pairing("unpaired") if pairs == "none" else Pairing.paired(dict(zip(train.keys, link.keys))),
-        teacher_views=picture_views(),
+        teachers={
+            TEACHER: TeacherSide(
+                Splits(
+                    train=teacher(half_b),
+                    link=link,
+                    **{role: teacher(index) for role, index in held_out.items()},
+                ),
+                Unpaired() if pairs == "none" else Paired(dict(zip(train.keys, link.keys))),
+                picture_views(),
+            )
+        },
         truth=truth,
         preprocessor={"kind": "text", "columns": ["text"]},
         info={

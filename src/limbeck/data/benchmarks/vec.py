@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.benchmarks.vec_tasks import COMPARISONS, Pair, check_task, color_rows, named, pairs
-from limbeck.data.own.text_rows import TextRow, check_classes, check_keys, examples_of, paired_text_task
+from limbeck.data.own.text_rows import TextRow, check_keys, examples_of, paired_text_task
 from limbeck.data.own.text_splits import cut_by_class
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError
@@ -61,7 +61,7 @@ def vec(
     else:
         parts, class_names, facts = _comparison(folder, task, shares, rng)
     roles = {role: examples_of(rows, class_names, "classification") for role, rows in parts.items()}
-    check_classes(roles["train"], f"VEC's {task}")
+    roles["train"].problem.check(roles["train"].targets, f"VEC's {task}")
     return paired_text_task(
         f"vec {task}",
         roles,

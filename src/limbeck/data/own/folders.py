@@ -257,7 +257,9 @@ def _load(
         raise DataError(_refusal(problems, len(rows), path, on_error))
     number = {name: c for c, name in enumerate(class_names)}
     labels = torch.tensor([UNLABELLED if row.label is None else number[row.label] for row in kept])
-    examples = Examples({"x": torch.stack(tensors)}, tuple(row.key for row in kept), labels, class_names)
+    examples = Examples.classified(
+        {"x": torch.stack(tensors)}, tuple(row.key for row in kept), labels, class_names
+    )
     report = {
         "source": str(path),
         "read": len(kept),

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from limbeck.data.base import Examples, View, texts
 from limbeck.data.splits import Splits
-from limbeck.data.task import Task
+from limbeck.data.task import TEACHER, Task, TeacherSide
 from limbeck.errors import ConfigError, DataError, nearest, some
+from limbeck.problems.registry import problem_class, split_spec
 from limbeck.seeding import keyed_seed
-from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.key import Key
-from limbeck.signals.pairing import Pairing
+from limbeck.signals.links.paired import Paired
 
 ON_ERROR = ("error", "skip")
 
@@ -31,14 +29,14 @@ class TextRow:
     Args:
         key: unique over the data set.    place: for messages.
         columns: ``text`` and optionally ``text_pair``, or ``choices`` (a tuple) and optionally ``text``.
-        label: class name, number (regression), or None.
+        label: as the problem reads it (class name, number, class names), or None.
         group: rows of an equal group stay in one split.
     """
 
     key: Key
     place: str
     columns: Mapping[str, Any]
-    label: str | float | None
+    label: Any
     group: str = ""
 
 
@@ -57,35 +55,21 @@ def check_keys(rows: Sequence[TextRow], source: str) -> None:
         raise DataError(f"{source} has keys that occur more than once: {some(repeated)}; make them unique.")
 
 
-def examples_of(rows: Sequence[TextRow], class_names: Sequence[str], problem: str) -> Examples:
-    """Rows as :class:`Examples`: text columns, and labels by class name or, for ``regression``, targets."""
+def examples_of(
+    rows: Sequence[TextRow], class_names: Sequence[str], problem: str | Mapping[str, Any]
+) -> Examples:
+    """Rows as :class:`Examples`: text columns, and the targets that their labels are for ``problem``."""
     columns = {name: texts([row.columns[name] for row in rows]) for name in rows[0].columns}
-    keys = tuple(row.key for row in rows)
-    if problem == "regression":
-        known = torch.tensor([row.label is not None for row in rows])
-        targets = torch.tensor([0.0 if row.label is None else float(row.label) for row in rows])
-        labels = torch.where(known, 0, UNLABELLED)
-        return Examples(columns, keys, labels, tuple(class_names), targets)
-    number = {name: c for c, name in enumerate(class_names)}
-    labels = torch.tensor([UNLABELLED if row.label is None else number[str(row.label)] for row in rows])
-    return Examples(columns, keys, labels, tuple(class_names))
-
-
-def finite_number(cell: Any) -> float:
-    """The value of a cell; DataError, to be completed by the row's place, for what is no finite number."""
-    try:
-        value = float(cell)
-    except (TypeError, ValueError):
-        value = math.nan
-    if math.isfinite(value):
-        return value
-    raise DataError(f"has {cell!r} where a finite number is predicted")
+    kind, settings = split_spec(problem)
+    cls = problem_class(kind)
+    targets = cls.targets_of([row.label for row in rows], class_names)
+    return Examples(columns, tuple(row.key for row in rows), targets, cls(tuple(class_names), **settings))
 
 
 def with_few_labels(train: Examples, n: int | None, seed: int) -> Examples:
     """``train`` with ``n`` labels of each class, drawn by ``seed``, and -100 elsewhere (all labels for None).
 
-    For regression, whose only class is what is predicted, ``n`` rows keep their value.
+    Of a problem whose rows have no one class (regression, several labels), ``n`` rows keep what is known of them.
 
     Raises: ConfigError for ``n`` below 1; DataError for a class with fewer labelled rows.
     """
@@ -94,41 +78,24 @@ def with_few_labels(train: Examples, n: int | None, seed: int) -> Examples:
     if n < 1:
         raise ConfigError(f"labels_per_class={n} must be at least 1, or null for all labels.")
     rng = np.random.default_rng(keyed_seed("labels", seed))
-    labels, kept = train.labels.numpy(), np.zeros(len(train), dtype=bool)
-    for c, name in enumerate(train.class_names):
-        rows = np.flatnonzero(labels == c)
+    kept = np.zeros(len(train), dtype=bool)
+    for name, rows in _rows_by_class(train).items():
         if len(rows) < n:
             raise DataError(
                 f"{n} labelled rows of class {name!r} were asked for, but training has {len(rows)}; lower "
                 "labels_per_class."
             )
         kept[rng.permutation(rows)[:n]] = True
-    return _labels_only_of(train, torch.from_numpy(kept))
+    return train.forgotten(torch.from_numpy(~kept))
 
 
-def _labels_only_of(examples: Examples, kept: Tensor) -> Examples:
-    targets = None if examples.targets is None else torch.where(kept, examples.targets, 0.0)
-    return replace(examples, labels=torch.where(kept, examples.labels, UNLABELLED), targets=targets)
-
-
-def check_classes(train: Examples, source: str) -> None:
-    """Raises DataError for a task with one class, and for a class without a labelled training row."""
-    if train.targets is not None:
-        known = train.targets[train.labels != UNLABELLED]
-        if not len(known) or bool((known == known[0]).all()):
-            raise DataError(
-                f"{source} has {'one value' if len(known) else 'no value'} to predict in training."
-            )
-        return
-    if len(train.class_names) < 2:
-        raise DataError(
-            f"{source} holds {'only one class' if train.class_names else 'no labels'}; at least two are needed."
-        )
-    if "choices" in train.inputs:  # every row offers all its choices
-        return
-    absent = [name for c, name in enumerate(train.class_names) if not (train.labels == c).any()]
-    if absent:
-        raise DataError(f"The labelled training rows of {source} have no row of class {some(absent)}.")
+def _rows_by_class(train: Examples) -> dict[str, np.ndarray]:
+    """Labelled rows of each class; of a problem without classes, of what is predicted."""
+    classes = train.problem.classes(train.targets)
+    known = train.targets.known.numpy()
+    if classes is None:
+        return {", ".join(train.class_names): np.flatnonzero(known)}
+    return {name: np.flatnonzero(classes.numpy() == c) for c, name in enumerate(train.class_names)}
 
 
 def paired_text_task(
@@ -149,26 +116,24 @@ def paired_text_task(
             ``link`` are the training texts themselves, without labels, so that a bank keyed by their keys fits.
         teacher_views: of the inputs in the teacher's splits.
 
-    Returns: a task whose pairing names every training row by its own key.
+    Returns: a task whose link names every training row by its own key.
     """
     full = roles["train"]
     train = with_few_labels(full, labels_per_class, seed)
-    hidden = _labels_only_of(full, torch.zeros(len(full), dtype=torch.bool))
+    hidden, classes = full.forgotten(), full.problem.classes(full.targets)
+    asked = {"link": hidden} if teacher is None else teacher(hidden)
     return Task(
         name=name,
         splits=Splits(**{**roles, "train": train}),
-        teacher_splits=Splits(**({"link": hidden} if teacher is None else teacher(hidden))),
-        pairing=Pairing.paired(full.keys),
-        teacher_views=dict(teacher_views or {}),
-        truth=None if full.targets is not None else full.labels.clone(),
-        metric="accuracy" if full.targets is None else "pearson",
+        teachers={TEACHER: TeacherSide(Splits(**asked), Paired(full.keys), dict(teacher_views or {}))},
+        truth=classes,
         preprocessor={"kind": "text", "columns": list(full.text_columns)},
         info={
             **info,
             "rows": {role: len(examples) for role, examples in roles.items()},
             "link": "paired",
-            "n_labelled": int((train.labels != UNLABELLED).sum()),
-            "n_unlabelled": int((train.labels == UNLABELLED).sum()),
+            "n_labelled": int(train.targets.known.sum()),
+            "n_unlabelled": int((~train.targets.known).sum()),
             "seed": seed,
         },
     )

@@ -7,29 +7,29 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from limbeck.data.files.records import Record, Table, read_table, refuse_bad
 from limbeck.data.own.text_rows import (
     TextRow,
-    check_classes,
     check_keys,
     check_on_error,
     empty_column,
     examples_of,
-    finite_number,
     paired_text_task,
 )
 from limbeck.data.own.text_splits import cut_by_class
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.problems.base import Problem
+from limbeck.problems.choice import Choice
+from limbeck.problems.registry import problem_class, split_spec
 from limbeck.seeding import keyed_seed
 from limbeck.signals.key import Key
 
 KEY_COLUMNS = ("key", "id")
-Problem = Literal["classification", "regression", "choice"]
 ROLE_OF = {
     "train": "train",
     "validation": "validation",
@@ -55,7 +55,7 @@ class _Columns:
 def text_table(
     path: str | Path,
     *,
-    problem: str | None = None,
+    problem: str | Mapping[str, Any] | None = None,
     text: str = "text",
     text_pair: str = "text_pair",
     choices: str | Sequence[str] = "choices",
@@ -97,26 +97,24 @@ def text_table(
         key, so that the recipe's bank, or a teacher of the same texts, can be asked about it.
     Raises: DataError naming lines, keys or files; UnknownNameError for a column or problem; ConfigError.
     """
-    if problem is not None and problem not in get_args(Problem):
-        raise UnknownNameError(f"There is no problem {problem!r}; {nearest(problem, get_args(Problem))}")
     _check_shares(validation_share, test_share)
     check_on_error(on_error)
     table = read_table(Path(path))
     key = key or next((name for name in KEY_COLUMNS if name in table.columns), "key")
     asked = {"text": text, "text_pair": text_pair, "label": label, "key": key, "split": split, "group": group}
     columns = _columns(table, asked, choices)
-    kind = problem or ("choice" if columns.choices else "classification")
-    if (kind == "choice") != bool(columns.choices):
-        raise ConfigError(
-            f"problem={kind!r} {'needs' if kind == 'choice' else 'takes no'} choices in {path}."
-        )
-    rows, named_roles, skipped = _rows(table, columns, kind, class_names, on_error)
-    names = _class_names(rows, kind, class_names, columns)
+    spec = problem or ("choice" if columns.choices else "classification")
+    kind, _ = split_spec(spec)
+    posed = problem_class(kind)
+    if issubclass(posed, Choice) != bool(columns.choices):
+        raise ConfigError(f"problem={kind!r} {'takes no' if columns.choices else 'needs'} choices in {path}.")
+    rows, named_roles, skipped = _rows(table, columns, posed, class_names, on_error)
+    names = _choices_of(rows, columns) if columns.choices else _class_names(rows, posed, class_names, columns)
     shares = {"validation": validation_share, "test": test_share}
     rng = np.random.default_rng(keyed_seed("texts", "split", seed))
     parts = cut_by_class(rows, shares, names, rng, role_of=named_roles)
-    roles = {role: examples_of(members, names, kind) for role, members in parts.items()}
-    check_classes(roles["train"], str(path))
+    roles = {role: examples_of(members, names, spec) for role, members in parts.items()}
+    roles["train"].problem.check(roles["train"].targets, str(path))
     task = paired_text_task(
         "texts",
         roles,
@@ -168,22 +166,19 @@ def _columns(table: Table, asked: Mapping[str, str], choices: str | Sequence[str
 
 
 def _class_names(
-    rows: Sequence[TextRow], problem: str, given: Sequence[str] | None, columns: _Columns
+    rows: Sequence[TextRow], problem: type[Problem], given: Sequence[str] | None, columns: _Columns
 ) -> tuple[str, ...]:
-    if problem == "regression":
-        return (columns.label,)
-    if problem == "choice":
-        counts = {len(row.columns["choices"]): row.place for row in reversed(rows)}
-        if len(counts) > 1:
-            (few, one), (many, other) = sorted(counts.items())[:2]
-            raise DataError(f"Rows must offer equally many choices; {one} has {few}, {other} has {many}.")
-        return _choice_names(columns, next(iter(counts)))
-    found = sorted({str(row.label) for row in rows if row.label is not None})
-    if given is None:
-        return tuple(found)
-    if len(set(given)) != len(given):
+    if given is not None and len(set(given)) != len(given):
         raise ConfigError(f"class_names={list(given)} must be different names.")
-    return tuple(given)
+    return tuple(given) if given is not None else problem.names_in([row.label for row in rows], columns.label)
+
+
+def _choices_of(rows: Sequence[TextRow], columns: _Columns) -> tuple[str, ...]:
+    counts = {len(row.columns["choices"]): row.place for row in reversed(rows)}
+    if len(counts) > 1:
+        (few, one), (many, other) = sorted(counts.items())[:2]
+        raise DataError(f"Rows must offer equally many choices; {one} has {few}, {other} has {many}.")
+    return _choice_names(columns, next(iter(counts)))
 
 
 def _choice_names(columns: _Columns, n: int) -> tuple[str, ...]:
@@ -194,7 +189,7 @@ def _choice_names(columns: _Columns, n: int) -> tuple[str, ...]:
 
 
 def _rows(
-    table: Table, columns: _Columns, problem: str, class_names: Sequence[str] | None, on_error: str
+    table: Table, columns: _Columns, problem: type[Problem], class_names: Sequence[str] | None, on_error: str
 ) -> tuple[list[TextRow], dict[Key, str], dict[str, str]]:
     """The rows, the split of each key that names one, and the places of those left out with the reason."""
     rows, roles, bad = [], {}, dict(table.bad)
@@ -230,7 +225,12 @@ def _keys(table: Table, column: str | None) -> list[Key]:
 
 
 def _row(
-    record: Record, key: Key, place: str, columns: _Columns, problem: str, class_names: Sequence[str] | None
+    record: Record,
+    key: Key,
+    place: str,
+    columns: _Columns,
+    problem: type[Problem],
+    class_names: Sequence[str] | None,
 ) -> TextRow:
     texts: dict[str, Any] = {}
     for role, name in (("text", columns.text), ("text_pair", columns.text_pair)):
@@ -240,14 +240,17 @@ def _row(
         texts["choices"] = _choices(record, columns.choices)
     if empty := empty_column(texts):
         raise DataError(f"has an empty {empty}")
-    cell = _text(record, columns.label)
-    label: str | float | None = cell or None
-    if label is not None and problem == "regression":
-        label = finite_number(cell)
-    elif label is not None and problem == "choice":
-        label = _choice(cell, _choice_names(columns, len(texts["choices"])))
-    elif label is not None and class_names is not None and label not in class_names:
-        raise DataError(f"has the label {label!r}, no class name ({nearest(cell, class_names).rstrip('.?')})")
+    cell = record.cells.get(columns.label)
+    cell = cell if isinstance(cell, (list, tuple)) else _text(record, columns.label)
+    label: Any = None
+    if columns.choices and cell:
+        label = _choice(str(cell), _choice_names(columns, len(texts["choices"])))
+    elif cell not in ("", None):
+        label = problem.label(cell)
+        for name in [label] if isinstance(label, str) else label if isinstance(label, tuple) else ():
+            if class_names is not None and name not in class_names:
+                near = nearest(name, class_names).rstrip(".?")
+                raise DataError(f"has the label {name!r}, no class name ({near})")
     return TextRow(key, place, texts, label, _text(record, columns.group))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from limbeck.data.base import Examples, View
 from limbeck.data.files.views import audio_views, image_views, vector_views
 from limbeck.data.own.folders import FolderData, Modality, folder
 from limbeck.data.splits import Splits
-from limbeck.data.task import Task
+from limbeck.data.task import TEACHER, Task, TeacherSide
 from limbeck.errors import ConfigError, DataError, LinkError, UnknownNameError, nearest, some
 from limbeck.seeding import keyed_seed
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.key import Key
-from limbeck.signals.pairing import LINKS, Link, Pairing
+from limbeck.signals.links.bagged import Bagged
+from limbeck.signals.links.base import Link
+from limbeck.signals.links.choose import LINKS, link_named
+from limbeck.signals.links.paired import Paired, PartlyPaired
 
 VIEWS: dict[str, Callable[[], dict[str, View]]] = {
     "image": image_views,
@@ -28,6 +31,7 @@ VIEWS: dict[str, Callable[[], dict[str, View]]] = {
     "table": vector_views,
 }
 Source = str | Path | FolderData
+LinkName = Literal["paired", "partly_paired", "bagged", "by_class", "unpaired"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def two_folders(
     teacher_modality: Modality = "image",
     student_options: Mapping[str, Any] | None = None,
     teacher_options: Mapping[str, Any] | None = None,
-    link: Link = "by_class",
+    link: LinkName = "by_class",
     labels_per_class: int | None = None,
     validation_share: float = 0.15,
     test_share: float = 0.2,
@@ -85,8 +89,8 @@ def two_folders(
     choice = _Choice(labels_per_class, validation_share, test_share, allow_missing_classes)
     rng = np.random.default_rng(keyed_seed("two_folders", seed))
     splits, truth = _student_splits(read_s, choice, link, rng)
-    pairing, linked = _link(link, splits["train"], read_s, read_t, link_share, rng)
-    teacher_splits = _teacher_splits(read_t, linked, choice, rng, has_labels=link in ("by_class", "unpaired"))
+    linked, rows = _link(link, splits["train"], read_s, read_t, link_share, rng)
+    teacher_splits = _teacher_splits(read_t, rows, choice, rng, has_labels=link in ("by_class", "unpaired"))
     preprocessor = dict(read_s.preprocessor)
     if read_s.modality == "table":
         splits, mean, deviation = _standardised(splits, "train")
@@ -96,26 +100,24 @@ def two_folders(
     return Task(
         name="two_folders",
         splits=Splits(**splits),
-        teacher_splits=Splits(**teacher_splits),
-        pairing=pairing,
+        teachers={TEACHER: TeacherSide(Splits(**teacher_splits), linked, VIEWS[read_t.modality]())},
         views=VIEWS[read_s.modality](),
-        teacher_views=VIEWS[read_t.modality](),
         truth=truth,
         preprocessor=preprocessor,
         info={
             "student": read_s.report,
             "teacher": read_t.report,
-            "link": pairing.link,
+            "link": linked.name,
             "n_labelled": int((splits["train"].labels != UNLABELLED).sum()),
             "n_unlabelled": int((splits["train"].labels == UNLABELLED).sum()),
-            "n_bags": len(set(pairing.group_s.values())),
+            "n_bags": len(set(linked.group_s.values())) if isinstance(linked, Bagged) else 0,
             "seed": seed,
         },
     )
 
 
 def _check(link: str, labels_per_class: int | None, *shares: float) -> None:
-    if link not in get_args(Link):
+    if link not in LINKS:
         raise UnknownNameError(f"There is no link {link!r}; {nearest(link, LINKS)}")
     if any(not 0 < share < 1 for share in shares) or shares[0] + shares[1] >= 1:
         raise ConfigError(
@@ -152,7 +154,7 @@ def _student_splits(
     train = examples.subset(train_rows)
     truth = train.labels.clone()
     labelled = _labelled(train, choice, rng)
-    splits = {"train": replace(train, labels=torch.where(labelled, train.labels, UNLABELLED))}
+    splits = {"train": train.forgotten(~labelled)}
     for role, rows in parts.items():
         if not (labels[rows] != UNLABELLED).any():
             raise DataError(
@@ -217,7 +219,7 @@ def _teacher_splits(
     """``link``, and the teacher's own ``train``, ``validation`` and ``test`` from the labelled rows beside it."""
     link = data.examples.subset(linked)
     if not has_labels:  # its labels would give the student's classes away
-        link = replace(link, labels=torch.full_like(link.labels, UNLABELLED))
+        link = link.forgotten()
     splits = {"link": link}
     own = np.setdiff1d(np.flatnonzero(data.examples.labels.numpy() != UNLABELLED), linked)
     rest = replace(data, examples=data.examples.subset(own))
@@ -233,10 +235,10 @@ def _teacher_splits(
 
 def _standardised(splits: dict[str, Examples], reference: str) -> tuple[dict[str, Examples], Tensor, Tensor]:
     """All splits less the mean over the deviation of one of them, and these two, ``[columns]`` each."""
-    x = splits[reference].inputs["x"]
+    x = splits[reference].all_rows()["x"]
     mean, deviation = x.mean(0), x.std(0, unbiased=False).clamp_min(1e-6)
     standardised = {
-        role: replace(rows, inputs={"x": (rows.inputs["x"] - mean) / deviation})
+        role: replace(rows, inputs={"x": (rows.all_rows()["x"] - mean) / deviation})
         for role, rows in splits.items()
     }
     return standardised, mean, deviation
@@ -246,14 +248,14 @@ def _standardised(splits: dict[str, Examples], reference: str) -> tuple[dict[str
 
 
 def _link(
-    link: Link,
+    link: str,
     train: Examples,
     student: FolderData,
     teacher: FolderData,
     share: float,
     rng: np.random.Generator,
-) -> tuple[Pairing, np.ndarray]:
-    """The pairing, and the teacher rows that it is about."""
+) -> tuple[Link, np.ndarray]:
+    """The link, and the teacher rows that it is about."""
     if link in ("paired", "partly_paired"):
         return _by_key(link, train, teacher.examples)
     if link == "bagged":
@@ -265,10 +267,10 @@ def _link(
         for c in classes
         for row in rng.permutation(np.flatnonzero(labels == c))[: max(1, round(share * (labels == c).sum()))]
     ]
-    return Pairing(link), np.array(sorted(linked), dtype=np.int64)
+    return link_named(link), np.array(sorted(linked), dtype=np.int64)
 
 
-def _by_key(link: Link, train: Examples, teacher: Examples) -> tuple[Pairing, np.ndarray]:
+def _by_key(link: str, train: Examples, teacher: Examples) -> tuple[Link, np.ndarray]:
     row_of = {key: row for row, key in enumerate(teacher.keys)}
     teacher_of: dict[Key, Key] = {key: key for key in train.keys if key in row_of}
     alone = [key for key in train.keys if key not in row_of]
@@ -283,10 +285,10 @@ def _by_key(link: Link, train: Examples, teacher: Examples) -> tuple[Pairing, np
             f"{some(alone, 3)}; pass link='partly_paired' or add the missing ones."
         )
     rows = np.array(sorted(row_of[key] for key in teacher_of), dtype=np.int64)
-    return Pairing(link, teacher_of=teacher_of), rows
+    return (Paired if link == "paired" else PartlyPaired)(teacher_of), rows
 
 
-def _by_group(train: Examples, student: FolderData, teacher: FolderData) -> tuple[Pairing, np.ndarray]:
+def _by_group(train: Examples, student: FolderData, teacher: FolderData) -> tuple[Link, np.ndarray]:
     names = {student.groups[key] for key in train.keys if key in student.groups} & set(
         teacher.groups.values()
     )
@@ -299,4 +301,4 @@ def _by_group(train: Examples, student: FolderData, teacher: FolderData) -> tupl
     group_s = {key: number[student.groups[key]] for key in train.keys if student.groups.get(key) in number}
     group_t = {key: number[name] for key, name in teacher.groups.items() if name in number}
     rows = np.array([row for row, key in enumerate(teacher.examples.keys) if key in group_t], dtype=np.int64)
-    return Pairing("bagged", group_s=group_s, group_t=group_t), rows
+    return Bagged(group_s, group_t), rows

@@ -22,6 +22,7 @@ from limbeck.functional.precision import (
     widened,
     without_autocast,
 )
+from limbeck.functional.response.divergence import divergence
 
 LabelAlignment = Literal["paper", "official_sumall", "official_bilevel"]
 LABEL_ALIGNMENTS = ("paper", "official_sumall", "official_bilevel")
@@ -61,15 +62,11 @@ def distillation_kl(
         >>> float(distillation_kl(torch.zeros(2, 3), torch.zeros(2, 3), temperature=4.0))
         0.0
     """
-    _same_shape(logits_s, logits_t, "logits_s and logits_t")
-    check_positive("temperature", temperature)
     if validate:
         check_finite(logits_s, "logits_s")
-    s, t = widened(logits_s, logits_t if trains_teacher else logits_t.detach())
-    log_s, log_t = F.log_softmax(s / temperature, -1), F.log_softmax(t / temperature, -1)
-    # a class that the teacher excludes has 0 * -inf, which counts as 0
-    gap = torch.where(log_t == -torch.inf, 0.0, log_t - log_s)
-    return reduced((log_t.exp() * gap).sum(-1) * temperature**2, reduction)
+    return divergence(
+        logits_s, logits_t, temperature=temperature, reduction=reduction, trains_teacher=trains_teacher
+    )
 
 
 def soft_cross_entropy(

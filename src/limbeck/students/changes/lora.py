@@ -39,20 +39,20 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
 
     encoder = base_model(model)
-    targets = values["target_modules"]
-    if targets is None:
+    adapted = values["target_modules"]
+    if adapted is None:
         kind = getattr(getattr(encoder, "config", None), "model_type", "")
         found = encoder_layers(encoder)
-        targets = USUAL.get(kind) or _last_parts(linear_layers(encoder if found is None else found[1]))
+        adapted = USUAL.get(kind) or _last_parts(linear_layers(encoder if found is None else found[1]))
     else:
-        targets = [targets] if isinstance(targets, str) else list(targets)
-        _check_targets(encoder, targets)
+        adapted = [adapted] if isinstance(adapted, str) else list(adapted)
+        _check_targets(encoder, adapted)
     inside = {f"{_prefix(model, encoder)}{name}" for name, _ in encoder.named_parameters()}
     config = LoraConfig(
         r=values["r"],
         lora_alpha=values["alpha"],
         lora_dropout=values["dropout"],
-        target_modules=targets,
+        target_modules=adapted,
     )
     trained = {name for name, _ in model.named_parameters() if name not in inside} | set(new)
     before = {name: parameter for name, parameter in model.named_parameters() if name in trained}

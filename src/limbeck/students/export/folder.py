@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -148,6 +149,7 @@ def _write(
         "sha256": {path.name: sha256_of(path) for path in hashed_files(folder)},
     }
     _write_json(folder / PREPROCESSOR, preprocessor, "preprocessor")
+    provenance = _finite(provenance)
     _write_json(folder / INFO, {**info, "provenance": provenance}, "provenance")
     card = model_card(info, preprocessor, {**provenance, "versions": info["versions"]})
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -159,10 +161,20 @@ def _problem(model: nn.Module, class_names: Sequence[str]) -> str:
     return "classification" if len(class_names) > 1 else "regression"
 
 
+def _finite(value: Any) -> Any:
+    """Scores that are no number as null; JSON has no word for them."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _write_json(path: Path, values: Mapping[str, Any], what: str) -> None:
     try:
-        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except TypeError as error:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        path.write_text(text + "\n", encoding="utf-8")
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"The {what} of a student must be plain JSON values ({error}).") from error
 
 

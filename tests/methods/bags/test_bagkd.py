@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import math
-from types import ModuleType
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from steps import shapes, step_batch
 
-from limbeck.methods.bagkd import BagKD, BagKDConfig, balanced_assignment
-from limbeck.methods.base import StepBatch, Widths
+from limbeck.methods.bags.bagkd import BagKD, BagKDConfig, balanced_assignment
+from limbeck.methods.base import StepBatch
 from limbeck.seeding import keyed_generator
 from limbeck.signals.output import TeacherOutput
 from limbeck.students.output import StudentOutput
@@ -75,21 +75,17 @@ def test_bags_at_once_are_bags_one_by_one() -> None:
 
 
 def batch(logits: torch.Tensor, ema: torch.Tensor, teacher: torch.Tensor, groups: list[int]) -> StepBatch:
-    n = len(logits)
-    return StepBatch(
-        student=StudentOutput(logits, logits),
-        teacher=TeacherOutput(log_probs=teacher),
-        labels=torch.full((n,), -100),
-        pair_index=torch.full((n,), -1),
-        group_s=torch.tensor(groups),
-        group_t=torch.tensor(groups),
+    return step_batch(
+        StudentOutput(logits, logits),
+        TeacherOutput(log_probs=teacher),
+        group_s=groups,
+        group_t=groups[: len(teacher)],
         ema=StudentOutput(ema, ema),
-        ema_index=torch.arange(n),
     )
 
 
 def terms(b: StepBatch, **config: float) -> dict[str, float]:
-    method = BagKD(BagKDConfig(**config), Widths(3, None, 3))
+    method = BagKD(BagKDConfig(**config), shapes(3, None, 3))
     return {name: float(value) for name, value in method.losses(b).items()}
 
 
@@ -118,15 +114,14 @@ def test_a_student_with_the_true_proportions_has_no_proportion_loss() -> None:
 
 
 def test_the_ramp() -> None:
-    method = BagKD(BagKDConfig(ramp=0.4, weight_assignment=2.0), Widths(3, None, 3))
+    method = BagKD(BagKDConfig(ramp=0.4, weight_assignment=2.0), shapes(3, None, 3))
     assert [method.weights(p)["assignment"] for p in (0.0, 0.2, 0.4, 1.0)] == pytest.approx(
         [0.0, 1.0, 2.0, 2.0]
     )
-    assert method.ramp_end == 0.4
-    assert BagKD(BagKDConfig(ramp=0.0), Widths(3, None, 3)).weights(0.0)["assignment"] == 1.0
+    assert method.settled == 0.4
+    assert BagKD(BagKDConfig(ramp=0.0), shapes(3, None, 3)).weights(0.0)["assignment"] == 1.0
 
 
-def test_no_bag_in_this_part(toy: ModuleType) -> None:
+def test_no_bag_in_this_part() -> None:
     b = batch(torch.randn(2, 3), torch.randn(2, 3), torch.zeros(0, 3), [-1, -1])
-    b.group_t = torch.empty(0, dtype=torch.long)
     assert terms(b) == {"supervised": 0.0, "proportion": 0.0, "assignment": 0.0}

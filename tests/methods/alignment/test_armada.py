@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from steps import shapes, step_batch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import ConfigError
-from limbeck.methods.armada import ARMADA, ARMADAConfig
-from limbeck.methods.base import StepBatch, Widths
-from limbeck.methods.registry import method_config
+from limbeck.methods.alignment.armada import ARMADA, ARMADAConfig
+from limbeck.methods.base import StepBatch
+from limbeck.methods.registry import method_config, plan_method
 from limbeck.methods.supervised import Supervised, SupervisedConfig
+from limbeck.problems.base import Targets
+from limbeck.problems.regression import Regression
 from limbeck.signals.output import TeacherOutput
 from limbeck.students.output import StudentOutput
 
@@ -44,22 +47,18 @@ def batch(
     labels: list[int] = LABELS,
     targets: Tensor | None = None,
 ) -> StepBatch:
-    none = torch.full((len(student.logits),), -1)
-    return StepBatch(
-        student=student,
-        teacher=TeacherOutput(features=features_t),
-        labels=torch.tensor(labels),
-        pair_index=torch.tensor(pairs),
-        group_s=none,
-        group_t=none[: len(features_t)],
-        targets=targets,
-    )
+    """Of a classification; given the values, of a regression whose labels say where they are known."""
+    said = TeacherOutput(features=features_t)
+    if targets is None:
+        return step_batch(student, said, pairs=pairs, labels=labels)
+    wanted = Targets(targets, torch.tensor(labels) >= 0)
+    return step_batch(student, said, pairs=pairs, targets=wanted, problem=Regression(("value",)))
 
 
 def made(*, n_outputs: int = CLASSES, **config: Any) -> ARMADA:
     torch.manual_seed(0)
     settings = {"width": WIDTH, "depth": 2} | config
-    return ARMADA(ARMADAConfig(**settings), Widths(D_S, D_T, n_outputs)).double()
+    return ARMADA(ARMADAConfig(**settings), shapes(D_S, D_T, n_outputs)).double()
 
 
 def draw(n_outputs: int = CLASSES) -> tuple[StudentOutput, Tensor]:
@@ -155,10 +154,10 @@ def test_terms_of_a_regression() -> None:
     b = batch(student, features_t, labels=labels, targets=targets)
     found = {name: float(term) for name, term in method.losses(b).items()}
     assert found == pytest.approx(by_numpy(method, student, features_t, targets), rel=1e-10)
-    alone = Supervised(SupervisedConfig(), method.widths).losses(b)
+    alone = Supervised(SupervisedConfig(), method.shapes).losses(b)
     assert float(alone["supervised"]) == found["supervised"]
     with pytest.raises(ConfigError, match="set label_smoothing to 0 for a regression"):
-        Supervised(SupervisedConfig(label_smoothing=0.1), method.widths).losses(b)
+        Supervised(SupervisedConfig(label_smoothing=0.1), method.shapes).losses(b)
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:
@@ -196,10 +195,10 @@ def test_unit_terms_are_sums_over_rows(n_outputs: int) -> None:
             )
             for p in parts
         ]
-        for name, unit in method.units.items():
+        for name, unit in method.plan.units.items():
             if unit != "batch":
                 torch.testing.assert_close(whole[name], cut[0][name] + cut[1][name])
-        assert method.units["manifold"] == ("batch" if "means" in manifold else "pair")
+        assert method.plan.units["manifold"] == ("batch" if "means" in manifold else "pair")
 
 
 # ---- gradients ----------------------------------------------------------------------------------------------
@@ -313,10 +312,11 @@ def test_weights_by_their_names() -> None:
     assert method.weights(0.0) == method.weights(1.0) == values
 
 
-def test_what_it_needs_depends_on_the_config() -> None:
-    assert ARMADA.needs_for(method_config("armada")) == {"features"}
-    assert ARMADA.needs_for(method_config("armada", {"teacher": "text"})) == {"text"}
-    assert Supervised.needs_for(method_config("supervised")) == set()
+def test_what_it_declares_depends_on_the_config() -> None:
+    usual, texts = (plan_method("armada", {"teacher": what}).declared for what in ("features", "text"))
+    assert usual.needs == texts.needs == {"features"}
+    assert (usual.text_as_features, texts.text_as_features) == (False, True)
+    assert plan_method("supervised").declared.needs == set()
 
 
 @pytest.mark.parametrize(
@@ -343,15 +343,15 @@ def accuracy_after(method: Any, net: Net, x: Tensor, b: Any, truth: Tensor, n_st
     optimizer = torch.optim.Adam([*net.parameters(), *method.parameters()], lr=1e-2)
     for _ in range(n_steps):
         step = b(net(x))
-        labelled, paired = int((step.labels >= 0).sum()), int((step.pair_index >= 0).sum())
+        labelled, paired = int(step.labelled.sum()), int(step.teacher.is_paired.sum())
         counts = {"labelled": labelled, "pair": paired, "batch": 1}
         weights = method.weights(0.0)
         terms = method.losses(step)
-        loss = sum(weights[n] * term / counts[method.units[n]] for n, term in terms.items())
+        loss = sum(weights[n] * term / counts[method.plan.units[n]] for n, term in terms.items())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    hidden = step.labels < 0
+    hidden = ~step.labelled
     return float((net(x).logits.argmax(1) == truth)[hidden].float().mean())
 
 
@@ -370,7 +370,7 @@ def test_labels_reach_unlabelled_pairs_through_the_aligner() -> None:
         torch.manual_seed(0)
         return accuracy_after(method, Net(), x, lambda out: batch(out, t, pairs, labels), truth)
 
-    widths = Widths(D_S, D_T, CLASSES)
+    widths = shapes(D_S, D_T, CLASSES)
     alone = score(Supervised(SupervisedConfig(), widths), list(range(n)))
     for manifold in ("pairs", "means", "cosine"):
         settings = {"manifold": manifold, "width": 16}

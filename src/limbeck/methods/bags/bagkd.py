@@ -8,37 +8,20 @@ import torch
 from torch import Tensor
 
 from limbeck.functional import bag_proportion_kl, soft_cross_entropy
-from limbeck.methods.base import Method, StepBatch, check_range, check_types
-from limbeck.methods.supervised import supervised_term
+from limbeck.methods.base import Curve, Method, Settings, StepBatch, Weight, setting, weight
+from limbeck.signals.teacher_rows import TeacherRows
 
 
 @dataclass
-class BagKDConfig:
-    """Settings of ``bagkd``.
-
-    Args:
-        weight_supervised: float >= 0, default 1.
-        weight_proportion: float >= 0, default 0.25, of the proportion term, whose value grows with the bag.
-        weight_assignment: float >= 0, default 1, reached at the end of the ramp.
-        ramp: share of the training, in [0, 1], over which the assignment term rises linearly, default 0.4.
-        assignment_temperature: float > 0, default 1, the entropic regularisation of the assignment.
-        assignment_iterations: int >= 1, default 20.
-    """
-
-    weight_supervised: float = 1.0
-    weight_proportion: float = 0.25
-    weight_assignment: float = 1.0
-    ramp: float = 0.4
-    assignment_temperature: float = 1.0
-    assignment_iterations: int = 20
-
-    def __post_init__(self) -> None:
-        check_types("bagkd", self)
-        for name in ("weight_supervised", "weight_proportion", "weight_assignment"):
-            check_range("bagkd", name, getattr(self, name), 0, None)
-        check_range("bagkd", "ramp", self.ramp, 0, 1)
-        check_range("bagkd", "assignment_temperature", self.assignment_temperature, 0, None, closed_low=False)
-        check_range("bagkd", "assignment_iterations", self.assignment_iterations, 1, None)
+class BagKDConfig(Settings):
+    weight_supervised: Weight = weight(1.0)
+    weight_proportion: Weight = weight(0.25, "of the proportion term, whose value grows with the bag")
+    weight_assignment: Weight = weight(1.0, "of the assignment term, reached at the end of the ramp")
+    ramp: float = setting(
+        0.4, "share of the training over which a plain weight_assignment rises", low=0, high=1
+    )
+    assignment_temperature: float = setting(1.0, "entropic regularisation of the assignment", above=0)
+    assignment_iterations: int = setting(20, "sweeps of the assignment", low=1)
 
 
 @torch.no_grad()
@@ -71,12 +54,11 @@ def balanced_assignment(
     return (scores + row.unsqueeze(-1) + column.unsqueeze(-2)).exp()
 
 
-def bag_proportions(b: StepBatch) -> tuple[Tensor, Tensor]:
+def bag_proportions(teacher: TeacherRows) -> tuple[Tensor, Tensor]:
     """Bag numbers ``[g]`` of this batch and the teacher's mean prediction over each bag ``[g, C]``."""
-    assert b.teacher is not None
-    bags = b.group_s[b.group_s >= 0].unique()
-    probs = b.teacher.log_probabilities().exp()
-    member = (b.group_t[None, :] == bags[:, None]).to(probs.dtype)
+    bags = teacher.group_s[teacher.group_s >= 0].unique()
+    probs = teacher.said.log_predictions().exp()
+    member = (teacher.group_t[None, :] == bags[:, None]).to(probs.dtype)
     return bags, (member @ probs) / member.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -97,22 +79,27 @@ class BagKD(Method):
 
     needs = {"logits"}
     links = {"bagged"}
+    problems = {"classification", "choice"}
     units = {"supervised": "labelled", "proportion": "bag", "assignment": "bag"}
-    needs_ema = True
+    peers = {"ema"}
     Config = BagKDConfig
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
-        assert b.ema is not None
-        assert b.ema_index is not None
-        bags, proportions = bag_proportions(b)
-        in_bag = b.group_s >= 0
-        group = torch.searchsorted(bags, b.group_s[in_bag])
+        bags, proportions = bag_proportions(b.teacher)
+        in_bag = b.teacher.group_s >= 0
+        group = torch.searchsorted(bags, b.teacher.group_s[in_bag])
         sizes = torch.bincount(group, minlength=len(bags))
         logits = b.student.logits[in_bag]
         proportion = bag_proportion_kl(logits, group, proportions, reduction="none") * sizes
-        targets = self._targets(b.ema.logits[b.ema_index[in_bag]], group, sizes, proportions)
+        targets = self._targets(b.peer("ema", in_bag).logits, group, sizes, proportions)
         rows = soft_cross_entropy(logits, targets, reduction="none") / sizes[group]
-        return {"supervised": supervised_term(b), "proportion": proportion.sum(), "assignment": rows.sum()}
+        return {"supervised": b.label_loss(), "proportion": proportion.sum(), "assignment": rows.sum()}
+
+    def weight_of(self, term: str) -> Weight:
+        own = super().weight_of(term)
+        if term != "assignment" or not self.config.ramp or isinstance(own, Curve):
+            return own
+        return Curve(0.0, own, self.config.ramp)
 
     def _targets(self, logits: Tensor, group: Tensor, sizes: Tensor, proportions: Tensor) -> Tensor:
         """Soft labels ``[n, C]`` of the bag rows, all bags at once, the smaller ones filled up."""
@@ -135,16 +122,3 @@ class BagKD(Method):
             temperature=c.assignment_temperature,
             iterations=c.assignment_iterations,
         )[group, place]
-
-    @property
-    def ramp_end(self) -> float:
-        return self.config.ramp
-
-    def weights(self, progress: float) -> dict[str, float]:
-        c = self.config
-        ramp = min(1.0, progress / c.ramp) if c.ramp > 0 else 1.0
-        return {
-            "supervised": c.weight_supervised,
-            "proportion": c.weight_proportion,
-            "assignment": c.weight_assignment * ramp,
-        }

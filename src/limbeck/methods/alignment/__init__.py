@@ -1,0 +1,1 @@
+"""Methods that align two modalities: distributions of features, or a learned space."""

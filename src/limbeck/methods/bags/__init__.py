@@ -1,0 +1,1 @@
+"""Methods for sets that belong together, nothing known inside."""

@@ -1,0 +1,130 @@
+"""What a method says of itself before any training: needs, links, units, layers, peers; and the sizes it is given.
+
+Axis legend: d student width, D teacher width, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from limbeck.errors import ConfigError
+
+# ``pair:NAME`` counts rows with a row of that teacher.
+UNITS = ("labelled", "pair", "row", "position", "bag", "batch")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Inner layers that a method reads, by module path or as ``layer:4``, ``layer:-1``, ``layer:50%``.
+
+    Args:
+        student: of the student.    teachers: of each teacher by name; of the only one, ``teacher``.
+    """
+
+    student: tuple[str, ...] = ()
+    teachers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def pairs(cls, entries: Iterable[str], teacher: str = "teacher") -> Layers:
+        """Of pairs ``student layer=teacher layer``; a name alone stands for both."""
+        found = pairs_of(entries)
+        return cls(
+            tuple(dict.fromkeys(s for s, _ in found)), {teacher: tuple(dict.fromkeys(t for _, t in found))}
+        )
+
+
+def pairs_of(entries: Iterable[str]) -> list[tuple[str, str]]:
+    """``["a=b"]`` as ``[("a", "b")]``; a name alone stands for both sides.
+
+    Raises: ConfigError for an entry that names nothing.
+    """
+    found = []
+    for entry in entries:
+        ours, equals, theirs = (part.strip() for part in entry.partition("="))
+        if not ours or (equals and not theirs):
+            raise ConfigError(f"A pair of layers is written STUDENT=TEACHER, not {entry!r}.")
+        found.append((ours, theirs or ours))
+    return found
+
+
+@dataclass(frozen=True)
+class Side:
+    """Sizes of one network, from two rows.
+
+    Args:
+        features: width of its features, None without.    outputs: of its logits, None without.
+        hidden: layer, as the method names it, to the shape of its output without the axis of rows.
+        inputs: input to its shape without the axis of rows.
+    """
+
+    features: int | None = None
+    outputs: int | None = None
+    hidden: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Width of the features; ConfigError where there are none."""
+        if self.features is None:
+            raise ConfigError("This network shows no features; name them in the method's needs.")
+        return self.features
+
+    @property
+    def n_outputs(self) -> int:
+        """Width of the logits; ConfigError where there are none."""
+        if self.outputs is None:
+            raise ConfigError("This network shows no logits; name them in the method's needs.")
+        return self.outputs
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes that a method's trainable parts are built from."""
+
+    student: Side
+    teachers: Mapping[str, Side] = field(default_factory=dict)
+    peers: Mapping[str, Side] = field(default_factory=dict)
+
+    @property
+    def teacher(self) -> Side:
+        """The only teacher."""
+        if len(self.teachers) != 1:
+            raise ConfigError(f"The method speaks of one teacher, and there are {len(self.teachers)}.")
+        return next(iter(self.teachers.values()))
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a method needs and makes, under one config; resolved once and handed on (see ``MethodPlan``).
+
+    Args:
+        needs: signals of the teacher that must be present.
+        links: links that it can use; empty = it needs no teacher.
+        problems: kinds of problems that it can be used for; empty = any.
+        units: term to the unit that its sum runs over.
+        detached: terms that on purpose carry no gradient to the student.
+        peers: networks that must be there beside the student.
+        layers: inner layers that it reads.
+        text_as_features: the teacher's texts, embedded once by a frozen text encoder, are its features.
+        student: ``always`` run before the losses, or only when the method ``asked`` (``b.run``).
+    """
+
+    needs: frozenset[str] = frozenset()
+    links: frozenset[str] = frozenset()
+    problems: frozenset[str] = frozenset()
+    units: Mapping[str, str] = field(default_factory=dict)
+    detached: frozenset[str] = frozenset()
+    peers: frozenset[str] = frozenset()
+    layers: Layers = Layers()
+    student: Literal["always", "asked"] = "always"
+    text_as_features: bool = False
+
+    def with_(self, **changes: Any) -> Declared:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)
+
+    @property
+    def has_teacher(self) -> bool:
+        return bool(self.links)

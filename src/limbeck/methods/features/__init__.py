@@ -1,0 +1,1 @@
+"""Methods that match features and inner states of pairs."""

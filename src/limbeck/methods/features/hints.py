@@ -1,0 +1,84 @@
+"""Hints at named layers: the student's inner states, through trainable maps, reproduce the teacher's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.functional import hint_mse
+from limbeck.layers.pooling import pool
+from limbeck.layers.projectors import linear_projector
+from limbeck.methods.base import (
+    Declared,
+    Layers,
+    Method,
+    Settings,
+    Shapes,
+    StepBatch,
+    Weight,
+    setting,
+    weight,
+)
+from limbeck.methods.declared import pairs_of
+
+
+@dataclass
+class HintsConfig(Settings):
+    layers: list[str] = setting(
+        ["layer:50%=layer:50%"],
+        "pairs of layers, STUDENT=TEACHER: a module path, layer:4, layer:-1 or layer:50%",
+    )
+    weight_supervised: Weight = weight(1.0)
+    weight_hint: Weight = weight(1.0, "of the hints, averaged over the pairs of layers")
+
+
+class Hints(Method):
+    r"""Regress the teacher's states at some layers from the student's, each through a linear map that is not exported.
+
+    .. math:: L = w_s L_{CE} + w_h \frac1{|P|} \sum_{(a, b) \in P} \frac1p \sum_{i\,\text{paired}}
+        \frac1{D_b} \|r_{ab}(h_s^a(i)) - h_t^b(i)\|^2
+
+    States of all tokens are averaged over those that the attention mask shows where the teacher's are one vector a row.
+
+    Paper: Romero et al., ICLR 2015, arXiv 1412.6550, equation 3, at several layers and trained with the task.
+    """
+
+    needs = {"hidden_states"}
+    links = {"paired", "partly_paired"}
+    units = {"supervised": "labelled", "hint": "pair"}
+    Config = HintsConfig
+
+    @classmethod
+    def declared(cls, config: HintsConfig) -> Declared:
+        return super().declared(config).with_(layers=Layers.pairs(config.layers))
+
+    def __init__(self, config: HintsConfig, shapes: Shapes) -> None:
+        super().__init__(config, shapes)
+        self.pairs = pairs_of(config.layers)
+        self.project = nn.ModuleList(
+            linear_projector(shapes.student.hidden[s][-1], shapes.teacher.hidden[t][-1])
+            for s, t in self.pairs
+        )
+
+    def losses(self, b: StepBatch) -> dict[str, Tensor]:
+        rows, said = b.teacher.paired()
+        hints = []
+        for project, (s, t) in zip(self.project, self.pairs):
+            theirs = said["hidden_states"][t]
+            ours = pooled_like(b.student.hidden_states[s][rows], theirs, _mask(b, rows))
+            gap = hint_mse(project(ours), theirs, reduction="none")
+            hints.append(gap.flatten(1).mean(1).sum() if gap.ndim > 1 else gap.sum() / theirs.shape[-1])
+        return {"supervised": b.label_loss(), "hint": torch.stack(hints).mean()}
+
+
+def pooled_like(ours: Tensor, theirs: Tensor, mask: Tensor | None) -> Tensor:
+    """``ours [p, L, d]`` as one vector a row where ``theirs`` is ``[p, D]``; else as they are."""
+    return pool(ours, "mean", mask) if theirs.ndim == 2 < ours.ndim else ours
+
+
+def _mask(b: StepBatch, rows: Tensor) -> Any:
+    mask = b.inputs.get("attention_mask")
+    return None if mask is None else mask[rows]

@@ -1,0 +1,1 @@
+"""Methods that match what student and teacher predict."""

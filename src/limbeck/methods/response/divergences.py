@@ -1,0 +1,62 @@
+"""Response distillation: the student's distribution follows the teacher's, by a parametric divergence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from limbeck.functional.response.divergence import Divergence, divergence
+from limbeck.methods.base import Method, Settings, StepBatch, Weight, setting, weight
+from limbeck.methods.presets import Preset
+
+
+@dataclass
+class DivergenceConfig(Settings):
+    divergence: Divergence = setting("forward_kl", "which one; mse compares logits")
+    beta: float = setting(0.5, "of jsd and the skewed ones: the share of the mixture", low=0, high=1)
+    temperature: float = setting(
+        4.0, "softens both sides (T); 1 for supervision transfer from a calibrated teacher", above=0
+    )
+    weight_supervised: Weight = weight(
+        1.0, "of the label loss (1 - alpha in the papers, not tied to alpha here)"
+    )
+    weight_distillation: Weight = weight(1.0, "of the divergence (alpha)")
+
+
+class Divergences(Method):
+    r"""Match the teacher's softened class probabilities, row by row.
+
+    .. math:: L = w_s L_{CE} + w_d \frac{T^2}{p} \sum_{i\,\text{paired}} D(p_t^{T}(i) \,\|\, p_s^{T}(i))
+
+    with D a divergence (see :func:`limbeck.functional.divergence`), by default the Kullback-Leibler divergence. On
+    unlabelled pairs this is supervision transfer: the teacher sees the image, the student hears the sound. With
+    ``by_class`` links each labelled row meets a random teacher row of its own class, which adds at most a prior over
+    classes.
+
+    Paper: Hinton, Vinyals, Dean, arXiv 1503.02531, section 2; Gupta, Hoffman, Malik, CVPR 2016, arXiv 1507.00448.
+    """
+
+    needs = {"logits"}
+    links = {"paired", "partly_paired", "by_class"}
+    problems = {"classification", "choice"}
+    units = {"supervised": "labelled", "distillation": "pair"}
+    Config = DivergenceConfig
+
+    def losses(self, b: StepBatch) -> dict[str, Tensor]:
+        c, (rows, said) = self.config, b.teacher.paired()
+        theirs = said["logits"] if c.divergence == "mse" else said.log_predictions()
+        match = divergence(
+            b.student.logits[rows],
+            theirs,
+            kind=c.divergence,
+            beta=c.beta,
+            temperature=c.temperature,
+            reduction="sum",
+        )
+        return {"supervised": b.label_loss(), "distillation": match}
+
+
+PRESETS = {
+    "kd": Preset("Hinton, Vinyals, Dean, arXiv 1503.02531, section 2", fixed={"divergence": "forward_kl"}),
+}

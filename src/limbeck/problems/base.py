@@ -1,0 +1,186 @@
+"""What a task asks of a student: the contract, and what is to be found.
+
+Axis legend: n rows, p positions of a row (none, tokens, pixels), C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import UnknownNameError, nearest
+from limbeck.problems.metric import Metric
+from limbeck.signals.classes import UNLABELLED
+
+Reading = Literal["classifier", "positions", "embedding", "prediction"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be found for N rows.
+
+    Args:
+        values: ``[N, ...]``, what they mean is the problem's affair; anything where it is not known.
+        known: ``[N]`` bool.
+    """
+
+    values: Tensor
+    known: Tensor
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def rows(self, index: Tensor) -> Targets:
+        """The given rows (numbers, or a mask ``[N]``)."""
+        return Targets(self.values[index], self.known[index])
+
+    def forgotten(self, where: Tensor) -> Targets:
+        """The same rows, unknown also where ``where [N]`` says so."""
+        return replace(self, known=self.known & ~where)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As plain tensors, which the Trainer can move to a device."""
+        return {"values": self.values, "known": self.known}
+
+    @classmethod
+    def unknown(cls, n: int) -> Targets:
+        """N rows of which nothing is known."""
+        return cls(torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.bool))
+
+
+class HasLogits(Protocol):
+    """What a student, a peer or a live teacher shows: ``logits [n, *p, C]``."""
+
+    @property
+    def logits(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Base of all problems; a problem is a file here, or registered by a package (see ``registry.py``).
+
+    Args:
+        names: class names in the order of the logits; of a regression the name of the quantity.
+        decides: the metric that decides; default the first of :attr:`measures`.
+
+    Class attributes:
+        kind: its name in recipes.
+        measures: how it is scored.
+        reading: how its student is read (see :class:`limbeck.students.Student`).
+        auto_model: of transformers: the model class behind ``AutoModelFor...``; None = whichever classifies.
+        model_config: what a transformers model of it is configured with.
+        title: what a student of it is, for its card, with ``{n}`` and ``{names}``.
+        is_distribution: its logits are a distribution over :attr:`names` (or over positions of such), so that
+            teachers of classes can be matched with it.
+    """
+
+    names: tuple[str, ...]
+    decides: str = ""
+
+    kind: ClassVar[str]
+    measures: ClassVar[tuple[Metric, ...]]
+    reading: ClassVar[Reading] = "classifier"
+    auto_model: ClassVar[str | None] = None
+    model_config: ClassVar[Mapping[str, Any]] = {}
+    title: ClassVar[str] = "A model with {n} outputs: {names}."
+    is_distribution: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        known = [metric.name for metric in self.measures]
+        if self.decides and self.decides not in known:
+            raise UnknownNameError(
+                f"A {self.kind} has no metric {self.decides!r}; {nearest(self.decides, known)}"
+            )
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """How it is scored; the first decides."""
+        return tuple(sorted(self.measures, key=lambda metric: metric.name != self.decides))
+
+    @property
+    def metric(self) -> Metric:
+        """The one that decides."""
+        return self.metrics[0]
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able values of its own fields, from which ``type(self)(names, **settings)`` makes it again."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+
+    def n_outputs(self) -> int | None:
+        """Width of the logits; None = whatever the model has."""
+        return len(self.names)
+
+    def check(self, targets: Targets, source: str) -> None:
+        """Raise DataError where nothing can be learned from ``targets``, those of all training rows of ``source``."""
+
+    def count(self, targets: Targets) -> int:
+        """Known units, before any forward pass."""
+        return int(targets.known.sum())
+
+    def loss(self, out: HasLogits, targets: Targets) -> Tensor:
+        """The sum over the known units; zero, with a gradient path, where there is none."""
+        raise NotImplementedError  # abstract
+
+    def match(
+        self, logits_s: Tensor, logits_t: Tensor, *, temperature: float = 1.0, trains_teacher: bool = False
+    ) -> Tensor:
+        """What keeps one output of this problem from another, ``[n, C]`` each: a sum over rows, without gradient to
+        ``logits_t`` unless ``trains_teacher``."""
+        raise NotImplementedError  # abstract
+
+    def statistics(self, out: HasLogits, targets: Targets) -> dict[str, Tensor]:
+        """What evaluation gathers, small, ``[n, ...]`` each."""
+        raise NotImplementedError  # abstract
+
+    def scores(self, statistics: Mapping[str, Tensor]) -> dict[str, float]:
+        """Metric name to value, from the statistics of all rows; NaN where no row is known."""
+        raise NotImplementedError  # abstract
+
+    def classes(self, targets: Targets) -> Tensor | None:
+        """``[N]`` int64 class of each row, -100 = unknown; None for a problem whose rows have no one class."""
+        return None
+
+    def predictions(self, logits: Tensor) -> Tensor:
+        """What the student says of each of :attr:`names`, ``[n, C]``: probabilities, or values."""
+        return logits.float()
+
+    def answers(self, logits: Tensor) -> list[dict[str, Any]]:
+        """JSON-able: what ``limbeck predict`` prints of each row."""
+        rows = self.predictions(logits).tolist()
+        return [{"probabilities": dict(zip(self.names, row, strict=True))} for row in rows]
+
+    @classmethod
+    def label(cls, cell: Any) -> Any:
+        """One label as a table or a data set holds it, read; DataError, to be completed by the row's place."""
+        return cell
+
+    @classmethod
+    def names_in(cls, labels: Sequence[Any], column: str) -> tuple[str, ...]:
+        """The names that labels, as :meth:`label` reads them, show; ``column`` is what they are called together."""
+        raise NotImplementedError  # abstract
+
+    @classmethod
+    def targets_of(cls, labels: Sequence[Any], names: Sequence[str]) -> Targets:
+        """What N labels say (None = unknown).
+
+        Raises: ClassNamesError for a label that is none of ``names``.
+        """
+        raise NotImplementedError  # abstract
+
+
+def class_numbers(values: Tensor, known: Tensor) -> Tensor:
+    """``[N]`` int64 with -100 where nothing is known."""
+    return torch.where(known, values, UNLABELLED)
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Bare logits as what a student shows."""
+
+    logits: Tensor
+    features: Tensor | None = field(default=None)

@@ -1,0 +1,109 @@
+"""One class for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limbeck.errors import ClassNamesError, DataError, some
+from limbeck.functional.precision import widened
+from limbeck.functional.response.predictions import distillation_kl
+from limbeck.problems.base import HasLogits, Problem, Targets, class_numbers
+from limbeck.problems.metric import ACCURACY, CALIBRATION, MACRO_F1, Metric
+from limbeck.signals.classes import UNLABELLED
+
+
+@dataclass(frozen=True)
+class Classification(Problem):
+    """Targets are class numbers ``[N]``; the loss is the cross-entropy.
+
+    Args:
+        label_smoothing: in [0, 1), of the loss.
+    """
+
+    label_smoothing: float = 0.0
+
+    kind: ClassVar[str] = "classification"
+    measures: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, CALIBRATION)
+    title: ClassVar[str] = "A classifier of {n} classes: {names}."
+    is_distribution: ClassVar[bool] = True
+
+    def check(self, targets: Targets, source: str) -> None:
+        if len(self.names) < 2:
+            raise DataError(
+                f"{source} holds {'only one class' if self.names else 'no labels'}; at least two are needed."
+            )
+        classes = self.classes(targets)
+        if absent := [name for c, name in enumerate(self.names) if not bool((classes == c).any())]:
+            raise DataError(f"The labelled training rows of {source} have no row of class {some(absent)}.")
+
+    def loss(self, out: HasLogits, targets: Targets) -> Tensor:
+        (logits,) = widened(out.logits)
+        return F.cross_entropy(
+            logits,
+            self.classes(targets),
+            ignore_index=UNLABELLED,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+        )
+
+    def match(
+        self, logits_s: Tensor, logits_t: Tensor, *, temperature: float = 1.0, trains_teacher: bool = False
+    ) -> Tensor:
+        return distillation_kl(
+            logits_s, logits_t, temperature=temperature, reduction="sum", trains_teacher=trains_teacher
+        )
+
+    def statistics(self, out: HasLogits, targets: Targets) -> dict[str, Tensor]:
+        confidence, found = out.logits.float().softmax(-1).max(-1)
+        return {"found": found, "confidence": confidence, "true": self.classes(targets)}
+
+    def scores(self, statistics: Mapping[str, Tensor]) -> dict[str, float]:
+        from torchmetrics.functional import classification
+
+        known = statistics["true"] != UNLABELLED
+        found, true, confidence = (statistics[n][known] for n in ("found", "true", "confidence"))
+        if not len(true):
+            return dict.fromkeys((metric.name for metric in self.measures), float("nan"))
+        n = max(len(self.names), 2)
+        return {
+            "accuracy": float((found == true).double().mean()),
+            "macro_f1": float(classification.multiclass_f1_score(found, true, n, average="macro")),
+            "calibration_error": float(
+                classification.binary_calibration_error(confidence, (found == true).long())
+            ),
+        }
+
+    def classes(self, targets: Targets) -> Tensor:
+        return class_numbers(targets.values, targets.known)
+
+    def predictions(self, logits: Tensor) -> Tensor:
+        return logits.float().softmax(-1)
+
+    @classmethod
+    def label(cls, cell: Any) -> str:
+        return str(cell)
+
+    @classmethod
+    def names_in(cls, labels: Sequence[Any], column: str) -> tuple[str, ...]:
+        return tuple(sorted({label for label in labels if label is not None}))
+
+    @classmethod
+    def targets_of(cls, labels: Sequence[Any], names: Sequence[str]) -> Targets:
+        number = {name: c for c, name in enumerate(names)}
+        if unknown := [label for label in labels if label is not None and label not in number]:
+            raise ClassNamesError(
+                f"Labels are no class names: {some(dict.fromkeys(unknown))}; name all classes."
+            )
+        return numbered([None if label is None else number[label] for label in labels])
+
+
+def numbered(numbers: Sequence[int | None] | Tensor) -> Targets:
+    """Targets of class numbers; None or a negative number = unknown."""
+    values = torch.as_tensor([UNLABELLED if c is None else c for c in numbers], dtype=torch.int64)
+    return Targets(values.clamp(min=0), values >= 0)

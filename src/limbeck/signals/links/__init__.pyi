@@ -1,0 +1,10 @@
+from .bagged import Bagged as Bagged
+from .base import Draw as Draw
+from .base import Link as Link
+from .base import Source as Source
+from .by_class import ByClass as ByClass
+from .choose import LINKS as LINKS
+from .choose import link_named as link_named
+from .paired import Paired as Paired
+from .paired import PartlyPaired as PartlyPaired
+from .unpaired import Unpaired as Unpaired

@@ -1,0 +1,74 @@
+"""Rows of the same sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.errors import LinkError
+from limbeck.signals.key import Key
+from limbeck.signals.links.base import Draw, Link, Source, check_student_keys
+from limbeck.signals.teacher_rows import TeacherRows, places
+
+
+class Paired(Link):
+    """Student rows whose sample the teacher saw too.
+
+    Args:
+        teacher_of: student key to teacher key, or the keys that both sides share.
+
+    A shuffled control deranges keys: none keeps its signals.
+    """
+
+    name: ClassVar[str] = "paired"
+    gives: ClassVar[str] = "its answer for each paired sample"
+    keeps_order: ClassVar[bool] = True
+
+    def __init__(self, teacher_of: Mapping[Key, Key] | Iterable[Key]) -> None:
+        pairs = teacher_of if isinstance(teacher_of, Mapping) else {key: key for key in teacher_of}
+        if not pairs:
+            raise LinkError(f"A {self.name!r} link needs pairs (student key to teacher key); there are none.")
+        self.teacher_of: dict[Key, Key] = dict(pairs)
+
+    @property
+    def teacher_keys(self) -> Sequence[Key]:
+        return tuple(dict.fromkeys(self.teacher_of.values()))
+
+    def second_stream(self, keys: Sequence[Key], known: Tensor) -> list[list[int]]:
+        """Rows with a pair; a labelled row that has one meets its teacher in the labelled stream."""
+        labelled = known.tolist()
+        return [[row] for row, key in enumerate(keys) if key in self.teacher_of and not labelled[row]]
+
+    def rows(
+        self,
+        source: Source,
+        keys: Sequence[Key],
+        classes: Tensor | None,
+        draws: Sequence[Draw],
+        *,
+        seed: int,
+        signals: Sequence[str] | None = None,
+    ) -> TeacherRows:
+        linked = [i for i, key in enumerate(keys) if key in self.teacher_of]
+        said = source.lookup([self.teacher_of[keys[i]] for i in linked], signals=signals)
+        index = places(len(keys), torch.tensor(linked, dtype=torch.long))
+        return TeacherRows.of(said, pair_index=index, n=len(keys))
+
+    def groups(self, source: Source) -> np.ndarray:
+        number = {key: i for i, key in enumerate(dict.fromkeys(source.keys))}
+        return np.array([number[key] for key in source.keys])
+
+    def check(self, student_keys: Iterable[Key], source: Source) -> None:
+        check_student_keys(self.teacher_of, student_keys)
+        source.rows_of(self.teacher_keys, source.views[0])
+
+
+class PartlyPaired(Paired):
+    """As :class:`Paired`, of some rows."""
+
+    name: ClassVar[str] = "partly_paired"
+    gives: ClassVar[str] = "its answer for the samples that are paired"

@@ -1,0 +1,45 @@
+"""Nothing links the two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.errors import LinkError
+from limbeck.signals.key import Key
+from limbeck.signals.links.base import Draw, Link, Source, drawn_row
+from limbeck.signals.teacher_rows import TeacherRows
+
+
+class Unpaired(Link):
+    """Random teacher rows beside every batch, as many as it has student rows; no shuffled control exists."""
+
+    name: ClassVar[str] = "unpaired"
+    gives: ClassVar[str] = "samples that share nothing with the student's"
+
+    def second_stream(self, keys: Sequence[Key], known: Tensor) -> list[list[int]]:
+        """All rows without a label."""
+        return [[row] for row in torch.nonzero(~known).squeeze(1).tolist()]
+
+    def rows(
+        self,
+        source: Source,
+        keys: Sequence[Key],
+        classes: Tensor | None,
+        draws: Sequence[Draw],
+        *,
+        seed: int,
+        signals: Sequence[str] | None = None,
+    ) -> TeacherRows:
+        picks = np.array([drawn_row(draw, len(source), seed) for draw in draws], dtype=np.int64)
+        return TeacherRows.of(source.take(picks, signals), n=len(keys))
+
+    def groups(self, source: Source) -> np.ndarray:
+        raise LinkError(
+            "For an unpaired link no such control exists: no row of the teacher belongs to a row of the student, so "
+            "there is nothing to shuffle; use the control 'random' instead."
+        )

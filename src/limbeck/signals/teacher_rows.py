@@ -1,0 +1,62 @@
+"""What one teacher says of a batch, and which of its rows go with which student rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.signals.output import TeacherOutput
+
+
+@dataclass
+class TeacherRows:
+    """A teacher's rows beside ``n`` student rows.
+
+    Args:
+        said: its outputs for ``m`` rows.
+        pair_index: ``[n]`` int64, the row of ``said`` that belongs to each student row, -1 = none.
+        group_s: ``[n]`` int64, the bag of each student row, -1 = none.    group_t: ``[m]``, of each row of ``said``.
+    """
+
+    said: TeacherOutput
+    pair_index: Tensor
+    group_s: Tensor
+    group_t: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        said: TeacherOutput,
+        *,
+        pair_index: Tensor | None = None,
+        group_s: Tensor | None = None,
+        group_t: Tensor | None = None,
+        n: int,
+    ) -> TeacherRows:
+        """With -1 in place of what the link does not say; ``n`` student rows."""
+        none, m = torch.full((n,), -1, dtype=torch.long), len(said)
+        return cls(
+            said,
+            none if pair_index is None else pair_index,
+            none if group_s is None else group_s,
+            torch.full((m,), -1, dtype=torch.long) if group_t is None else group_t,
+        )
+
+    @property
+    def is_paired(self) -> Tensor:
+        """``[n]`` bool, student rows that have a row of this teacher."""
+        return self.pair_index >= 0
+
+    def paired(self) -> tuple[Tensor, TeacherOutput]:
+        """Numbers ``[p]`` of the student rows that have a row of this teacher, and these ``p`` rows, aligned."""
+        rows = torch.nonzero(self.is_paired).squeeze(1)
+        return rows, self.said.rows(self.pair_index[rows])
+
+
+def places(n: int, rows: Tensor) -> Tensor:
+    """``[n]`` with 0, 1, 2, ... at ``rows`` and -1 elsewhere."""
+    index = torch.full((n,), -1, dtype=torch.long)
+    index[rows] = torch.arange(len(rows))
+    return index

@@ -1,0 +1,51 @@
+"""What the two streams of a run consist of, and whether a method fits what links its data."""
+
+from __future__ import annotations
+
+import torch
+
+from limbeck.errors import ConfigError, LinkError
+from limbeck.methods.declared import Declared
+from limbeck.training.collator import DistillationCollator
+
+
+def streams(collate: DistillationCollator, *, has_teacher: bool) -> tuple[list[int], list[list[int]]]:
+    """Row numbers of the labelled stream, and the units of the second one: what the teachers' links draw beside the
+    labelled rows, each unit once. A method without a teacher has no second stream.
+    """
+    known = collate.examples.targets.known
+    labelled = torch.nonzero(known).squeeze(1).tolist()
+    units: dict[tuple[int, ...], None] = {}
+    for teacher in collate.teachers.values() if has_teacher else ():
+        units |= dict.fromkeys(map(tuple, teacher.link.second_stream(collate.examples.keys, known)))
+    return labelled, [list(unit) for unit in units]
+
+
+def in_bags(collate: DistillationCollator) -> bool:
+    """Whether the second stream consists of whole bags.
+
+    Raises: ConfigError for teachers of which one is linked by bags and another by rows.
+    """
+    kinds = {t.link.in_bags for t in collate.teachers.values() if not t.link.goes_by_class}
+    if len(kinds) > 1:
+        raise ConfigError(
+            "One teacher is linked by bags and another by rows, so it is not clear what a step draws; link both alike, "
+            "or run them one after the other."
+        )
+    return kinds == {True}
+
+
+def check_links(method: str, declared: Declared, collate: DistillationCollator) -> None:
+    """Refuse a method whose link the data does not have, and links that name rows which data or teacher lack.
+
+    Raises: LinkError; DataError naming student keys; MissingKeysError naming teacher keys.
+    """
+    for name, teacher in collate.teachers.items():
+        if declared.links and teacher.link.name not in declared.links:
+            whose = "" if len(collate.teachers) == 1 else f" to the teacher {name!r}"
+            raise LinkError(
+                f"Method {method!r} works with data linked as {', '.join(sorted(declared.links))}; this data is linked "
+                f"as {teacher.link.name!r}{whose}."
+            )
+        if not teacher.sees_student:
+            teacher.link.check(collate.examples.keys, teacher.source)
