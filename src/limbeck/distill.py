@@ -38,7 +38,7 @@ def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
     export_student(
         result.student,
         result.folder / STUDENT_FOLDER,
-        class_names=train.class_names,
+        problem=train.problem,
         inputs_example=_example(train),
         preprocessor=result.task.preprocessor,
         provenance=_provenance(recipe, result),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from limbeck.data.files.readers import file_reader, table_reader, text_reader
-from limbeck.errors import DataError
+from limbeck.errors import DataError, LimbeckError
 from limbeck.progress import progress
 from limbeck.students.export.exported import ExportedStudent
 from limbeck.students.export.folder import load_exported
+from limbeck.students.export.info import check_readable
 from limbeck.students.text import encode, tokenizer_of
 
 BATCH = 256  # files read and asked at once
@@ -24,12 +26,12 @@ Batch = tuple[list[dict[str, Any]], dict[str, Tensor]]  # what each row is calle
 
 
 def predict_files(student: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """Class probabilities of files, ``[{"file", "probabilities": {class name: share}}]``.
+    """What the student's problem answers of files: ``[{"file", "probabilities": {class name: share}}]``; of a
+    regression ``value`` in their place, of several labels also ``classes``.
 
     A student of images or audio answers once a file; a student of tables once a line of each CSV, with ``line``
     (the first below the header is 2); a student of texts once a line of each CSV, TSV or JSON Lines file (``row`` of a
-    Parquet file, from 0), whose columns are those it was trained on. A regression gives ``value`` in place of
-    ``probabilities``.
+    Parquet file, from 0), whose columns are those it was trained on.
 
     Warns: of texts that are longer than the student takes, which are cut.
     Raises: DataError for a folder that is no student, and for a file that cannot be read.
@@ -39,6 +41,7 @@ def predict_files(student: str | Path, files: Sequence[str | Path]) -> list[dict
         raise DataError(
             "The student's preprocessor.json is empty, so files cannot be read; use load_exported()."
         )
+    check_readable(exported.preprocessor, Path(student))
     rows: list[dict[str, Any]] = []
     is_text = exported.preprocessor.get("kind") == "text"
     with progress("Predicting", len(files), "files") as advance:
@@ -50,16 +53,15 @@ def predict_files(student: str | Path, files: Sequence[str | Path]) -> list[dict
                 else [_rows(batch, exported.preprocessor)]
             )
             for found, inputs in parts:
-                rows += [row | answer for row, answer in zip(found, _answers(exported, inputs), strict=True)]
+                answers = exported.answers(inputs)
+                if len(answers) != len(found):
+                    raise DataError(
+                        f"The student in {student} gives {len(answers)} answers for {len(found)} rows; one each is "
+                        "needed, so use load_exported() in Python."
+                    )
+                rows += [row | answer for row, answer in zip(found, answers, strict=True)]
             advance(len(batch))
     return rows
-
-
-def _answers(exported: ExportedStudent, inputs: dict[str, Tensor]) -> list[dict[str, Any]]:
-    answers = exported.answers(inputs)
-    if exported.problem == "regression":
-        return [{"value": value} for answer in answers for value in answer.values()]
-    return [{"probabilities": answer} for answer in answers]
 
 
 def _rows(files: Sequence[Path], settings: dict[str, Any]) -> Batch:
@@ -67,7 +69,9 @@ def _rows(files: Sequence[Path], settings: dict[str, Any]) -> Batch:
     name = settings.get("input", "x")
     if settings.get("kind") != "table":
         read = file_reader(settings)
-        return [{"file": str(file)} for file in files], {name: torch.stack([read(file) for file in files])}
+        with _by_settings(files[0]):
+            inputs = {name: torch.stack([read(file) for file in files])}
+        return [{"file": str(file)} for file in files], inputs
     tables = [table_reader(settings)(file) for file in files]
     names = [
         {"file": str(file), "line": line}
@@ -77,19 +81,35 @@ def _rows(files: Sequence[Path], settings: dict[str, Any]) -> Batch:
     return names, {name: torch.cat(tables)}
 
 
+@contextlib.contextmanager
+def _by_settings(file: Path) -> Iterator[None]:
+    """DataError for what a student's settings make of ``file``, whatever that is: they may come from anyone."""
+    try:
+        yield
+    except (LimbeckError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of tokenizers is no Exception
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(
+            f"The settings in the student's folder make no inputs of {file} ({reason}); export the student again."
+        ) from error
+
+
 def _texts(file: Path, exported: ExportedStudent, folder: Path) -> Iterator[Batch]:
     """The rows of a table of texts, some at a time."""
     settings, n_cut = exported.preprocessor, 0
-    tokenizer = tokenizer_of(f"hf:{folder}")
+    with _by_settings(file):
+        tokenizer = tokenizer_of(f"hf:{folder}")
     columns, places = text_reader(settings, exported.class_names)(file)
     for first in range(0, len(places), ROWS):
         part = slice(first, first + ROWS)
         batch = {name: values[part] for name, values in columns.items()}
-        tokens, n = encode(tokenizer, batch, settings["max_length"], keys=places[part])
+        with _by_settings(file):
+            tokens, n = encode(tokenizer, batch, settings["max_length"], keys=places[part])
         n_cut += n
         yield (
             [{"file": str(file), **_place(place)} for place in places[part]],
-            {name: tokens[name] for name in exported.info["inputs"]},
+            {name: tokens[name] for name in exported.info["inputs"] if name in tokens},
         )
     if n_cut:
         warnings.warn(

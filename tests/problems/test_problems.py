@@ -114,7 +114,7 @@ def test_huge_logits_stay_finite(kind):
 def test_settings_make_it_again(kind):
     posed = problem({"kind": kind, "decides": KINDS[kind].measures[-1].name}, NAMES)
     assert posed.metrics[0] == posed.metric == posed.measures[-1]
-    assert type(posed)(NAMES, **posed.settings()) == posed
+    assert problem(posed.spec(), NAMES) == posed
 
 
 # ---- one by one ---------------------------------------------------------------------------------------------

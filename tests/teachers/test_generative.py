@@ -170,7 +170,9 @@ class FakePipeline:
     components = {"unet": nn.Linear(2, 2), "tokenizer": object()}
 
     @classmethod
-    def from_pretrained(cls, source, torch_dtype):
+    def from_pretrained(cls, source, torch_dtype, trust_remote_code, use_safetensors):
+        assert use_safetensors
+        assert not trust_remote_code
         if source != "good":
             raise OSError("no model_index.json")
         return cls()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.commands.parser import Parser, print_json
 from limbeck.commands.terminal import waiting
+
+_PLACES = ("line", "row")
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -29,14 +32,18 @@ def command(arguments: Sequence[str]) -> int:
         print_json(rows)
         return 0
     for row in rows:
-        place = "".join(f", {name} {row[name]}" for name in ("line", "row") if name in row)
+        place = "".join(f", {name} {row[name]}" for name in _PLACES if name in row)
         print(f"{row['file']}{place}  {_answer(row)}")
     return 0
 
 
 def _answer(row: Mapping[str, Any]) -> str:
-    """The three most likely classes, or the value of a regression."""
-    if "value" in row:
-        return f"{row['value']:.4g}"
-    best = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:3]
-    return "  ".join(f"{name} {share:.1%}" for name, share in best)
+    """The value, or the three most likely classes, behind the classes that were found; anything else as JSON."""
+    answer = {name: value for name, value in row.items() if name not in ("file", *_PLACES)}
+    if set(answer) == {"value"}:
+        return f"{answer['value']:.4g}"
+    if not set(answer) <= {"classes", "probabilities"}:
+        return json.dumps(answer, ensure_ascii=False)
+    best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:3]
+    likely = "  ".join(f"{name} {share:.1%}" for name, share in best)
+    return f"{' + '.join(answer['classes']) or 'none'}  ({likely})" if "classes" in answer else likely

@@ -74,6 +74,7 @@ class Problem:
         auto_model: of transformers: the model class behind ``AutoModelFor...``; None = whichever classifies.
         model_config: what a transformers model of it is configured with.
         title: what a student of it is, for its card, with ``{n}`` and ``{names}``.
+        turned: what makes :meth:`predictions` of logits, as Python text behind them, for the card's snippet.
         is_distribution: its logits are a distribution over :attr:`names` (or over positions of such), so that
             teachers of classes can be matched with it.
     """
@@ -87,6 +88,7 @@ class Problem:
     auto_model: ClassVar[str | None] = None
     model_config: ClassVar[Mapping[str, Any]] = {}
     title: ClassVar[str] = "A model with {n} outputs: {names}."
+    turned: ClassVar[str] = ""
     is_distribution: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -106,10 +108,10 @@ class Problem:
         """The one that decides."""
         return self.metrics[0]
 
-    def settings(self) -> dict[str, Any]:
-        """JSON-able values of its own fields, from which ``type(self)(names, **settings)`` makes it again."""
+    def spec(self) -> dict[str, Any]:
+        """JSON-able kind and settings, from which ``problem(spec, names)`` makes it again."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+        return {"kind": self.kind, **{n: list(v) if isinstance(v, tuple) else v for n, v in own.items()}}
 
     def n_outputs(self) -> int | None:
         """Width of the logits; None = whatever the model has."""

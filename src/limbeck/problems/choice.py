@@ -16,7 +16,7 @@ class Choice(Classification):
 
     kind: ClassVar[str] = "choice"
     auto_model: ClassVar[str | None] = "MultipleChoice"
-    title: ClassVar[str] = "A model that chooses one of {n}: {names}."
+    title: ClassVar[str] = "A multiple-choice model: it scores the {n} choices of a row ({names})."
 
     def check(self, targets: Targets, source: str) -> None:
         """Every row offers all its choices, so that no place need be right somewhere."""

@@ -31,6 +31,7 @@ class Classification(Problem):
     kind: ClassVar[str] = "classification"
     measures: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, CALIBRATION)
     title: ClassVar[str] = "A classifier of {n} classes: {names}."
+    turned: ClassVar[str] = ".softmax(-1)"
     is_distribution: ClassVar[bool] = True
 
     def check(self, targets: Targets, source: str) -> None:

@@ -27,6 +27,7 @@ class MultiLabel(Problem):
     kind: ClassVar[str] = "multilabel"
     measures: ClassVar[tuple[Metric, ...]] = (MICRO_F1, MACRO_F1, AVERAGE_PRECISION)
     model_config: ClassVar[Mapping[str, Any]] = {"problem_type": "multi_label_classification"}
+    turned: ClassVar[str] = ".sigmoid()"
     title: ClassVar[str] = "A classifier that finds any of {n} classes: {names}."
 
     def check(self, targets: Targets, source: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,34 @@ def problem(spec: str | Mapping[str, Any], names: Sequence[str]) -> Problem:
     """
     kind, settings = split_spec(spec)
     cls = problem_class(kind)
-    known = [f.name for f in fields(cls) if f.name != "names"]
-    for name in settings:
+    known = {f.name: f.default for f in fields(cls) if f.name != "names"}
+    for name, value in settings.items():
         if name not in known:
             raise ConfigError(f"The problem {kind!r} has no setting {name!r}; {nearest(name, known)}")
+        if not _fits(value, known[name]):
+            raise ConfigError(
+                f"The setting {name!r} of the problem {kind!r} is like {known[name]!r}; it is {value!r}."
+            )
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     return cls(tuple(names), **settings)
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of the default; one of None may be anything."""
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(default, tuple):
+        return isinstance(value, (list, tuple))
+    return default is None or default is MISSING or type(value) is type(default)
+
+
+def sized(asked: Problem | str, n: int | None) -> Problem:
+    """A problem itself, or that of a kind with ``n`` outputs that have no names; ConfigError where ``n`` is missing."""
+    if not isinstance(asked, str):
+        return asked
+    if n is None:
+        raise ConfigError("A model needs a problem, or the number of classes (n_classes).")
+    return problem_class(asked)(tuple(map(str, range(n))))
 
 
 def split_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

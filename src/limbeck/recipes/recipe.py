@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -201,10 +202,11 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
     arguments = _find_recipes(arguments)  # a wrong file is told before the heavy imports
     parser = parser or recipe_parser()
     try:
-        values = parser.parse_args(arguments)
+        with _no_imports():
+            values = parser.parse_args(arguments)
+            given = parser.parse_args(arguments, defaults=False).get("training")  # also what equals a default
     except ArgumentError as error:
         raise ConfigError(_clear(str(error), parser)) from error
-    given = parser.parse_args(arguments, defaults=False).get("training")  # also what equals a default
     recipe = Recipe(
         data=DataSpec(**values.data.as_dict()),
         teacher=TeacherSpec(**values.teacher.as_dict()),
@@ -218,6 +220,20 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
     )
     check_recipe(recipe)
     return recipe
+
+
+@contextlib.contextmanager
+def _no_imports() -> Iterator[None]:
+    """A recipe names no class of Python: jsonargparse would import what a ``class_path`` says, wherever one stands."""
+    from jsonargparse import set_parsing_settings
+    from jsonargparse._common import parsing_settings  # which has no public way back
+
+    before = dict(parsing_settings)
+    set_parsing_settings(import_path_denylist=["*"])
+    try:
+        yield
+    finally:
+        parsing_settings.update(before)
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
+from limbeck.students.foreign import NO_CODE, PLAIN_WEIGHTS, loading, no_code, refuse_extras
 from limbeck.students.pooled import PooledClassifier, Pooling
 from limbeck.students.text import encoder_class, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+# Kinds that a package of their own builds, by settings that transformers passes on.
+_OUTSIDE = ("timm_wrapper", "layoutlmv2")
 _TASKS = ("SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice")
 
 
@@ -37,11 +40,11 @@ def pretrained_model(
     """
     config = _config(path, changes)
     name = None if pooling is not None else _own_class(config, problem)
-    with quietly():
+    with quietly(), loading(path):
         if name is None:
             model, new = _pooled(path, config, problem, pooling, dtype)
         else:
-            model, new = _own(path, name, problem, dtype, changes)
+            model, new = _own(path, config, name, problem, dtype)
     _settle(model, path)
     return model, new
 
@@ -62,23 +65,61 @@ def quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def load_shipped(folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tensor]:
+    """The model of an exported student: a function from inputs by name to logits.
+
+    Args:
+        auto: the ``AutoModelFor...`` that it is written for.
+    Raises: DataError for a folder that holds another model, or more than plain settings and weights.
+    """
+    import transformers
+
+    refuse_extras(folder)
+    config = _config(str(folder), {})
+    kind = str(config.model_type)
+    if kind in _OUTSIDE or not _class_names_of(auto.removeprefix("AutoModelFor"), kind):
+        raise DataError(
+            f"{folder} holds a model of the kind '{kind}', which no {auto} loads; export it again."
+        )
+    with quietly(), loading(folder):
+        model = getattr(transformers, auto).from_pretrained(
+            folder, config=config, local_files_only=True, **PLAIN_WEIGHTS
+        )
+    model.eval()
+
+    def run(inputs: dict[str, Tensor]) -> Tensor:
+        try:
+            return model(**inputs).logits
+        except Exception as error:  # a model raises what it likes
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise DataError(
+                f"The student in {folder} cannot take these inputs ({reason}); give it some like those it was "
+                "trained on."
+            ) from error
+
+    return run
+
+
 def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:
     """The configuration with ``changes``; errors for a path without one and for settings it does not have."""
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as error:
+        with no_code(path):
+            config = AutoConfig.from_pretrained(path, **NO_CODE)
+    except DataError:
+        raise
+    except Exception as error:  # transformers raises what the kind of model makes of its settings
         where = (
             "folder holds no transformers model"
             if Path(path).is_dir()
             else "is no folder, nor a model at hand"
         )
         raise DataError(
-            f"'{path}': {where} (a config.json is needed); {str(error).splitlines()[0]}"
+            f"'{path}': {where} (a config.json is needed); {(str(error).strip().splitlines() or ['unknown'])[0]}"
         ) from error
     for name, value in changes.items():
-        if not hasattr(config, name):
+        if name.startswith("_") or not hasattr(config, name):
             raise UnknownNameError(
                 f"The model '{path}' has no setting {name!r}; {nearest(name, config.to_dict())}"
             )
@@ -94,13 +135,20 @@ def _own_class(config: PreTrainedConfig, problem: Problem) -> str | None:
 
 
 def _own(
-    path: str, name: str, problem: Problem, dtype: torch.dtype, changes: Mapping[str, Any]
+    path: str, config: PreTrainedConfig, name: str, problem: Problem, dtype: torch.dtype
 ) -> tuple[nn.Module, set[str]]:
     import transformers
 
-    head: dict[str, Any] = {"num_labels": problem.n_outputs(), **problem.model_config}
+    for key, value in {"num_labels": problem.n_outputs(), **problem.model_config}.items():
+        setattr(config, key, value)
+    # The changes are in the configuration: as arguments, one called trust_remote_code would be obeyed.
     model, found = getattr(transformers, name).from_pretrained(
-        path, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True, **head, **changes
+        path,
+        config=config,
+        dtype=dtype,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        **PLAIN_WEIGHTS,
     )
     return model, set(found["missing_keys"]) | {entry[0] for entry in found["mismatched_keys"]}
 
@@ -125,7 +173,9 @@ def _pooled(
         )
     # A pooler that nothing reads would be a parameter without gradient.
     extra = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
-    encoder, found = kind.from_pretrained(path, config=config, dtype=dtype, output_loading_info=True, **extra)
+    encoder, found = kind.from_pretrained(
+        path, config=config, dtype=dtype, output_loading_info=True, **PLAIN_WEIGHTS, **extra
+    )
     text = config.get_text_config()
     names = ("classifier_dropout", "hidden_dropout_prob", "dropout", "resid_pdrop")
     dropouts = [value for name in names if isinstance(value := getattr(text, name, None), float)]
@@ -198,6 +248,8 @@ def auto_class(model: nn.Module) -> str | None:
     if not type(model).__module__.startswith("transformers.models."):
         return None
     kind = cast("PreTrainedModel", model).config.model_type
+    if kind in _OUTSIDE:
+        return None
     tasks = [task for task in _TASKS if type(model).__name__ in _class_names_of(task, kind)]
     return f"AutoModelFor{tasks[0]}" if tasks else None
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
-from limbeck.problems.registry import problem_class
+from limbeck.problems.registry import sized
 from limbeck.students import encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
@@ -56,10 +56,7 @@ def model_from_spec(
     Raises: UnknownNameError for a wrong name or argument; DataError for a folder that holds no model; ConfigError for
     settings that this model does not have, and where a package is missing.
     """
-    if isinstance(problem, str):
-        if n_classes is None:
-            raise ConfigError("A model needs a problem, or the number of classes (n_classes).")
-        problem = problem_class(problem)(tuple(map(str, range(n_classes))))
+    problem = sized(problem, n_classes)
     check_choice("pooling", pooling, Pooling)
     if dtype not in _DTYPES:
         raise UnknownNameError(f"There is no dtype {dtype!r} of a student; {nearest(dtype, _DTYPES)}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
+from limbeck.students.foreign import NO_CODE, no_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -71,7 +72,10 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
     none = f"'{path}' holds no tokenizer; save the model's own into it: tokenizer.save_pretrained(PATH)."
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        with no_code(path):
+            tokenizer = AutoTokenizer.from_pretrained(path, **NO_CODE)
+    except DataError:
+        raise
     except Exception as error:  # transformers raises what the kind of tokenizer makes of missing files
         raise DataError(f"{none} ({(str(error).splitlines() or [''])[0]})") from error
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # some kinds make an empty one of nothing
@@ -91,8 +95,11 @@ def _config_of(path: str) -> PreTrainedConfig | None:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(path).get_text_config()
-    except (OSError, ValueError):
+        with no_code(path):
+            return AutoConfig.from_pretrained(path, **NO_CODE).get_text_config()
+    except DataError:
+        raise
+    except Exception:  # a configuration that cannot be read is the model's affair
         return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from limbeck.errors import ConfigError, DataError
 from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
+from limbeck.students.foreign import PLAIN_WEIGHTS, no_code
 from limbeck.teachers.callable import source_of
 
 DIFFUSERS = "diffusers:"
@@ -67,7 +68,12 @@ class DiffusersDraw:
                 "'limbeck[diffusers]'."
             ) from error
         try:
-            pipeline = DiffusionPipeline.from_pretrained(source, torch_dtype=getattr(torch, dtype))
+            with no_code(source):
+                pipeline = DiffusionPipeline.from_pretrained(
+                    source, torch_dtype=getattr(torch, dtype), **PLAIN_WEIGHTS
+                )
+        except DataError:
+            raise
         except (OSError, ValueError) as error:
             raise DataError(
                 f"No diffusers pipeline can be loaded from {source!r} ({str(error).splitlines()[0]})."

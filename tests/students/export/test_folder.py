@@ -74,7 +74,7 @@ def table(tmp_path_factory) -> tuple[nn.Module, Path]:
 def test_folder_holds_the_student_alone(table):
     model, folder = table
     names = {p.name for p in folder.iterdir()}
-    assert names == {"README.md", "model.safetensors", "preprocessor.json", "student.json", "student.pt2"}
+    assert names == {"README.md", "model.safetensors", "preprocessor.json", "program.json", "student.json"}
     weights = load_file(folder / "model.safetensors")
     assert weights.keys() == model.state_dict().keys()
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in weights.items())
@@ -160,6 +160,13 @@ def test_an_older_export_is_replaced_and_other_folders_are_not(table, tmp_path):
         export(model, tmp_path / "mine")
 
 
+def test_scores_that_are_no_number_are_null(table, tmp_path):
+    model, _ = table
+    folder = export(model, tmp_path / "s", provenance={"pearson": float("nan"), "steps": [1, float("inf")]})
+    assert load_exported(folder).info["provenance"] == {"pearson": None, "steps": [1, None]}
+    assert "NaN" not in (folder / "README.md").read_text()
+
+
 def test_a_failed_export_leaves_nothing(table, tmp_path, monkeypatch):
     model, _ = table
     monkeypatch.setattr("limbeck.students.export.folder.model_card", lambda *_: 1 / 0)
@@ -172,8 +179,12 @@ def test_bad_arguments(table, tmp_path):
     model, _ = table
     with pytest.raises(ClassNamesError, match="2 class names for 3 logits"):
         export(model, tmp_path / "s", class_names=("a", "b"))
+    with pytest.raises(ClassNamesError, match="'a' comes twice"):
+        export(model, tmp_path / "s", class_names=("a", "b", "a"))
     with pytest.raises(ConfigError, match="provenance of a student must be plain JSON"):
         export(model, tmp_path / "s", provenance={"path": Path("x")})
+    with pytest.raises(ConfigError, match="preprocessor of a student must be plain JSON"):
+        export(model, tmp_path / "s", preprocessor={"mean": float("nan")})
 
     class Branches(nn.Module):
         def __init__(self) -> None:
@@ -193,37 +204,13 @@ def test_damaged_or_foreign_folders_are_refused(table, tmp_path):
     with pytest.raises(DataError, match=r"no exported student: it holds no student\.json"):
         load_exported(tmp_path)
     folder = export(model, tmp_path / "s")
-    whole = (folder / "student.pt2").read_bytes()
-    (folder / "student.pt2").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"student\.pt2 is missing or not what was exported"):
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"model\.safetensors is missing or not what was exported"):
         load_exported(folder)
     info = json.loads((folder / "student.json").read_text())
     (folder / "student.json").write_text(json.dumps(info | {"format": 99}))
     with pytest.raises(DataError, match="format 99"):
-        load_exported(folder)
-
-
-@pytest.mark.parametrize("kind", ["sample", "weight"])
-def test_an_archive_that_would_be_unpickled_is_refused(table, tmp_path, kind):
-    import hashlib
-    import zipfile
-
-    model, _ = table
-    folder = export(model, tmp_path / "s")
-    path = folder / "student.pt2"
-    with zipfile.ZipFile(path) as archive:
-        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in entries.items():
-            if kind == "sample" and "sample_inputs" in name:
-                data = b"cos\nsystem\n(S'true'\ntR."
-            if kind == "weight":
-                data = data.replace(b'"use_pickle": false', b'"use_pickle":true')
-            archive.writestr(name, data)
-    info = json.loads((folder / "student.json").read_text())
-    info["sha256"]["student.pt2"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (folder / "student.json").write_text(json.dumps(info))
-    with pytest.raises(DataError, match="more than plain weights"):
         load_exported(folder)
 
 
@@ -236,7 +223,7 @@ def test_transformers_models_load_by_their_auto_class(tmp_path):
     folder = export(Student(model), tmp_path / "s", inputs_example=inputs)
     assert model.config.id2label[0] == "LABEL_0"
     assert json.loads((folder / "config.json").read_text())["id2label"]["0"] == "nought"
-    assert not (folder / "student.pt2").exists()
+    assert not (folder / "program.json").exists()
     assert verify_export(model, folder, {k: v[:1, :4] for k, v in inputs.items()}) < 1e-5
 
 

@@ -6,20 +6,50 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-TRACED = "torch.export"
+from limbeck.problems.base import Problem
+from limbeck.students.export.program import CONSTANTS, PROGRAM
 
-_SNIPPET = """import json
-from pathlib import Path
-
-import torch{imports}
+_SNIPPET = """{imports}
 
 folder = Path(".")  # where this file lies
-model = {load}
+{load}
 class_names = json.loads((folder / "student.json").read_text(encoding="utf-8"))["class_names"]
 {inputs}
 with torch.no_grad():
     {result}
 {show}
+"""
+
+# What runs program.json without limbeck; limbeck.students.export.program does it with checks.
+_PROGRAM = """program = json.loads((folder / "program.json").read_text(encoding="utf-8"))
+weights = {name: value for path in folder.glob("*.safetensors") for name, value in load_file(path).items()}
+
+
+def model(inputs):
+    known = {"input": inputs, "weight": weights, "value": {}}
+
+    def made(argument):
+        if isinstance(argument, list):
+            return [made(part) for part in argument]
+        if not isinstance(argument, dict):
+            return argument
+        ((kind, name),) = argument.items()
+        if kind in known:
+            return known[kind][name]
+        return torch.device(name) if kind == "device" else float(name) if kind == "float" else getattr(torch, name)
+
+    for step in program["steps"]:
+        kind, *names = step["call"].split(".")
+        if kind == "aten":
+            call = getattr(getattr(torch.ops.aten, names[0]), names[1])
+        elif kind == "item":
+            call = operator.getitem
+        else:
+            call = next(getattr(m, names[0]) for m in (operator, math, builtins) if hasattr(m, names[0]))
+        options = {name: made(argument) for name, argument in step["options"].items()}
+        known["value"][step["name"]] = call(*map(made, step["args"]), **options)
+    return known["value"][program["output"]]
+
 """
 
 _TENSORS = "inputs = {{{examples}}}  # yours come here"
@@ -30,10 +60,8 @@ texts = {texts}  # yours come here
 tokens = tokenizer(*texts, truncation=True, max_length={max_length}, padding=True, return_tensors="pt")
 inputs = {{name: tokens[name]{choices} for name in {names}}}"""
 
-_PROBABILITIES = """for row in probabilities.flatten(0, -2).tolist():
-    print({name: round(share, 3) for name, share in zip(class_names, row)})"""
-_VALUES = """for (value,) in values.tolist():
-    print({class_names[0]: round(value, 3)})"""
+_SHOW = """for row in predictions.flatten(0, -2).tolist():
+    print({name: round(value, 3) for name, value in zip(class_names, row)})"""
 
 _CARD = """---
 library_name: {library}
@@ -65,8 +93,7 @@ Inputs: {inputs}. `preprocessor.json` says how they are made from raw samples:
 
 {files}
 
-As with any model file, load only copies that you trust: a tampered archive could make its loader run code. As
-written, this one holds plain weights and no pickled objects.
+None of them holds code, and nothing in them is pickled. {safety}
 
 ## Provenance
 
@@ -75,14 +102,16 @@ written, this one holds plain weights and no pickled objects.
 ```
 """
 
-_WHAT = {
-    "classification": "A classifier of {n} classes: {names}.",
-    "choice": "A multiple-choice model: it scores the {n} choices of a row ({names}).",
-    "regression": "A regression model: it predicts one value, {names}.",
+_SAFETY = {
+    True: """The snippet calls whatever
+`program.json` names, so keep it for copies that you trust; `limbeck predict` calls known operators alone, so it
+opens a stranger's copy too.""",
+    False: """`limbeck predict` opens a
+stranger's copy too: it refuses settings that would make transformers run anything of another's.""",
 }
 
-_TRACED_FILES = """- `student.pt2`: the model as a program, for `torch.export.load`, which needs torch alone
-- `model.safetensors`: the same weights by name, for those who have the model's code
+_PROGRAM_FILES = """- `program.json`: the model as a list of PyTorch operators
+- `model.safetensors`: its weights, under the names that the model's own code has for them{constants}
 - `student.json`: class names, inputs, hashes
 - `preprocessor.json`: how inputs are made"""
 
@@ -92,45 +121,56 @@ _TRANSFORMERS_FILES = """- `config.json`, `model.safetensors`: the model, for tr
 
 
 def model_card(
-    info: Mapping[str, Any], preprocessor: Mapping[str, Any], provenance: Mapping[str, Any]
+    info: Mapping[str, Any], asked: Problem, preprocessor: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> str:
     """README.md of an export.
 
     Args:
-        info: what ``student.json`` holds.    preprocessor, provenance: JSON-able.
+        info: what ``student.json`` holds.    asked: what the student answers.    preprocessor, provenance: JSON-able.
     """
-    traced = info["loads_with"] == TRACED
+    is_program = info["loads_with"] == PROGRAM
     inputs = ", ".join(f"`{k}` {v['dtype']} {v['shape']}".replace("'", "") for k, v in info["inputs"].items())
     processor = (
         "\nThe processor's own files lie beside it, for `transformers.AutoProcessor` or `AutoTokenizer`.\n"
     )
-    names = info["class_names"]
+    constants = (
+        "\n- `constants.safetensors`: fixed tensors that it reads" if CONSTANTS in info["sha256"] else ""
+    )
     return _CARD.format(
-        library="pytorch" if traced else "transformers",
-        what=_WHAT[info["problem"]].format(n=len(names), names=", ".join(names)),
-        snippet=_snippet(info, preprocessor),
+        library="pytorch" if is_program else "transformers",
+        what=asked.title.format(n=len(asked.names), names=", ".join(asked.names)),
+        snippet=_snippet(info, asked, preprocessor),
         inputs=inputs,
         preprocessor=json.dumps(preprocessor, indent=2),
         processor=processor if info["has_processor"] else "",
-        files=_TRACED_FILES if traced else _TRANSFORMERS_FILES,
+        files=_PROGRAM_FILES.format(constants=constants) if is_program else _TRANSFORMERS_FILES,
+        safety=_SAFETY[is_program],
         provenance=json.dumps(provenance, indent=2),
     )
 
 
-def _snippet(info: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> str:
+def _snippet(info: Mapping[str, Any], asked: Problem, preprocessor: Mapping[str, Any]) -> str:
     auto, is_text = info["loads_with"], preprocessor.get("kind") == "text"
-    traced, regression = auto == TRACED, info["problem"] == "regression"
-    needed = [name for name, used in ((auto, not traced), ("AutoTokenizer", is_text)) if used]
-    call = "model(inputs)" if traced else "model(**inputs).logits"
+    is_program = auto == PROGRAM
+    call = "model(inputs)" if is_program else "model(**inputs).logits"
     return _SNIPPET.format(
-        imports=f"\nfrom transformers import {', '.join(sorted(needed))}" if needed else "",
-        load='torch.export.load(str(folder / "student.pt2")).module()'
-        if traced
-        else f"{auto}.from_pretrained(folder).eval()",
+        imports=_imports(auto, is_program, is_text),
+        load=_PROGRAM if is_program else f"model = {auto}.from_pretrained(folder).eval()",
         inputs=_texts(info, preprocessor) if is_text else _tensors(info),
-        result=f"values = {call}" if regression else f"probabilities = {call}.float().softmax(-1)",
-        show=_VALUES if regression else _PROBABILITIES,
+        result=f"predictions = {call}.float(){asked.turned}",
+        show=_SHOW,
     )
+
+
+def _imports(auto: str, is_program: bool, is_text: bool) -> str:
+    own = ["json", "pathlib"] if not is_program else ["builtins", "json", "math", "operator", "pathlib"]
+    lines = ["from pathlib import Path" if name == "pathlib" else f"import {name}" for name in own]
+    lines += ["", "import torch"]
+    if is_program:
+        lines.append("from safetensors.torch import load_file")
+    if needed := [name for name, used in ((auto, not is_program), ("AutoTokenizer", is_text)) if used]:
+        lines.append(f"from transformers import {', '.join(sorted(needed))}")
+    return "\n".join(lines)
 
 
 def _tensors(info: Mapping[str, Any]) -> str:

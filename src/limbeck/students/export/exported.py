@@ -1,9 +1,8 @@
-"""Use an exported student."""
+"""Use an exported student. Nothing that its folder holds is run as code; see SECURITY.md."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,12 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
-from limbeck.students.export.card import TRACED
-from limbeck.students.export.tracing import refuse_pickles
-from limbeck.students.pretrained import quietly
-
-FORMAT = 1
-INFO, PREPROCESSOR = "student.json", "preprocessor.json"
-WEIGHT_SUFFIXES = (".pt2", ".safetensors")
+from limbeck.problems.base import Problem
+from limbeck.problems.registry import problem
+from limbeck.students.export.info import read_info, read_preprocessor
+from limbeck.students.export.program import PROGRAM, load_program
+from limbeck.students.foreign import refuse_links
+from limbeck.students.pretrained import load_shipped
 
 
 @dataclass(frozen=True)
@@ -27,13 +25,13 @@ class ExportedStudent:
     """An exported student, loaded.
 
     Args:
-        run: inputs to logits.    class_names: names of the logits, in order.
+        run: inputs to logits.    problem: what the logits say.
         preprocessor: settings that make inputs from raw samples.
         info: what ``student.json`` holds, provenance included.
     """
 
     run: Callable[[dict[str, Tensor]], Tensor]
-    class_names: tuple[str, ...]
+    problem: Problem
     preprocessor: dict[str, Any]
     info: dict[str, Any]
 
@@ -41,7 +39,7 @@ class ExportedStudent:
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Logits ``[n, C]`` on the CPU, a row per token for token-level models; a single input may have any name.
 
-        Raises: ConfigError for inputs that the student does not take.
+        Raises: ConfigError for inputs that the student does not take; DataError where it gives no logits of them.
         """
         names = list(self.info["inputs"])
         if len(names) == len(inputs) == 1:
@@ -50,45 +48,54 @@ class ExportedStudent:
             raise ConfigError(
                 f"The student takes the inputs {', '.join(names)}, not {', '.join(inputs) or 'none'}."
             )
-        return self.run({name: inputs[name].cpu().contiguous() for name in names}).flatten(0, -2)
+        logits = self.run({name: inputs[name].cpu().contiguous() for name in names})
+        n_classes = len(self.class_names)
+        if not isinstance(logits, Tensor) or logits.ndim < 2 or logits.shape[-1] != n_classes:
+            raise DataError(f"The student gives no logits of its {n_classes} classes; export it again.")
+        return logits.flatten(0, -2)
 
     @property
-    def problem(self) -> str:
-        """``classification``, ``regression`` (the logits are values) or ``choice``."""
-        return self.info.get("problem", "classification")
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the logits, in order."""
+        return self.problem.names
 
-    def answers(self, inputs: Mapping[str, Tensor]) -> list[dict[str, float]]:
-        """Class name (or choice) to probability for each row; for regression the name of the value to the value."""
-        logits = self.logits(inputs).float()
-        rows = (logits if self.problem == "regression" else logits.softmax(-1)).tolist()
-        return [dict(zip(self.class_names, row, strict=True)) for row in rows]
+    def predictions(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Probabilities of the classes, or values, ``[n, C]``."""
+        return self.problem.predictions(self.logits(inputs))
+
+    def answers(self, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        """What the problem answers for each row, JSON-able: ``{"probabilities": {...}}``, ``{"value": ...}``, ..."""
+        return self.problem.answers(self.logits(inputs))
 
 
 def load_exported(folder: str | Path) -> ExportedStudent:
-    """Load what ``export_student`` wrote; only from those you trust, as with any model file.
+    """Load what ``export_student`` wrote, from whomever it comes: weights and settings are read, no code.
 
-    Raises: DataError for a folder that is no export, of a newer format, or whose weights have changed.
+    Raises: DataError for a folder that is no export, of a newer format, whose weights have changed, or that holds
+    what no export holds.
     """
     folder = Path(folder)
-    info = _read(folder / INFO)
-    if info.get("format") != FORMAT:
-        raise DataError(
-            f"{folder} is of format {info.get('format')}, this limbeck reads {FORMAT}; update limbeck."
-        )
+    refuse_links(folder)
+    info = read_info(folder)
+    settings = read_preprocessor(folder)
     for name, digest in info["sha256"].items():
         if not (folder / name).is_file() or sha256_of(folder / name) != digest:
             raise DataError(f"{folder / name} is missing or not what was exported; copy or export it again.")
-    run = _traced(folder) if info["loads_with"] == TRACED else _transformers(folder, info["loads_with"])
-    return ExportedStudent(run, tuple(info["class_names"]), _read(folder / PREPROCESSOR), info)
+    for path in hashed_files(folder):
+        if path.name not in info["sha256"]:
+            raise DataError(f"{path} is not among what was exported; remove it, or export the student again.")
+    run = load_program(folder) if info["loads_with"] == PROGRAM else load_shipped(folder, info["loads_with"])
+    return ExportedStudent(run, problem(info["problem"], info["class_names"]), settings, info)
 
 
 def predict(folder: str | Path, inputs: Mapping[str, Tensor]) -> list[dict[str, float]]:
-    """Class name to probability (regression: to the value), a dictionary for each row of ``inputs`` (argument name to
-    ``[n, ...]``).
+    """Class name to probability (of a regression its name to the value), a dictionary for each row of ``inputs``
+    (argument name to ``[n, ...]``).
 
-    Loads the student; for many calls keep ``load_exported(folder)`` and use its ``answers``.
+    Loads the student; for many calls keep ``load_exported(folder)`` and use its ``predictions``.
     """
-    return load_exported(folder).answers(inputs)
+    student = load_exported(folder)
+    return [dict(zip(student.class_names, row, strict=True)) for row in student.predictions(inputs).tolist()]
 
 
 def sha256_of(path: Path) -> str:
@@ -97,24 +104,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path.parent} is no exported student: it holds no {path.name}.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is no valid JSON ({error}); export the student again.") from error
-
-
-def _traced(folder: Path) -> Callable[[dict[str, Tensor]], Tensor]:
-    path = folder / "student.pt2"
-    refuse_pickles(path)
-    return torch.export.load(str(path)).module()
-
-
-def _transformers(folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tensor]:
-    import transformers
-
-    with quietly():
-        model = getattr(transformers, auto).from_pretrained(folder).eval()
-    return lambda inputs: model(**inputs).logits
+def hashed_files(folder: Path) -> list[Path]:
+    """The files that the logits come from, weights and program."""
+    return sorted(path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name == PROGRAM)

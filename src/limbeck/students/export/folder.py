@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -12,22 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from limbeck import __version__
 from limbeck.errors import ClassNamesError, ConfigError, ExportError
+from limbeck.problems.base import Problem
+from limbeck.problems.registry import problem_class
 from limbeck.students.calling import call_by_name, logits_of
-from limbeck.students.export.card import TRACED, model_card
-from limbeck.students.export.exported import (
-    FORMAT,
-    INFO,
-    PREPROCESSOR,
-    WEIGHT_SUFFIXES,
-    load_exported,
-    predict,
-    sha256_of,
-)
+from limbeck.students.export.card import model_card
+from limbeck.students.export.exported import hashed_files, load_exported, predict, sha256_of
+from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR
+from limbeck.students.export.program import PROGRAM
 from limbeck.students.export.tracing import save_program
 from limbeck.students.pretrained import auto_class, quietly
 from limbeck.students.student import Student, bare_copy
@@ -42,7 +38,8 @@ def export_student(
     model: Student | nn.Module,
     folder: str | Path,
     *,
-    class_names: Sequence[str],
+    class_names: Sequence[str] | None = None,
+    problem: Problem | None = None,
     inputs_example: Mapping[str, Tensor],
     preprocessor: Mapping[str, Any],
     provenance: Mapping[str, Any],
@@ -50,14 +47,17 @@ def export_student(
 ) -> Path:
     """Write the student, and nothing else, to ``folder``; checked against ``model`` before it appears.
 
-    A transformers classification model is written for its ``AutoModelFor...``; any other module as a program for
-    ``torch.export.load`` (no Python class of the user, no pickled object) with ``model.safetensors`` beside it.
-    LoRA adapters are merged into the weights that they adapt. A model of one logit predicts a value (regression).
+    A transformers classification model is written for its ``AutoModelFor...``; any other module as a program in
+    JSON (:mod:`limbeck.students.export.program`) with its weights in safetensors: no Python class of the user, nothing
+    pickled.
+    LoRA adapters are merged into the weights that they adapt.
     The folder appears whole or not at all; an earlier export of that name is replaced.
 
     Args:
         model: a student or a bare model, in any mode and on any device; it is left as it is.
-        class_names: names of the logits, in order; of the choices in multiple choice, of the value in regression.
+        problem: what the logits say, and their names in order.
+        class_names: in its place, names of classes (of choices, where the model scores choices; of the value, where it
+            has one logit).
         inputs_example: argument name to ``[n, ...]``, n >= 1: real rows, preprocessed. Not stored.
         preprocessor: JSON-able settings that make inputs from raw samples; of texts ``{"kind": "text", "columns":
             ["text", ...], "max_length": L}``.
@@ -66,7 +66,8 @@ def export_student(
 
     Returns: the folder.
     Raises: ClassNamesError if names and logits differ in number; ConfigError if ``folder`` holds something else,
-    settings are not JSON-able or a student of texts comes without its tokenizer; ExportError if the model cannot be
+    settings are not JSON-able, neither or both of ``problem`` and ``class_names`` are given, or a student of texts
+    comes without its tokenizer; ExportError if the model cannot be
     traced or the copy's logits differ.
     """
     folder = Path(folder).absolute()
@@ -74,17 +75,19 @@ def export_student(
     if preprocessor.get("kind") == "text" and processor is None:
         raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
     bare, inputs = bare_copy(model), {name: value.detach().cpu() for name, value in inputs_example.items()}
+    asked = _asked(bare, problem, class_names)
     with torch.no_grad():
         n_logits = logits_of(call_by_name(bare, inputs), bare).shape[-1]
-    if len(class_names) != n_logits:
-        raise ClassNamesError(
-            f"{len(class_names)} class names for {n_logits} logits; give one name per logit."
-        )
+    names = asked.names
+    if len(names) != n_logits:
+        raise ClassNamesError(f"{len(names)} class names for {n_logits} logits; give one name per logit.")
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ClassNamesError(f"The class name {twice[0]!r} comes twice; give each logit a name of its own.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     new.mkdir()
     try:
-        _write(bare, new, [str(name) for name in class_names], inputs, preprocessor, provenance, processor)
+        _write(bare, new, asked, inputs, preprocessor, provenance, processor)
         verify_export(bare, new, inputs)
         _swap(new, folder)
     finally:
@@ -120,20 +123,20 @@ def verify_export(
 def _write(
     model: nn.Module,
     folder: Path,
-    class_names: list[str],
+    asked: Problem,
     inputs: Mapping[str, Tensor],
     preprocessor: Mapping[str, Any],
     provenance: Mapping[str, Any],
     processor: Any,
 ) -> None:
-    loads_with = auto_class(model) or TRACED
-    if loads_with == TRACED:
-        save_program(model, inputs, folder / "student.pt2")
-        save_model(model, str(folder / "model.safetensors"))
+    loads_with = auto_class(model) or PROGRAM
+    if loads_with == PROGRAM:
+        save_program(model, inputs, folder)
     else:
         pretrained = cast("PreTrainedModel", model)
-        pretrained.config.id2label = dict(enumerate(class_names))  # also its num_labels
-        pretrained.config.label2id = {name: i for i, name in enumerate(class_names)}
+        pretrained.config.__dict__.pop("auto_map", None)  # the class is transformers' own
+        pretrained.config.id2label = dict(enumerate(asked.names))  # also its num_labels
+        pretrained.config.label2id = {name: i for i, name in enumerate(asked.names)}
         with quietly():
             pretrained.save_pretrained(folder)
     if processor is not None:
@@ -141,34 +144,50 @@ def _write(
     info = {
         "format": FORMAT,
         "loads_with": loads_with,
-        "problem": _problem(model, class_names),
-        "class_names": class_names,
+        "problem": asked.spec(),
+        "class_names": list(asked.names),
         "inputs": {
             name: {"dtype": str(value.dtype).removeprefix("torch."), "shape": ["rows", *value.shape[1:]]}
             for name, value in inputs.items()
         },
         "has_processor": processor is not None,
         "versions": {"limbeck": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "sha256": {
-            path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.suffix in WEIGHT_SUFFIXES
-        },
+        "sha256": {path.name: sha256_of(path) for path in hashed_files(folder)},
     }
     _write_json(folder / PREPROCESSOR, preprocessor, "preprocessor")
+    provenance = _finite(provenance)
     _write_json(folder / INFO, {**info, "provenance": provenance}, "provenance")
-    card = model_card(info, preprocessor, {**provenance, "versions": info["versions"]})
+    card = model_card(info, asked, preprocessor, {**provenance, "versions": info["versions"]})
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _problem(model: nn.Module, class_names: Sequence[str]) -> str:
-    if getattr(model, "choices", False) is True or auto_class(model) == "AutoModelForMultipleChoice":
-        return "choice"
-    return "classification" if len(class_names) > 1 else "regression"
+def _asked(model: nn.Module, problem: Problem | None, class_names: Sequence[str] | None) -> Problem:
+    """The problem as given, or as model and names say it."""
+    if (problem is None) == (class_names is None):
+        raise ConfigError("A student is exported with its problem, or with class_names; give one of them.")
+    if problem is not None:
+        return problem
+    names = tuple(str(name) for name in class_names or ())
+    scores_choices = getattr(model, "choices", False) is True
+    if scores_choices or auto_class(model) == "AutoModelForMultipleChoice":
+        return problem_class("choice")(names)
+    return problem_class("classification" if len(names) != 1 else "regression")(names)
+
+
+def _finite(value: Any) -> Any:
+    """Scores that are no number as null; JSON has no word for them."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write_json(path: Path, values: Mapping[str, Any], what: str) -> None:
     try:
-        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except TypeError as error:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        path.write_text(text + "\n", encoding="utf-8")
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"The {what} of a student must be plain JSON values ({error}).") from error
 
 

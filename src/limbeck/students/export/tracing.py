@@ -1,28 +1,33 @@
-"""A plain torch model as a program that runs without its Python classes (``torch.export``)."""
+"""A plain torch model as a program that runs without its Python classes (traced by ``torch.export``)."""
 
 from __future__ import annotations
 
-import contextlib
-import re
-import zipfile
+import json
+import math
+import operator
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load_file, save_file, save_model
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import OutputKind
 from torch.fx.experimental import _config as fx_config
+from torch.utils._pytree import tree_leaves
 
-from limbeck.errors import DataError, ExportError
+from limbeck.errors import ExportError
 from limbeck.students.calling import call_by_name, logits_of
+from limbeck.students.export.operators import NUMBERS
+from limbeck.students.export.program import CONSTANTS, FORMAT, PROGRAM, WEIGHTS, constant, is_allowed
 
-# What a program archive of plain tensors consists of. Everything else in one (custom objects, pickled tensors,
-# sample inputs) would be unpickled by ``torch.export.load``.
-_PLAIN_ENTRY = re.compile(
-    r"models/model\.json|data/(weights/weight_\d+|constants/tensor_\d+|(weights|constants)/model_\w+_config\.json)"
-    r"|archive_format|archive_version|byteorder|\.data/\w+|\.format_version|\.storage_alignment"
-)
+Traced = torch.export.ExportedProgram
 
-_PICKLED = re.compile(rb'"use_pickle"\s*:\s*true')
+# Arithmetic of sizes that torch has functions of its own for.
+_OWN_NAMES = {
+    "sym_max": "max", "sym_min": "min", "sym_float": "float", "sym_int": "int", "sym_not": "not_", "_sym_sqrt": "sqrt",
+}  # fmt: skip
 
 
 class _Logits(nn.Module):
@@ -36,44 +41,39 @@ class _Logits(nn.Module):
         return logits_of(call_by_name(self.model, inputs), self.model)
 
 
-def save_program(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> None:
-    """Write ``model``, in evaluation mode, as a program from a mapping of inputs to logits.
+def save_program(model: nn.Module, inputs: Mapping[str, Tensor], folder: Path) -> None:
+    """Write ``model``, in evaluation mode, as a program (:mod:`limbeck.students.export.program`) with its weights.
 
     Any number of rows, and other sizes where the model allows them (image sides, frames, tokens).
-    Raises: ExportError when the model's forward cannot be traced.
+    ``model.safetensors`` holds the weights as ``model.state_dict()`` names them, tied ones once;
+    ``constants.safetensors``, where it is needed, whatever else the forward reads.
+
+    Raises: ExportError when the model's forward cannot be traced, or calls what a program may not.
     """
-    program = traced(model, inputs)
-    program.example_inputs = None  # they would be pickled, and they are the user's data
-    torch.export.save(program, path)
-    refuse_pickles(path)
+    program, shapes = _trace(model, inputs, functional=True)
+    save_model(model, str(folder / WEIGHTS))
+    writer = _Writer(program, model, load_file(folder / WEIGHTS))
+    text = json.dumps(writer.program(list(inputs), shapes), separators=(",", ":"), allow_nan=False)
+    if writer.constants:
+        save_file(writer.constants, folder / CONSTANTS)
+    (folder / PROGRAM).write_text(text + "\n", encoding="utf-8")
 
 
-def refuse_pickles(path: Path) -> None:
-    """Raise DataError if ``torch.export.load`` would unpickle anything in the archive at ``path``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                name = entry.filename.split("/", 1)[-1]
-                pickled = name.endswith("_config.json") and _PICKLED.search(archive.read(entry))
-                sample = name == "data/sample_inputs/model.pt" and not entry.file_size
-                if pickled or not (sample or _PLAIN_ENTRY.fullmatch(name)):
-                    raise DataError(
-                        f"{path} holds '{name}', which is more than plain weights; export it again."
-                    )
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path} is no program archive, or half of one; export it again.") from error
-
-
-def _two_rows(value: Tensor) -> Tensor:
-    """At least two rows of an example, as tracing takes a size of one for a constant."""
-    value = value.detach().cpu().contiguous()  # else the program would ask for the strides of this slice
-    return value if len(value) > 1 else torch.cat([value, value])
-
-
-def traced(model: nn.Module, inputs: Mapping[str, Tensor]) -> torch.export.ExportedProgram:
+def traced(model: nn.Module, inputs: Mapping[str, Tensor]) -> Traced:
     """The program of ``model`` (on the CPU, in evaluation mode), from a mapping of inputs to logits.
 
     Raises: ExportError when the model's forward cannot be traced for any number of rows.
+    """
+    return _trace(model, inputs, functional=False)[0]
+
+
+def _trace(
+    model: nn.Module, inputs: Mapping[str, Tensor], *, functional: bool
+) -> tuple[Traced, dict[str, Tensor]]:
+    """The program, and a stand-in for each placeholder of it, whose free sizes are symbols.
+
+    Args:
+        functional: as functions without side effects; nothing else is decomposed.
     """
     inputs = {name: _two_rows(value) for name, value in inputs.items()}
     rows = torch.export.Dim("rows", min=1)
@@ -82,19 +82,157 @@ def traced(model: nn.Module, inputs: Mapping[str, Tensor]) -> torch.export.Expor
         for name, value in inputs.items()
     }
     one_row = {name: value[:1] for name, value in inputs.items()}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about itself
         wanted = _Logits(model)(one_row)
-        for settings in ({}, {"backed_size_oblivious": True}):
+        # The second try keeps a count of rows from being told apart from 1, which EmbeddingBag needs.
+        for oblivious in (False, True):
             try:
-                # The second try keeps a count of rows from being told apart from 1, which EmbeddingBag needs.
-                with fx_config.patch(settings) if settings else contextlib.nullcontext():  # type: ignore[attr-defined]
+                with fx_config.patch({"backed_size_oblivious": oblivious}):  # type: ignore[attr-defined]
                     program = torch.export.export(_Logits(model), (inputs,), dynamic_shapes=(sizes,))
+                    # Before it is made functional, which forgets how free a size is.
+                    shapes = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder"}
+                    program = program.run_decompositions({}) if functional else program
                 torch.testing.assert_close(program.module()(one_row), wanted, rtol=1e-3, atol=1e-4)
             except Exception as error:  # torch.export raises whatever the model's code makes of its stand-ins
                 reason = error
             else:
-                return program
+                return program, shapes
     raise ExportError(
         f"{type(model).__name__} cannot be exported, as its forward cannot be traced for any number of rows; "
         f"take branches on values of tensors out of it ({str(reason).strip().splitlines()[0]})"
     ) from reason
+
+
+def _two_rows(value: Tensor) -> Tensor:
+    """At least two rows of an example, as tracing takes a size of one for a constant."""
+    value = value.detach().cpu().contiguous()  # else the program would ask for the strides of this slice
+    return value if len(value) > 1 else torch.cat([value, value])
+
+
+class _Writer:
+    """A traced program as the JSON of :mod:`limbeck.students.export.program`.
+
+    Args:
+        saved: the weights that are written, by name; the program's other tensors are put into ``constants``.
+    """
+
+    def __init__(self, program: Traced, model: nn.Module, saved: Mapping[str, Tensor]) -> None:
+        self._program, self._model, self._saved = program, model, saved
+        self._written = {_place(value): name for name, value in model.state_dict().items() if name in saved}
+        self.constants: dict[str, Tensor] = {}
+
+    def program(self, input_names: list[str], shapes: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The whole file; ExportError for what it may not hold.
+
+        Args:
+            input_names: in the order of the model's mapping.
+            shapes: placeholder to a stand-in of its shape, free sizes as symbols.
+        """
+        signature = self._program.graph_signature
+        nodes = {node.name: node for node in self._program.graph.nodes}
+        # in the order in which torch flattens a mapping
+        names = dict(zip(signature.user_inputs, tree_leaves({n: n for n in input_names}), strict=True))
+        sources = {node: {"input": name} for node, name in names.items()}
+        tensors = signature.inputs_to_parameters | signature.inputs_to_buffers
+        for node, target in (tensors | signature.inputs_to_lifted_tensor_constants).items():
+            sources[node] = {"weight": self._weight(target)}
+        (output,) = (spec for spec in signature.output_specs if spec.kind is OutputKind.USER_OUTPUT)
+        needed = _needed(nodes[output.arg.name])
+        steps = [
+            self._step(node, sources)
+            for node in nodes.values()
+            if node in needed and node.op == "call_function"
+        ]
+        if not steps:
+            raise ExportError(f"{type(self._model).__name__} computes nothing, so there is nothing to ship.")
+        sizes: dict[str, str] = {}
+        inputs = {name: _input(shapes[node], sizes) for node, name in names.items()}
+        return {
+            "format": FORMAT,
+            "inputs": {name: inputs[name] for name in input_names},
+            "steps": steps,
+            "output": steps[-1]["name"],
+        }
+
+    def _weight(self, target: str) -> str:
+        """Under which name a tensor of the program is saved."""
+        name = target.removeprefix("model.")
+        value = self._program.state_dict.get(target, self._program.constants.get(target))
+        assert isinstance(value, Tensor)  # a custom object is no lifted tensor
+        if name not in self._saved and _place(value) in self._written:
+            name = self._written[_place(value)]
+        if name in self._saved and self._saved[name].shape == value.shape:
+            return name
+        name = f"constant.{target}"
+        self.constants[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return name
+
+    def _step(self, node: fx.Node, sources: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+        call = _call(node.target)
+        if not is_allowed(call):
+            raise ExportError(
+                f"{type(self._model).__name__} cannot be shipped, as its forward calls {call}, which a shipped "
+                "program may not; take it out of the forward, or ask for it to be allowed."
+            )
+        return {
+            "name": node.name,
+            "call": call,
+            "args": [self._argument(argument, sources) for argument in node.args],
+            "options": {name: self._argument(value, sources) for name, value in node.kwargs.items()},
+        }
+
+    def _argument(self, value: Any, sources: Mapping[str, dict[str, str]]) -> Any:
+        if isinstance(value, fx.Node):
+            return sources.get(value.name, {"value": value.name})
+        if isinstance(value, list | tuple):
+            return [self._argument(part, sources) for part in value]
+        if value is None or isinstance(value, bool | int | str):
+            return value
+        if isinstance(value, float) and math.isfinite(value):
+            return value
+        if (written := constant(value)) is None:
+            raise ExportError(
+                f"{type(self._model).__name__} cannot be shipped, as its forward uses {value!r}, which a shipped "
+                "program has no word for; take it out of the forward."
+            )
+        return written
+
+
+def _place(value: Tensor) -> tuple[Any, ...]:
+    """Equal for tensors that are one in memory."""
+    return value.data_ptr(), value.dtype, tuple(value.shape), value.stride()
+
+
+def _needed(output: fx.Node) -> set[fx.Node]:
+    """The nodes that the output is computed from; checks of sizes and changes of buffers are none."""
+    found, waiting = set[fx.Node](), [output]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
+
+
+def _call(target: Any) -> str:
+    """What a step calls, whether it is allowed or not."""
+    if isinstance(target, torch._ops.OpOverload):
+        return f"{target.namespace}.{target._schema.name.partition('::')[2]}.{target._overloadname}"
+    if target is operator.getitem:
+        return "item"
+    name = getattr(target, "__name__", str(target))
+    name = _OWN_NAMES.get(name, name)
+    return f"number.{name}" if name in NUMBERS else name
+
+
+def _input(value: Tensor, sizes: dict[str, str]) -> dict[str, Any]:
+    """Dtype and shape of an input; sizes that are equal by necessity get one name."""
+    shape: list[int | str] = []
+    for size in value.shape:
+        fixed = size if isinstance(size, int) else size.node.maybe_as_int()
+        if fixed is not None:
+            shape.append(int(fixed))
+        else:  # a symbol, or what follows from others, which the steps see for themselves
+            shape.append(sizes.setdefault(str(size), f"size{len(sizes)}" if sizes else "rows"))
+    return {"dtype": str(value.dtype).removeprefix("torch."), "shape": shape}

@@ -12,6 +12,7 @@ from torch import nn
 
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.signals.fingerprint import module_fingerprint, state_fingerprint
+from limbeck.students.foreign import PLAIN_WEIGHTS, loading, no_code
 
 DTYPES = ("float32", "bfloat16", "float16")
 CLASSIFIERS = {
@@ -28,14 +29,12 @@ def load_config(source: str, revision: str | None, trust_remote_code: bool) -> A
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+        with no_code(source, trusted=trust_remote_code):
+            return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except DataError:
+        raise
+    except Exception as error:  # transformers raises what the kind of model makes of its settings
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "unknown kind"
-        if "trust_remote_code" in str(error) and not trust_remote_code:
-            raise DataError(
-                f"{source!r} brings code of its own, which is not run; read it, and pass trust_remote_code=True "
-                "if you trust it."
-            ) from error
         if not Path(source).exists() and (Path(source).is_absolute() or source.startswith(".")):
             reason = "there is no such folder"
         raise DataError(
@@ -67,19 +66,15 @@ def load_model(
     architecture = (config.architectures or ("",))[0]
     own = architecture in _OWN_CLASS
     name = CLASSIFIERS[str(classifier_suffix(config))] if classifier else architecture if own else "AutoModel"
-    try:
+    with loading(source, trusted=trust_remote_code):
         model, info = getattr(transformers, name).from_pretrained(
             source,
             revision=revision,
             dtype=getattr(torch, dtype),
             device_map=device_map,
             output_loading_info=True,
-            **({} if own else {"trust_remote_code": trust_remote_code}),
+            **({"trust_remote_code": True} if trust_remote_code else PLAIN_WEIGHTS),
         )
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"The weights of {source!r} cannot be loaded ({str(error).splitlines()[0].rstrip('.')})."
-        ) from error
     missing = set(info["missing_keys"])
     if config.is_encoder_decoder and not classifier:
         encoder = model.get_encoder()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError, UnreadableRowsError
 from limbeck.signals.fingerprint import settings_fingerprint
+from limbeck.students.foreign import no_code
 from limbeck.teachers.hf.sounds import extract, longest_sound, pads_to_longest
 from limbeck.teachers.raw import to_image, to_wave
 
@@ -186,15 +187,16 @@ def _rows(rows: Sequence[int], what: str, column: str) -> str:
 def _loader(kind: str, source: str, hub: Mapping[str, Any]) -> Any:
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
 
-    if kind == "text":
+    with no_code(source, trusted=hub["trust_remote_code"]):
+        if kind == "image":  # the other backend is torchvision, which this package never loads
+            return AutoImageProcessor.from_pretrained(source, backend="pil", **hub)
+        if kind != "text":
+            return AutoFeatureExtractor.from_pretrained(source, **hub)
         tokenizer = AutoTokenizer.from_pretrained(source, **hub)
-        # for a folder without one, transformers makes up a tokenizer that knows no words
-        if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:
-            raise OSError("it comes without a vocabulary")
-        return tokenizer
-    if kind == "image":  # the other backend is torchvision, which this package never loads
-        return AutoImageProcessor.from_pretrained(source, backend="pil", **hub)
-    return AutoFeatureExtractor.from_pretrained(source, **hub)
+    # for a folder without one, transformers makes up a tokenizer that knows no words
+    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:
+        raise OSError("it comes without a vocabulary")
+    return tokenizer
 
 
 def _settings(processor: Any) -> Any:
