@@ -13,7 +13,11 @@ from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
 from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.registry import plan_method
+from limbeck.problems.base import Problem, Targets
 from limbeck.problems.classification import Classification
+from limbeck.problems.multilabel import MultiLabel
+from limbeck.problems.registry import problem
+from limbeck.problems.regression import Regression
 from limbeck.seeding import keyed_generator
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.links import Bagged, Link, Paired, PartlyPaired
@@ -63,6 +67,21 @@ def examples(n: int = N, n_labelled: int = 12) -> Examples:
     return Examples.classified({"x": x}, tuple(f"s{i}" for i in range(n)), labels, CLASSES)
 
 
+def posed(kind: str, rows: Examples | None = None) -> Examples:
+    """The same rows with another thing to be found: the distance from the mean of class 0, classes 0 and 1 as labels
+    that may come together, or the class as a choice."""
+    rows = rows or examples()
+    known = rows.targets.known
+    if kind == "regression":
+        return replace(
+            rows, targets=Targets(rows.all_rows()["x"].sum(1), known), problem=Regression(("sum",))
+        )
+    if kind == "multilabel":
+        values = torch.stack([rows.labels == 0, rows.labels != 1], dim=1).float()
+        return replace(rows, targets=Targets(values, known), problem=MultiLabel(("ant", "winged")))
+    return replace(rows, problem=problem(kind, CLASSES))
+
+
 def doubled(rows: Examples) -> Examples:
     return replace(rows, inputs={name: value.double() for name, value in rows.all_rows().items()})
 
@@ -88,8 +107,8 @@ def link_to(link: str, rows: Examples) -> Link:
     return link_named(link)
 
 
-def plain_net() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(WIDTH, 8), nn.Tanh(), nn.Linear(8, len(CLASSES)))
+def plain_net(n_outputs: int = len(CLASSES)) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(WIDTH, 8), nn.Tanh(), nn.Linear(8, n_outputs))
 
 
 def noisy_net() -> nn.Sequential:
@@ -128,6 +147,7 @@ def distiller(
     net: Any = plain_net,
     config: dict[str, Any] | None = None,
     ema: bool = False,
+    asked: Problem | None = None,
 ) -> Distiller:
     torch.manual_seed(0)
     student = Student(net())
@@ -141,7 +161,7 @@ def distiller(
     plan = plan_method(method, config)
     made = plan.cls(plan.config, Shapes(Side(shape.feature_width, shape.n_classes), sides))
     return Distiller(
-        student, made, problem=Classification(CLASSES), ema_decay=0.9 if ema else None, live=live
+        student, made, problem=asked or Classification(CLASSES), ema_decay=0.9 if ema else None, live=live
     )
 
 
@@ -164,7 +184,7 @@ def trainer(
     if double:
         rows = doubled(rows or examples())
     collate = collator(link or LINK[method], teacher, needs_ema="ema" in declared.peers, rows=rows)
-    made = distiller(method, teacher, net=net, config=config, ema=ema)
+    made = distiller(method, teacher, net=net, config=config, ema=ema, asked=rows.problem if rows else None)
     if double:
         made.double()
     return DistillationTrainer(

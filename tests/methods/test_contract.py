@@ -42,9 +42,10 @@ def step(
     collate = toy.collator(link, teacher, needs_ema="ema" in declared.peers)
     if draws is None:
         labelled, units = streams(collate, has_teacher=declared.has_teacher)
-        rows = [("labelled", row) for row in labelled[:5]] + [
-            ("unlabelled", row) for u in units[:2] for row in u
-        ]
+        second = (
+            units[:2].tolist() if isinstance(units, Tensor) else [row for bag in units[:2] for row in bag]
+        )
+        rows = [("labelled", row) for row in labelled[:5].tolist()] + [("unlabelled", row) for row in second]
         draws = [Draw(stream, row, 0, slot) for slot, (stream, row) in enumerate(rows)]
     batch = collate(draws)
     return made, {k: v for k, v in batch.items() if k not in ("keys", "counts")}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from limbeck.errors import ConfigError
-from limbeck.training.sampler import Draw, TwoStreamSampler
+from limbeck.training.sampler import FEW, Draw, TwoStreamSampler, distinct
 
 BAGS = [[10, 11, 12], [13], [14, 15], [16, 17, 18, 19], [20, 21]]
 
@@ -93,3 +94,15 @@ def test_a_batch_that_leaves_a_part_empty_is_refused() -> None:
         ConfigError, match=r"6 labelled rows and 4 unlabelled rows or bags cannot be cut into 8 parts"
     ):
         sampler(accumulation=4, world_size=2)
+
+
+def test_many_units_are_drawn_without_a_permutation_of_all() -> None:
+    """As few are: each once, any of them, and the same again for the same seed."""
+    n = FEW + 1000
+    first, again = (distinct(n, 2000, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert first == again
+    assert len(set(first)) == 2000
+    assert 0 <= min(first) < n * 0.01
+    assert n * 0.99 < max(first) < n
+    few = distinct(50, 50, torch.Generator().manual_seed(5))
+    assert sorted(few) == list(range(50))

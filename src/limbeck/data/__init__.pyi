@@ -9,6 +9,7 @@ from .files.views import VectorView as VectorView
 from .files.views import audio_views as audio_views
 from .files.views import image_views as image_views
 from .files.views import vector_views as vector_views
+from .own.arrow import arrow_examples as arrow_examples
 from .own.folders import FolderData as FolderData
 from .own.folders import folder as folder
 from .own.text_table import text_table as text_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -25,19 +25,28 @@ View = Callable[[Inputs, Sequence[torch.Generator]], Inputs]
 RowNumbers = Sequence[int] | Tensor | np.ndarray
 
 
+class Table(Protocol):
+    """Inputs that are read when they are asked for (see ``own/arrow.py``)."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    def rows(self, index: Tensor) -> Inputs:
+        """Column to the stacked values of the given rows, in their order."""
+
+
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one modality. :meth:`rows` is the one way to their inputs, which may be read when they are asked for.
+    """Rows of one modality. :meth:`rows` is the one way to their inputs, which may lie on disk until then.
 
     Args:
-        inputs: model argument name to a column of N rows: a tensor ``[N, ...]``, an object array of texts, or
-            anything with ``len`` that gives such rows for an index (see ``own/arrow.py``). Passed to the model by
-            name, or by position when there is only one.
+        inputs: model argument name to a column of N rows, a tensor ``[N, ...]`` or an object array of texts; or a
+            :class:`Table` of such columns. Passed to the model by name, or by position when there is only one.
         keys: N unique identifiers.
         targets: what is to be found for each row, where it is known.    problem: what that means.
     """
 
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Any] | Table
     keys: Sequence[Key]
     targets: Targets
     problem: Problem
@@ -76,7 +85,7 @@ class Examples:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the inputs."""
-        return tuple(self.inputs)
+        return tuple(self.inputs) if isinstance(self.inputs, Mapping) else self.inputs.columns
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -90,14 +99,17 @@ class Examples:
     def rows(self, index: RowNumbers) -> Inputs:
         """Stacked inputs of the given rows."""
         index = torch.as_tensor(index, dtype=torch.long)
+        if not isinstance(self.inputs, Mapping):
+            return self.inputs.rows(index)
         return {name: take_rows(value, index) for name, value in self.inputs.items()}
 
     def all_rows(self) -> Inputs:
         """The inputs of all rows, in memory."""
-        return {
-            n: v if isinstance(v, (Tensor, np.ndarray)) else v[torch.arange(len(self))]
-            for n, v in self.inputs.items()
-        }
+        return (
+            dict(self.inputs)
+            if isinstance(self.inputs, Mapping)
+            else self.inputs.rows(torch.arange(len(self)))
+        )
 
     def subset(self, index: RowNumbers) -> Examples:
         """The given rows as examples of their own."""

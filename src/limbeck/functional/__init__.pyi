@@ -16,6 +16,8 @@ from .relations.similarity import cka as cka
 from .relations.similarity import distance_correlation as distance_correlation
 from .relations.similarity import mutual_knn as mutual_knn
 from .relations.similarity import procrustes as procrustes
+from .response.assignment import assignment_in_bags as assignment_in_bags
+from .response.assignment import balanced_assignment as balanced_assignment
 from .response.divergence import divergence as divergence
 from .response.predictions import bag_proportion_kl as bag_proportion_kl
 from .response.predictions import distillation_kl as distillation_kl
@@ -29,6 +31,7 @@ from .transport.debiased import sinkhorn_teacher_term as sinkhorn_teacher_term
 from .transport.entropic import TransportInfo as TransportInfo
 from .transport.exact import exact_transport_cost as exact_transport_cost
 from .transport.exact import gromov_wasserstein as gromov_wasserstein
+from .transport.in_bags import transport_in_bags as transport_in_bags
 from .transport.prototypes import prototype_transport as prototype_transport
 from .transport.sinkd import sinkd as sinkd
 from .transport.sliced import max_sliced_wasserstein as max_sliced_wasserstein

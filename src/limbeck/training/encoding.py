@@ -1,17 +1,50 @@
-"""From texts to the student's tokens, before a run starts: every split once, by the student's own tokenizer."""
+"""From texts to the student's tokens, by its own tokenizer: once before a run, or as rows are read from disk."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from limbeck.data.base import Examples
+import torch
+from torch import Tensor
+
+from limbeck.data.base import Examples, Inputs, Table
 from limbeck.data.task import Task
+from limbeck.signals.key import Key
 from limbeck.students.text import encode, tokenizer_of
 
 
+class EncodedTable:
+    """A table whose texts are encoded when their rows are asked for; rows of one call are padded alike.
+
+    Args:
+        table: the rows.    texts: its columns of texts.    keys: of the rows, for messages.
+    """
+
+    def __init__(
+        self, table: Table, texts: Sequence[str], tokenizer: Any, max_length: int, keys: Sequence[Key]
+    ) -> None:
+        self._table, self._texts, self._keys = table, tuple(texts), keys
+        self._tokenizer, self._max_length = tokenizer, max_length
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.rows(torch.tensor([0])))
+
+    def rows(self, index: Tensor) -> Inputs:
+        """The given rows, ``input_ids`` and ``attention_mask`` in place of their texts."""
+        inputs = self._table.rows(index)
+        raw = {name: inputs.pop(name) for name in self._texts}
+        keys = [self._keys[i] for i in index.tolist()]
+        return inputs | encode(self._tokenizer, raw, self._max_length, keys=keys)[0]
+
+
 class EncodedTask(NamedTuple):
-    """A task whose inputs are tensors; ``tokenizer`` is None, and nothing was cut, where there were no texts."""
+    """A task whose inputs are tensors; ``tokenizer`` is None, and nothing was cut, where there were no texts.
+
+    Texts that are read from disk as they are asked for are cut without being counted.
+    """
 
     task: Task
     tokenizer: Any = None
@@ -35,6 +68,9 @@ def encoded_task(task: Task, model: str, max_length: int) -> EncodedTask:
 
     def encoded(examples: Examples) -> Examples:
         nonlocal n_cut
+        if not isinstance(examples.inputs, Mapping):
+            table = EncodedTable(examples.inputs, columns, tokenizer, max_length, examples.keys)
+            return replace(examples, inputs=table)
         inputs = examples.all_rows()
         raw = {name: inputs.pop(name) for name in columns}
         tokens, n = encode(tokenizer, raw, max_length, keys=examples.keys)

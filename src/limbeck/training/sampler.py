@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from limbeck.errors import ConfigError
@@ -13,6 +14,7 @@ from limbeck.seeding import keyed_generator
 from limbeck.signals.links.base import Draw
 
 Item = TypeVar("Item")
+FEW = 2**16  # units of which a step may draw a permutation
 
 
 class Draws(Dataset):
@@ -36,15 +38,15 @@ class TwoStreamSampler(Sampler[list[Draw]]):
 
     Args:
         labelled: row numbers that carry a label.
-        unlabelled: units of the second stream, each a list of row numbers: single rows, or whole bags.
+        unlabelled: units of the second stream: numbers ``[U]`` of single rows, or whole bags, lists of row numbers.
         n_labelled, n_units: rows and units a step.
         first_step: called at the start of an iteration; the step that a resumed run goes on with.
     """
 
     def __init__(
         self,
-        labelled: Sequence[int],
-        unlabelled: Sequence[Sequence[int]],
+        labelled: Tensor | Sequence[int],
+        unlabelled: Tensor | Sequence[Sequence[int]],
         *,
         n_labelled: int,
         n_units: int,
@@ -56,7 +58,9 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         first_step: Callable[[], int] = lambda: 0,
     ) -> None:
         self.labelled = torch.as_tensor(labelled, dtype=torch.long)
-        self.unlabelled = [list(unit) for unit in unlabelled]
+        self.unlabelled = (
+            unlabelled if isinstance(unlabelled, Tensor) else [list(unit) for unit in unlabelled]
+        )
         self.n_labelled = n_labelled if len(self.labelled) else 0
         self.n_units = min(n_units, len(self.unlabelled))
         self.max_steps, self.seed = max_steps, seed
@@ -90,8 +94,9 @@ class TwoStreamSampler(Sampler[list[Draw]]):
             rows = self.labelled[picks].tolist()
             labelled = [Draw("labelled", row, step, slot) for slot, row in enumerate(rows)]
         slot, units = len(labelled), []
-        for pick in torch.randperm(len(self.unlabelled), generator=generator)[: self.n_units].tolist():
-            rows = self.unlabelled[pick]
+        for pick in distinct(len(self.unlabelled), self.n_units, generator):
+            unit = self.unlabelled[pick]
+            rows = [int(unit)] if isinstance(unit, Tensor) else unit
             units.append([Draw("unlabelled", row, step, slot + i) for i, row in enumerate(rows)])
             slot += len(rows)
         return labelled, units
@@ -110,6 +115,16 @@ class TwoStreamSampler(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.first_step(), self.max_steps):
             yield from self.micro_batches(step)
+
+
+def distinct(n: int, k: int, generator: torch.Generator) -> list[int]:
+    """``k`` different numbers below ``n``, in the order drawn; of many, without a permutation of all of them."""
+    if n <= FEW:
+        return torch.randperm(n, generator=generator)[:k].tolist()
+    found: dict[int, None] = {}
+    while len(found) < k:
+        found |= dict.fromkeys(torch.randint(n, (k,), generator=generator).tolist())
+    return list(found)[:k]
 
 
 def _cut(items: list[Item], part: int, parts: int) -> list[Item]:

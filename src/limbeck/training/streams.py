@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from limbeck.errors import ConfigError, LinkError
 from limbeck.methods.declared import Declared
 from limbeck.training.collator import DistillationCollator
 
 
-def streams(collate: DistillationCollator, *, has_teacher: bool) -> tuple[list[int], list[list[int]]]:
+def streams(collate: DistillationCollator, *, has_teacher: bool) -> tuple[Tensor, Tensor | list[list[int]]]:
     """Row numbers of the labelled stream, and the units of the second one: what the teachers' links draw beside the
-    labelled rows, each unit once. A method without a teacher has no second stream.
+    labelled rows, each once; single rows ``[U]``, or whole bags. A method without a teacher has no second stream.
     """
     known = collate.examples.targets.known
-    labelled = torch.nonzero(known).squeeze(1).tolist()
-    units: dict[tuple[int, ...], None] = {}
-    for teacher in collate.teachers.values() if has_teacher else ():
-        units |= dict.fromkeys(map(tuple, teacher.link.second_stream(collate.examples.keys, known)))
-    return labelled, [list(unit) for unit in units]
+    labelled = torch.nonzero(known).squeeze(1)
+    found = [
+        t.link.second_stream(collate.examples.keys, known) for t in collate.teachers.values() if has_teacher
+    ]
+    rows = [part for part in found if isinstance(part, Tensor) and len(part)]
+    bags = dict.fromkeys(tuple(bag) for part in found if not isinstance(part, Tensor) for bag in part)
+    if bags:
+        return labelled, [list(bag) for bag in bags]
+    if len(rows) == 1:
+        return labelled, rows[0]
+    return labelled, torch.cat(rows).unique() if rows else torch.empty(0, dtype=torch.long)
 
 
 def in_bags(collate: DistillationCollator) -> bool:

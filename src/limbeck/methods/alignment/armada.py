@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -17,6 +19,12 @@ from limbeck.layers import TSAligner
 from limbeck.methods.base import Declared, Method, Settings, Shapes, StepBatch, Weight, setting, weight
 
 Manifold = Literal["pairs", "means", "cosine", "cosine_means"]
+_DISTANCE: dict[Manifold, Callable[[Tensor, Tensor], Tensor]] = {
+    "pairs": partial(pair_distance, reduction="sum"),
+    "means": mean_distance,
+    "cosine": partial(pair_cosine_gap, reduction="sum"),
+    "cosine_means": mean_cosine_gap,
+}
 
 
 @dataclass
@@ -112,18 +120,7 @@ class ARMADA(Method):
                 temperature=c.temperature,
                 trains_teacher=c.match_trains_aligner,
             ),
-            "manifold": _manifold_term(
-                c.manifold, z_s[rows], z_t if c.manifold_trains_both else z_t.detach()
-            ),
+            "manifold": _DISTANCE[c.manifold](z_s[rows], z_t if c.manifold_trains_both else z_t.detach()),
             "auxiliary": b.label_loss(self.aligner.auxiliary_head(z_s)),
             "aligner": b.label_loss(logits_a, rows),
         }
-
-
-def _manifold_term(form: Manifold, z_s: Tensor, z_t: Tensor) -> Tensor:
-    if form == "means":
-        return mean_distance(z_s, z_t)
-    if form == "cosine_means":
-        return mean_cosine_gap(z_s, z_t)
-    of_pairs = pair_distance if form == "pairs" else pair_cosine_gap
-    return of_pairs(z_s, z_t, reduction="sum")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from limbeck.functional import transport_cost
+from limbeck.functional import transport_cost, transport_in_bags
+from limbeck.functional.costs import CostName
 from limbeck.layers import gather_with_grad, linear_projector
 from limbeck.methods.base import Method, Settings, Shapes, StepBatch, Weight, setting, weight
-
-Cost = Literal["cosine", "chordal", "sqeuclidean", "euclidean", "l1"]
 
 
 @dataclass
 class TransportConfig(Settings):
-    cost: Cost = setting("cosine", "ground cost between features")
+    cost: CostName = setting("cosine", "ground cost between features")
     reg: float = setting(0.1, "entropic regularisation, in units of the cost (epsilon)", above=0)
     gather: bool = setting(False, "gather the features of all ranks before the transport")
 
@@ -40,19 +38,13 @@ def feature_transport(b: StepBatch, project: nn.Module, c: TransportConfig) -> T
     linked student rows and all teacher rows. Zero, with a gradient path, when there is nothing to align."""
     rows = b.teacher
     x_s, x_t = project(b.student.features), rows.said["features"].detach()
-    nothing = x_s.sum() * 0
     if bool((rows.group_s >= 0).any()):
-        bags = rows.group_s[rows.group_s >= 0].unique()
-        costs = [
-            transport_cost(x_s[rows.group_s == bag], x_t[rows.group_t == bag], cost=c.cost, reg=c.reg)
-            for bag in bags
-        ]
-        return torch.stack(costs).mean()
+        return transport_in_bags(x_s, x_t, rows.group_s, rows.group_t, cost=c.cost, reg=c.reg)
     if bool(rows.is_paired.any()) or not len(x_t):  # without pairs nothing but the batch links the two
         x_s = x_s[rows.is_paired]
     if c.gather:
         x_s, x_t = gather_with_grad(x_s), gather_with_grad(x_t)
-    return transport_cost(x_s, x_t, cost=c.cost, reg=c.reg) if len(x_s) and len(x_t) else nothing
+    return transport_cost(x_s, x_t, cost=c.cost, reg=c.reg) if len(x_s) and len(x_t) else x_s.sum() * 0
 
 
 class FeatureOT(Method):

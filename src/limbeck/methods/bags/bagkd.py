@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limbeck.functional import bag_proportion_kl, soft_cross_entropy
+from limbeck.functional import assignment_in_bags, bag_proportion_kl, soft_cross_entropy
 from limbeck.methods.base import Curve, Method, Settings, StepBatch, Weight, setting, weight
 from limbeck.signals.teacher_rows import TeacherRows
 
@@ -22,36 +22,6 @@ class BagKDConfig(Settings):
     )
     assignment_temperature: float = setting(1.0, "entropic regularisation of the assignment", above=0)
     assignment_iterations: int = setting(20, "sweeps of the assignment", low=1)
-
-
-@torch.no_grad()
-def balanced_assignment(
-    log_probs: Tensor,
-    proportions: Tensor,
-    *,
-    present: Tensor | None = None,
-    temperature: float = 1.0,
-    iterations: int = 20,
-) -> Tensor:
-    """Soft labels ``[..., n, C]`` of bags whose column means are the bags' class proportions.
-
-    Sinkhorn in the log domain on ``log_probs / temperature``: columns are scaled to ``proportions``, then rows to
-    one, so that every row ends as a distribution.
-
-    Args:
-        log_probs: ``[..., n, C]`` finite predictions; leading axes are bags.
-        proportions: ``[..., C]``, sum to 1.
-        present: ``[..., n]`` bool, False for rows that only fill up a smaller bag; their soft labels are 0.
-    """
-    scores = log_probs.float() / temperature
-    if present is None:
-        present = torch.ones(scores.shape[:-1], dtype=torch.bool, device=scores.device)
-    log_target = (proportions.float() * present.sum(-1, keepdim=True)).clamp(min=1e-12).log()
-    row = torch.zeros_like(scores[..., 0]).masked_fill(~present, -torch.inf)
-    for _ in range(iterations):
-        column = log_target - (scores + row.unsqueeze(-1)).logsumexp(-2)
-        row = (-(scores + column.unsqueeze(-2)).logsumexp(-1)).masked_fill(~present, -torch.inf)
-    return (scores + row.unsqueeze(-1) + column.unsqueeze(-2)).exp()
 
 
 def bag_proportions(teacher: TeacherRows) -> tuple[Tensor, Tensor]:
@@ -91,7 +61,13 @@ class BagKD(Method):
         sizes = torch.bincount(group, minlength=len(bags))
         logits = b.student.logits[in_bag]
         proportion = bag_proportion_kl(logits, group, proportions, reduction="none") * sizes
-        targets = self._targets(b.peer("ema", in_bag).logits, group, sizes, proportions)
+        targets = assignment_in_bags(
+            b.peer("ema", in_bag).logits,
+            group,
+            proportions,
+            temperature=self.config.assignment_temperature,
+            iterations=self.config.assignment_iterations,
+        )
         rows = soft_cross_entropy(logits, targets, reduction="none") / sizes[group]
         return {"supervised": b.label_loss(), "proportion": proportion.sum(), "assignment": rows.sum()}
 
@@ -100,25 +76,3 @@ class BagKD(Method):
         if term != "assignment" or not self.config.ramp or isinstance(own, Curve):
             return own
         return Curve(0.0, own, self.config.ramp)
-
-    def _targets(self, logits: Tensor, group: Tensor, sizes: Tensor, proportions: Tensor) -> Tensor:
-        """Soft labels ``[n, C]`` of the bag rows, all bags at once, the smaller ones filled up."""
-        if not len(group):
-            return torch.zeros_like(logits, dtype=torch.float32)
-        order = torch.argsort(group, stable=True)
-        start = sizes.cumsum(0) - sizes
-        place = torch.empty_like(group)
-        place[order] = torch.arange(len(group), device=group.device) - start[group[order]]
-        shape = (len(sizes), int(sizes.max()))
-        weak = torch.zeros(*shape, logits.shape[1], device=logits.device)
-        weak[group, place] = logits.float().log_softmax(1)
-        present = torch.zeros(shape, dtype=torch.bool, device=logits.device)
-        present[group, place] = True
-        c = self.config
-        return balanced_assignment(
-            weak,
-            proportions,
-            present=present,
-            temperature=c.assignment_temperature,
-            iterations=c.assignment_iterations,
-        )[group, place]

@@ -71,8 +71,8 @@ class Link(ABC):
         return ()
 
     @abstractmethod
-    def second_stream(self, keys: Sequence[Key], known: Tensor) -> list[list[int]]:
-        """What is drawn beside the labelled rows: numbers of single rows, or of whole bags.
+    def second_stream(self, keys: Sequence[Key], known: Tensor) -> Tensor | list[list[int]]:
+        """What is drawn beside the labelled rows: numbers ``[U]`` of single rows, or those of whole bags.
 
         Args:
             keys: of the N student rows.    known: ``[N]`` bool, which carry a label.

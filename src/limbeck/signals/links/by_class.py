@@ -26,8 +26,8 @@ class ByClass(Link):
     gives: ClassVar[str] = "a sample of the same class"
     goes_by_class: ClassVar[bool] = True
 
-    def second_stream(self, keys: Sequence[Key], known: Tensor) -> list[list[int]]:
-        return []
+    def second_stream(self, keys: Sequence[Key], known: Tensor) -> Tensor:
+        return torch.empty(0, dtype=torch.long)
 
     def rows(
         self,

@@ -38,10 +38,10 @@ class Paired(Link):
     def teacher_keys(self) -> Sequence[Key]:
         return tuple(dict.fromkeys(self.teacher_of.values()))
 
-    def second_stream(self, keys: Sequence[Key], known: Tensor) -> list[list[int]]:
+    def second_stream(self, keys: Sequence[Key], known: Tensor) -> Tensor:
         """Rows with a pair; a labelled row that has one meets its teacher in the labelled stream."""
-        labelled = known.tolist()
-        return [[row] for row, key in enumerate(keys) if key in self.teacher_of and not labelled[row]]
+        free = torch.nonzero(~known).squeeze(1).tolist()
+        return torch.tensor([row for row in free if keys[row] in self.teacher_of], dtype=torch.long)
 
     def rows(
         self,

@@ -21,9 +21,9 @@ class Unpaired(Link):
     name: ClassVar[str] = "unpaired"
     gives: ClassVar[str] = "samples that share nothing with the student's"
 
-    def second_stream(self, keys: Sequence[Key], known: Tensor) -> list[list[int]]:
+    def second_stream(self, keys: Sequence[Key], known: Tensor) -> Tensor:
         """All rows without a label."""
-        return [[row] for row in torch.nonzero(~known).squeeze(1).tolist()]
+        return torch.nonzero(~known).squeeze(1)
 
     def rows(
         self,

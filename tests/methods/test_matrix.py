@@ -1,0 +1,54 @@
+"""Every method and preset, over every problem and every link that it claims: it trains, and what it says is finite."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from limbeck.banks.bank import Bank
+from limbeck.methods.registry import METHODS, PRESETS, plan_method
+from limbeck.problems.registry import PROBLEMS
+
+PLANS = {name: plan_method(name) for name in sorted({*METHODS, *PRESETS})}
+PROBLEMS_HERE = sorted(PROBLEMS)
+CASES = [
+    (name, kind, link)
+    for name, plan in PLANS.items()
+    if not plan.declared.layers.student  # has no layers here; see its own tests
+    for kind in sorted(plan.declared.problems or PROBLEMS_HERE)
+    for link in sorted(plan.declared.links or {"unpaired"})
+]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("name", "kind", "link"), CASES)
+def test_it_trains(name: str, kind: str, link: str, toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    rows = toy.posed(kind)
+    if link == "by_class" and rows.problem.classes(rows.targets) is None:
+        pytest.skip(
+            f"the rows of a {kind} have no class that a teacher's row could share; the plan refuses it"
+        )
+    net = partial(toy.plain_net, len(rows.problem.names))
+    run = toy.trainer(
+        name,
+        tmp_path,
+        bank,
+        link=link,
+        net=net,
+        rows=rows,
+        ema="ema" in PLANS[name].declared.peers,
+        max_steps=6,
+    )
+    before = toy.weights(run)
+    run.train()
+    moved = [key for key, value in toy.weights(run).items() if not torch.equal(value, before[key])]
+    assert any(key.startswith("student.") for key in moved)
+    assert all(bool(torch.isfinite(value).all()) for value in toy.weights(run).values())
+    logged = [entry for entry in run.state.log_history if "loss" in entry]
+    assert logged
+    assert all(math.isfinite(entry["loss"]) for entry in logged)
