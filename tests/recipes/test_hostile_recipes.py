@@ -76,6 +76,13 @@ def test_no_setting_of_a_section_imports(tmp_path, marker, section, value):
         assert not marker.exists(), name
 
 
+@pytest.mark.parametrize("value", NAMED, ids=repr)
+def test_no_teacher_of_several_imports(tmp_path, marker, value):
+    for teachers in (value, {"near": value}, {"near": {"config": value}}):
+        parsed(written(tmp_path, {"teachers": teachers}))
+        assert not marker.exists()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -132,7 +132,7 @@ def test_nothing_asks_where_the_names_of_classes_are_not_seen(folder, marker, mo
 
 @pytest.mark.parametrize("kind", ["image", "audio"])
 def test_code_of_a_processor_is_not_run(folder, marker, kind, capsys):
-    from limbeck.teachers.preprocessing import Preprocessor
+    from limbeck.teachers.hf.preprocessing import Preprocessor
 
     maps = {"AutoImageProcessor": "evil.Evil", "AutoFeatureExtractor": "evil.Evil"}
     settings(folder, "preprocessor_config.json", auto_map=maps)

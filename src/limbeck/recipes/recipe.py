@@ -224,12 +224,12 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
 
 @contextlib.contextmanager
 def _no_imports() -> Iterator[None]:
-    """A recipe names no class of Python: jsonargparse would import what a ``class_path`` says, wherever one stands."""
+    """A recipe names no class but its own; jsonargparse would import what a ``class_path`` says, wherever it stands."""
     from jsonargparse import set_parsing_settings
     from jsonargparse._common import parsing_settings  # which has no public way back
 
     before = dict(parsing_settings)
-    set_parsing_settings(import_path_denylist=["*"])
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=["limbeck.recipes"])
     try:
         yield
     finally:

@@ -56,7 +56,7 @@ INFOS = [
     ({"class_names": "abc"}, "must be a list of texts"),
     ({"class_names": []}, "must be a list of texts"),
     ({"class_names": ["a", "b", "\ud800"]}, "surrogates"),
-    ({"problem": "regression"}, "a problem of 1 outputs has 2 names"),
+    ({"problem": "regression"}, "a problem of 1 outputs has 3 names"),
     ({"inputs": {}}, "it has no inputs"),
     ({"inputs": ["x"]}, "it has no inputs"),
     ({"inputs": {"x": {"dtype": "quint8", "shape": ["rows", 5]}}}, "dtype 'quint8'"),
