@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import warnings
@@ -196,3 +197,24 @@ def test_the_library_uses_no_old_path():
         warnings.simplefilter("error", DeprecationWarning)
         old = {f"limbeck.{file}" for file in moved.FILES}
         assert not {(a, b) for a, targets in ARROWS.items() for b in targets if b in old}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"problem(\.kind)?\s*[!=]=",
+        r"isinstance\([^)\n]*problem",
+        r"targets is None",
+        r"eval_accuracy",
+        r"\.kind (==|in) ",
+    ],
+)
+def test_what_a_task_asks_is_asked_of_the_problem_alone(pattern: str) -> None:
+    """Nothing outside ``problems/`` tells one kind of problem from another."""
+    for name, path in FILES.items():
+        if name.startswith("limbeck.problems"):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if pattern.startswith(r"\.kind") and "problem" not in line:
+                continue
+            assert not re.search(pattern, line), f"{path}:{number}: {line.strip()}"

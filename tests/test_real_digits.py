@@ -23,7 +23,10 @@ def accuracies(folder, real_data, **options):
     demo.run(show_progress=False)
     cells = {(row.arm, row.control) for row in demo.rows}
     return {
-        cell: 100 * mean(r.value for r in demo.rows if (r.arm, r.control) == cell and r.split == "test")
+        cell: 100
+        * mean(
+            r.value for r in demo.rows if (r.arm, r.control, r.split, r.metric) == (*cell, "test", "accuracy")
+        )
         for cell in cells
     }
 

@@ -27,30 +27,9 @@ ANIMALS = ("cat", "dog", "bird")
 COLOURS = ("red", "blue", "big")
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    """A tiny BERT with a tokenizer of whole words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-    words = {word: i for i, word in enumerate((*special, *ANIMALS, *COLOURS, "the", "sees", "a"))}
-    tokens = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
-    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokens.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", words["[CLS]"]), ("[SEP]", words["[SEP]"])],
-    )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), special, strict=True))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=16, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
-    )
-    folder = tmp_path_factory.mktemp("bert")
-    BertModel(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=tokens, **names).save_pretrained(folder)
-    return folder
+@pytest.fixture
+def bert(word_bert: Path) -> Path:
+    return word_bert
 
 
 def write_rows(path: Path, header: tuple[str, ...], rows: list[tuple]) -> Path:

@@ -75,6 +75,7 @@ class Problem:
         model_config: what a transformers model of it is configured with.
         title: what a student of it is, for its card, with ``{n}`` and ``{names}``.
         turned: what makes :meth:`predictions` of logits, as Python text behind them, for the card's snippet.
+        chooses: a row offers choices, and its logits are one score for each.
         is_distribution: its logits are a distribution over :attr:`names` (or over positions of such), so that
             teachers of classes can be matched with it.
     """
@@ -89,6 +90,7 @@ class Problem:
     model_config: ClassVar[Mapping[str, Any]] = {}
     title: ClassVar[str] = "A model with {n} outputs: {names}."
     turned: ClassVar[str] = ""
+    chooses: ClassVar[bool] = False
     is_distribution: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

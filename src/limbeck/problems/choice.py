@@ -16,6 +16,7 @@ class Choice(Classification):
 
     kind: ClassVar[str] = "choice"
     auto_model: ClassVar[str | None] = "MultipleChoice"
+    chooses: ClassVar[bool] = True
     title: ClassVar[str] = "A multiple-choice model: it scores the {n} choices of a row ({names})."
 
     def check(self, targets: Targets, source: str) -> None:

@@ -129,7 +129,7 @@ def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:
 
 def _own_class(config: PreTrainedConfig, problem: Problem) -> str | None:
     """Name of transformers' ``AutoModelFor...`` for the problem; None if a pooled encoder does it."""
-    if scores_choices(problem):
+    if problem.chooses:
         return "AutoModelForMultipleChoice" if _class_names_of("MultipleChoice", config.model_type) else None
     return f"AutoModelFor{classification_task(config)}"
 
@@ -182,8 +182,8 @@ def _pooled(
     model = PooledClassifier(
         encoder,
         pooling or ("last" if is_causal(config) else "mean"),
-        1 if scores_choices(problem) else problem.n_outputs() or 0,
-        choices=scores_choices(problem),
+        1 if problem.chooses else problem.n_outputs() or 0,
+        choices=problem.chooses,
         dropout=dropouts[0] if dropouts else 0.0,
         deviation=float(getattr(text, "initializer_range", 0.02)),
     )
@@ -252,11 +252,6 @@ def auto_class(model: nn.Module) -> str | None:
         return None
     tasks = [task for task in _TASKS if type(model).__name__ in _class_names_of(task, kind)]
     return f"AutoModelFor{tasks[0]}" if tasks else None
-
-
-def scores_choices(problem: Problem) -> bool:
-    """Whether one score for each of a row's choices is asked for."""
-    return problem.auto_model == "MultipleChoice"
 
 
 def check_choice(name: str, value: str | None, options: Any) -> None:

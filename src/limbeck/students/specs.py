@@ -16,7 +16,7 @@ from limbeck.students import encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.pooled import Pooling
-from limbeck.students.pretrained import check_choice, pretrained_model, scores_choices
+from limbeck.students.pretrained import check_choice, pretrained_model
 from limbeck.students.student import Student
 from limbeck.students.text import text_model_path
 
@@ -62,7 +62,7 @@ def model_from_spec(
         raise UnknownNameError(f"There is no dtype {dtype!r} of a student; {nearest(dtype, _DTYPES)}")
     path, new = text_model_path(spec), set[str]()
     if path is None:
-        if pooling is not None or lora is not None or scores_choices(problem):
+        if pooling is not None or lora is not None or problem.chooses:
             what = "pooling" if pooling is not None else "lora" if lora is not None else "multiple choice"
             _encoder(spec)
             raise ConfigError(f"The student {spec!r} has no {what}; take 'minilm' or 'hf:PATH'.")

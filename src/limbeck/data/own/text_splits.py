@@ -46,7 +46,7 @@ def cut_by_class(
 
     Args:
         shares: role to its share of the labelled rows; together below 1.
-        class_names: one name (regression, choice) makes no difference between rows.
+        class_names: rows whose label is none of them (a value, several labels) are cut together.
         role_of: key to a role that is given; a role named here takes no share.
 
     Raises: DataError for a role without a labelled row. Rows without labels are left out of all but ``train``.
@@ -77,7 +77,8 @@ def _strata(rows: Sequence[TextRow], class_names: Sequence[str]) -> list[list[li
         for row in rows:
             groups.setdefault(row.group or f"\0{row.key}", []).append(row)
         return [list(groups.values())]
-    labelled = [row for row in rows if row.label is not None]
-    if len(class_names) == 1:
-        return [[[row] for row in labelled]]
-    return [[[row] for row in labelled if row.label == name] for name in class_names]
+    strata: dict[object, list[list[TextRow]]] = {name: [] for name in class_names}
+    for row in rows:
+        if row.label is not None:
+            strata.setdefault(row.label if row.label in strata else None, []).append([row])
+    return [units for units in strata.values() if units]

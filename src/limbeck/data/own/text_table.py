@@ -24,7 +24,6 @@ from limbeck.data.own.text_splits import cut_by_class
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
-from limbeck.problems.choice import Choice
 from limbeck.problems.registry import problem_class, split_spec
 from limbeck.seeding import keyed_seed
 from limbeck.signals.key import Key
@@ -106,7 +105,7 @@ def text_table(
     spec = problem or ("choice" if columns.choices else "classification")
     kind, _ = split_spec(spec)
     posed = problem_class(kind)
-    if issubclass(posed, Choice) != bool(columns.choices):
+    if posed.chooses != bool(columns.choices):
         raise ConfigError(f"problem={kind!r} {'takes no' if columns.choices else 'needs'} choices in {path}.")
     rows, named_roles, skipped = _rows(table, columns, posed, class_names, on_error)
     names = _choices_of(rows, columns) if columns.choices else _class_names(rows, posed, class_names, columns)

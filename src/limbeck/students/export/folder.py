@@ -163,7 +163,7 @@ def _write(
 
 def _asked(model: nn.Module, problem: Problem | None, class_names: Sequence[str] | None) -> Problem:
     """The problem as given, or as model and names say it."""
-    if (problem is None) == (class_names is None):
+    if sum(given is not None for given in (problem, class_names)) != 1:
         raise ConfigError("A student is exported with its problem, or with class_names; give one of them.")
     if problem is not None:
         return problem
