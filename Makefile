@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_ARGS ?=
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-all lint format clean
 
 # The stamps make a second run quick: pip runs again only when what is to be installed has changed.
 .venv/pip:
@@ -23,11 +23,13 @@ DEMO_ARGS ?=
 demo: .venv/demo
 	$(BIN)/limbeck demo $(DEMO_ARGS)
 
+# The everyday tests: one case of each kind.
 test: .venv/dev lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not full"
 
-test-slow: .venv/dev
-	$(BIN)/python -m pytest -m slow
+# All of them: the full matrices, and what takes minutes.
+test-all: .venv/dev lint
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: .venv/dev
 	$(BIN)/python -m ruff check .

@@ -69,6 +69,7 @@ def test_every_arm_has_rows_a_control_and_a_place_in_the_report(options):
     assert logging.getLogger("limbeck").level == logging.NOTSET
 
 
+@pytest.mark.full
 def test_started_again_it_runs_what_is_missing_and_keeps_settings_apart(options, monkeypatch):
     options["arms"] = ("supervised", "paired")
     Demo(DemoOptions(**options)).run(show_progress=False)

@@ -86,6 +86,7 @@ def test_pairs_by_key_and_the_student_reads_raw_files(own, tmp_path, capsys):
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.full
 def test_bags_by_a_column_through_the_command_line(own, tmp_path, capsys):
     group = {"group": "day"}
     data = {"student": str(own / "sounds.csv"), "teacher": str(own / "photos.csv"), "link": "bagged"}
@@ -108,6 +109,7 @@ def test_an_image_file_is_read_as_in_training(own, tmp_path):
     assert_same(row, result, key)
 
 
+@pytest.mark.full
 def test_a_csv_is_read_as_in_training(own, tmp_path):
     data = {"student": str(own / "table.csv"), "teacher": str(own / "photos"), "student_modality": "table"}
     student = {"model": "table_encoder", "config": {"n_columns": 2}}

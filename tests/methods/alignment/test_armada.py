@@ -355,6 +355,7 @@ def accuracy_after(method: Any, net: Net, x: Tensor, b: Any, truth: Tensor, n_st
     return float((net(x).logits.argmax(1) == truth)[hidden].float().mean())
 
 
+@pytest.mark.full
 def test_labels_reach_unlabelled_pairs_through_the_aligner() -> None:
     """Six labels, an easy teacher, a student to whom six rows say little: unlabelled pairs help, shuffled ones do not.
     A manifold term that moves both sides draws the space to one point, and what the aligner knew goes with it."""
