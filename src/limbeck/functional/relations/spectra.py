@@ -13,6 +13,8 @@ def nuclear_norm(x: Tensor, name: str) -> Tensor:
 
     ``name`` is the function that a refused second derivative names.
     """
+    if not bool(torch.isfinite(x.detach()).all()):  # which the decomposition would refuse
+        return x.sum() * float("nan")
     wants = wants_gradient(x)
     with torch.no_grad():
         u, values, v = torch.linalg.svd(x, full_matrices=False)

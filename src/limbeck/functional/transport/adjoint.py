@@ -19,19 +19,31 @@ from limbeck.functional.transport.sinkhorn import Scaling, times, total
 
 
 def sharp_value(
-    logits: Tensor, solved: Scaling, a: Tensor, b: Tensor, *, tol: float, softness: tuple[float, float]
+    logits: Tensor,
+    solved: Scaling,
+    a: Tensor,
+    b: Tensor,
+    *,
+    tol: float,
+    softness: tuple[float, float],
+    held: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """``<P, M> / reg`` and the weight of its gradient to M, ``diag(u) weight diag(v)``; overwrites ``logits``.
 
     Adding ``alpha (a - P1) + beta (b - P^T 1)`` makes the value second order in the error that is left in the
-    marginals (1.5e-3 to 9e-5 relative at tol 1e-2), at no cost; it is only done for hard marginals.
+    marginals (1.5e-3 to 9e-5 relative at tol 1e-2), at no cost; it is only done for hard marginals. ``held``: take the
+    plan as fixed; where reg is tiny, the adjoint of a plan that is short of its solution is far off.
     """
     kernel, u, v = solved.kernel, solved.u, solved.v
+    if held:
+        return (u * times(logits.mul_(kernel), v)).sum().neg_(), kernel
     sum_s, sum_t = u * times(kernel, v), v * times(kernel.mT, u)
     weight = logits.mul_(kernel)
     cost_s = (u * times(weight, v)).neg_()
     cost_t = (v * times(weight.mT, u)).neg_()
-    diagonal_s, diagonal_t = sum_s / softness[0], sum_t / softness[1]
+    # a row that soft marginals have emptied takes no part: 0 / tiny is 0
+    tiny = torch.finfo(u.dtype).tiny
+    diagonal_s, diagonal_t = (sum_s / softness[0]).clamp_min_(tiny), (sum_t / softness[1]).clamp_min_(tiny)
     beta = _schur_solve(kernel, u, v, diagonal_s, diagonal_t, cost_s, cost_t, tol)
     alpha = (cost_s - u * times(kernel, v * beta)) / diagonal_s
     value = cost_s.sum()

@@ -16,18 +16,28 @@ from limbeck.functional.hand_gradients import (
     with_both_gradients,
     with_gradient,
 )
-from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
+from limbeck.functional.precision import (
+    check_choice,
+    check_finite,
+    check_positive,
+    explained,
+    without_autocast,
+)
 from limbeck.functional.transport.class_blocks import class_blocks
 from limbeck.functional.transport.entropic import (
     RegScale,
     Settings,
     TransportInfo,
     Value,
+    check_digits,
+    in_digits,
+    in_enough_digits,
     marginal,
     matrix_problem,
     named_problem,
     warn_not_converged,
 )
+from limbeck.functional.transport.sinkhorn import extent_of
 from limbeck.functional.transport.streaming import TeacherBlocks, bank_problem
 from limbeck.functional.transport.unrolled import unrolled_plan
 from limbeck.functional.transport.within_class import within_class_problem
@@ -36,6 +46,7 @@ from limbeck.functional.warnings_once import warn_once
 Found = tuple[Tensor, TransportInfo]
 
 
+@explained
 @without_autocast
 def transport_cost(
     x_s: Tensor,
@@ -229,12 +240,18 @@ def _unrolled(
         raise ConfigError(
             "gradient='unrolled' serves value='sharp', reg_scale='absolute' and within_class=False"
         )
-    matrix = costs.cost_matrix(x_s, x_t, cost)
-    plan = unrolled_plan(matrix, a, b, s.reg, s.max_iter)
+
+    def problem(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        matrix = costs.cost_matrix(x_s.to(dtype), x_t.to(dtype), cost).to(dtype)
+        low, high = extent_of(matrix.detach())
+        check_digits(-high / s.reg, -low / s.reg, matrix)
+        return matrix, unrolled_plan(matrix, in_digits(a, dtype), in_digits(b, dtype), s.reg, s.max_iter)
+
+    matrix, plan = in_enough_digits(problem, a.dtype)
     error = float((plan.detach().sum(0) - b).abs().sum())
     # stopping short is what was asked for, so it is no reason for a warning
-    info = TransportInfo(s.max_iter, error, True, s.reg, plan.detach() if s.wants_plan else None)
-    return (plan * matrix).sum(), info
+    info = TransportInfo(s.max_iter, error, True, s.reg, plan.detach().to(a.dtype) if s.wants_plan else None)
+    return (plan * matrix).sum().to(a.dtype), info
 
 
 def _both_labels(

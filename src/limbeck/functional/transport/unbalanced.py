@@ -11,7 +11,13 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.costs import CostName
 from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient, with_both_gradients
-from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
+from limbeck.functional.precision import (
+    check_choice,
+    check_finite,
+    check_positive,
+    explained,
+    without_autocast,
+)
 from limbeck.functional.transport.entropic import (
     Settings,
     TransportInfo,
@@ -25,6 +31,7 @@ from limbeck.functional.transport.sinkhorn import FLOOR
 from limbeck.functional.warnings_once import warn_once
 
 
+@explained
 @without_autocast
 def unbalanced_transport_cost(
     x_s: Tensor,
