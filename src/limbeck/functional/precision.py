@@ -7,6 +7,7 @@ the clouds), the inside is float64 and the result float32 again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -51,7 +52,7 @@ def explained(function: Callable[P, R]) -> Callable[P, R]:
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
         result = function(*args, **kwargs)
         value = result[0] if isinstance(result, tuple) else result
-        if not isinstance(value, Tensor) or bool(torch.isfinite(value.detach())):
+        if not isinstance(value, Tensor) or math.isfinite(value.item()):
             return result
         given = dict(enumerate(args)) | kwargs
         warn_once(f"{function.__name__}: the result is NaN, {_cause(given, value.dtype)}")
@@ -116,6 +117,11 @@ def check_finite(x: Tensor, name: str) -> None:
         bad = (~torch.isfinite(x)).reshape(len(x), -1).any(1).nonzero().flatten().tolist()
         if bad:  # a finite input may overflow in the sum
             raise NonFiniteError(f"{name} holds NaN or Inf in row {some(bad)}; drop or repair these rows")
+
+
+def has_finite_sum(x: Tensor) -> bool:
+    """False where ``x`` holds NaN or Inf (or adds up beyond its type), in one pass."""
+    return math.isfinite(x.detach().sum().item())
 
 
 def check_positive(name: str, value: float) -> None:

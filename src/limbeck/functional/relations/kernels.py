@@ -37,6 +37,7 @@ MEDIAN_ROWS = 128
 # Radius of the clouds in bandwidths that float32 serves: beyond, squared distances lose the digits that the kernel
 # reads; below, all kernels are 1 and the value is their rounding.
 _FLOAT32 = 0.03, 30.0
+_SQUARES = 1e-15, 1e15  # distances whose squares float32 holds
 
 
 @explained
@@ -88,10 +89,11 @@ def mmd(
     dtype = computing_dtype(x_s, *([x_t] if isinstance(x_t, Tensor) else []))
     if not len(x_s) or (isinstance(x_t, Tensor) and not len(x_t)):
         return nothing_to_compare(x_s, dtype)
-    if bandwidth == "median" and kernel != "energy" and isinstance(x_t, Tensor) and teacher_term is None:
+    follows = bandwidth == "median" and kernel != "energy"
+    if follows and isinstance(x_t, Tensor) and teacher_term is None:
         bandwidth = median_bandwidth(x_s, x_t)
     profile = _profile(kernel, bandwidth)
-    wide = _digits(profile, x_s, *([x_t] if isinstance(x_t, Tensor) else []))
+    wide = _digits(profile, x_s, *([x_t] if isinstance(x_t, Tensor) else []), follows=follows)
     a = None if weights_s is None else marginal(weights_s, len(x_s), x_s, wide, "weights_s")
     b = _teacher_weights(weights_t, x_t, wide)
     if teacher_term is None:
@@ -133,21 +135,27 @@ def median_bandwidth(x_s: Tensor, x_t: Tensor) -> float:
     Source: Gretton et al., JMLR 13, 2012, section 8.  Deviation: the subsample; 1 where all rows coincide.
     """
     pooled = torch.cat([_evenly_spaced(x) for x in widened(x_s.detach(), x_t.detach())])
-    largest = pooled.abs().max().clamp_min(torch.finfo(pooled.dtype).tiny)  # whose square may overflow
-    distance = cost_matrix(pooled / largest, pooled / largest, "euclidean") * largest
+    largest = float(pooled.abs().max()) or 1.0  # whose square may overflow
+    pooled = pooled / largest
+    distance = cost_matrix(pooled, pooled, "euclidean")
     i, j = torch.triu_indices(len(pooled), len(pooled), 1, device=pooled.device)
     distance = distance[i, j]
     distance = distance[distance > 0]
-    return float(distance.median()) if len(distance) else 1.0
+    return float(distance.median()) * largest if len(distance) else 1.0
 
 
 @torch.no_grad()
 @without_autocast
-def _digits(profile: Profile, *clouds: Tensor) -> torch.dtype:
-    """The type to compute in, from the radius of the pooled clouds (128 evenly spaced rows of each)."""
+def _digits(profile: Profile, *clouds: Tensor, follows: bool = False) -> torch.dtype:
+    """The type to compute in, from the radius of the pooled clouds (128 evenly spaced rows of each).
+
+    A bandwidth that ``follows`` the clouds is about their radius; ``energy`` has none.
+    """
     dtype = computing_dtype(*clouds)
-    if profile.kernel == "energy" or not can_widen(clouds[0]):  # which knows no bandwidth
+    if profile.kernel == "energy" or not can_widen(clouds[0]):
         return dtype
+    if follows:
+        return dtype if _SQUARES[0] <= min(profile.widths) <= _SQUARES[1] else torch.float64
     pooled = torch.cat([_evenly_spaced(x.detach()).to(dtype) for x in clouds])
     radius = float((pooled - pooled.mean(0)).norm(dim=1).max()) / min(profile.widths)
     return dtype if _FLOAT32[0] <= radius <= _FLOAT32[1] else torch.float64

@@ -6,6 +6,8 @@ d - features.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from limbeck.functional.precision import (
     check_positive,
     euclidean_length,
     explained,
+    has_finite_sum,
     widened,
     without_autocast,
 )
@@ -114,7 +117,7 @@ def bures_wasserstein(
     m_s, c_s, m_t, c_t = widened(mean_s, cov_s, mean_t.detach(), cov_t.detach())
     root = _root(c_t)
     product = root @ (c_s + c_s.T) @ root / 2
-    if not bool(torch.isfinite(product.detach()).all()):
+    if not has_finite_sum(product):
         return product.sum() * float("nan")
     spectrum = torch.linalg.eigvalsh(product)
     floor = d * torch.finfo(spectrum.dtype).eps * spectrum.detach().amax().clamp_min(0.0)
@@ -125,7 +128,7 @@ def bures_wasserstein(
 
 def _root(covariance: Tensor) -> Tensor:
     """The symmetric root; NaN where the matrix is not finite, which the decomposition would refuse."""
-    if not bool(torch.isfinite(covariance).all()):
+    if not has_finite_sum(covariance):
         return torch.full_like(covariance, torch.nan)
     values, vectors = torch.linalg.eigh(covariance)
     return (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
@@ -157,8 +160,7 @@ def moment_matching(x_s: Tensor, x_t: Tensor, *, order: int = 2, validate: bool 
     s, t = _clouds(x_s, x_t, validate=validate)
     if not len(s) or not len(t):
         return nothing_to_compare(x_s, s.dtype)
-    gaps = (s.pow(k).mean(0) - t.pow(k).mean(0) for k in range(1, order + 1))
-    return torch.stack([euclidean_length(gap) for gap in gaps]).sum()
+    return _sum_of_lengths([s.pow(k).mean(0) - t.pow(k).mean(0) for k in range(1, order + 1)])
 
 
 @explained
@@ -189,7 +191,14 @@ def central_moment_discrepancy(
     gaps = [(mean_s - mean_t) / span]
     s, t = (s - mean_s) / span, (t - mean_t) / span
     gaps += [s.pow(k).mean(0) - t.pow(k).mean(0) for k in range(2, order + 1)]
-    return torch.stack([euclidean_length(gap) for gap in gaps]).sum()
+    return _sum_of_lengths(gaps)
+
+
+def _sum_of_lengths(gaps: list[Tensor]) -> Tensor:
+    plain = torch.stack([torch.linalg.vector_norm(gap) for gap in gaps]).sum()
+    if math.isfinite(plain.item()):
+        return plain
+    return torch.stack([euclidean_length(gap) for gap in gaps]).sum()  # the squares have overflowed
 
 
 def _check_order(order: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from limbeck.functional.transport.sinkhorn import Scaling, times, total
+from limbeck.functional.transport.soft_marginals import Softness, is_soft
 
 
 def sharp_value(
@@ -25,7 +26,7 @@ def sharp_value(
     b: Tensor,
     *,
     tol: float,
-    softness: tuple[float, float],
+    softness: Softness,
     held: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """``<P, M> / reg`` and the weight of its gradient to M, ``diag(u) weight diag(v)``; overwrites ``logits``.
@@ -41,13 +42,15 @@ def sharp_value(
     weight = logits.mul_(kernel)
     cost_s = (u * times(weight, v)).neg_()
     cost_t = (v * times(weight.mT, u)).neg_()
-    # a row that soft marginals have emptied takes no part: 0 / tiny is 0
-    tiny = torch.finfo(u.dtype).tiny
-    diagonal_s, diagonal_t = (sum_s / softness[0]).clamp_min_(tiny), (sum_t / softness[1]).clamp_min_(tiny)
+    diagonal_s, diagonal_t = sum_s / softness[0], sum_t / softness[1]
+    if is_soft(softness):  # a row that they have emptied takes no part: 0 / tiny is 0
+        tiny = torch.finfo(u.dtype).tiny
+        diagonal_s.clamp_min_(tiny)
+        diagonal_t.clamp_min_(tiny)
     beta = _schur_solve(kernel, u, v, diagonal_s, diagonal_t, cost_s, cost_t, tol)
     alpha = (cost_s - u * times(kernel, v * beta)) / diagonal_s
     value = cost_s.sum()
-    if softness == (1.0, 1.0):
+    if not is_soft(softness):
         value = value + total(alpha, a - sum_s) + total(beta, b - sum_t)
     weight.addcmul_(kernel, (alpha + 1.0).unsqueeze(-1)).addcmul_(kernel, beta.unsqueeze(-2))
     return value, weight

@@ -83,6 +83,8 @@ class Answer:
 
     def narrowed(self, dtype: torch.dtype) -> Answer:
         """With value and plan in the type that the caller works in."""
+        if self.value.dtype == dtype:
+            return self
         info = replace(self.info, plan=narrowed(self.info.plan, dtype))
         return replace(self, value=self.value.to(dtype), info=info)
 

@@ -129,7 +129,7 @@ class _Sweeps:
         # exp((softness - 1) shift): what the shifts already hold of a soft update
         self.lift_s: Tensor | None = None
         self.lift_t: Tensor | None = None
-        self.u, self.v = a, b
+        self.u, self.v, self._got = a, b, b
         self.mass = 1.0 if softness == (1.0, 1.0) else float(a.sum())  # hard marginals sum to one
         self.iterations, self.error, self.omega = 0, float("inf"), 1.3
         self.groups: tuple[Tensor, Tensor] | None = None
@@ -152,7 +152,7 @@ class _Sweeps:
 
     def columns(self, u: Tensor) -> Tensor:
         """The column scaling that suits ``u``; notes in ``error`` which part of the mass it would move."""
-        got = times(self.kernel_t, u)
+        self._got = got = times(self.kernel_t, u)
         exact = _update(self.b, got, self.softness[1], self.lift_t)
         self.error = float(total((self.v - exact).abs_(), got)) / self.mass
         return exact
@@ -191,20 +191,27 @@ class _Sweeps:
     def _settled(self) -> bool:
         """Whether soft columns also have the sums that their potentials ask for.
 
-        (A sweep that moves next to no mass says nothing of potentials where next to none is carried.) Moves a constant
-        from one potential to the other, which changes no plan.
+        (A sweep that moves next to no mass says nothing of potentials where next to none is carried.) If they have not,
+        a constant goes from one potential to the other, which changes no plan.
         """
         if not is_soft(self.softness):
             return True
-        zero = self.u.new_zeros(())
-        shift_s = zero if self.shift_s is None else self.shift_s
-        shift_t = zero if self.shift_t is None else self.shift_t
-        f, g = (self.u / self.a).log_() + shift_s, (self.v / self.b).log_() + shift_t
-        sums = self.v * times(self.kernel_t, self.u)
-        unmet = float((kept(self.b, g, self.softness[1]) - sums).abs_().sum()) / self.mass
+        g = (self.v / self.b).log_()
+        if self.shift_t is not None:
+            g.add_(self.shift_t)
+        unmet = torch.addcmul(kept(self.b, g, self.softness[1]), self.v, self._got, value=-1).abs_().sum()
+        if not float(unmet) > 2 * self.tol * self.mass:
+            return True
+        f = (self.u / self.a).log_()
+        if self.shift_s is not None:
+            f.add_(self.shift_s)
         c = translation(self.a.log(), f, self.b.log(), g, self.softness)
-        self.take_shifts(shift_s + c, shift_t - c)
-        return not unmet > self.tol
+        zero = torch.zeros_like(c)
+        self.take_shifts(
+            (zero if self.shift_s is None else self.shift_s) + c,
+            (zero if self.shift_t is None else self.shift_t) - c,
+        )
+        return False
 
     def _tune(self) -> None:
         """Now and then (after 4 sweeps, then less and less often) set the over-relaxation from the rate seen."""

@@ -27,7 +27,7 @@ def inverse_price(softness: float) -> float:
 
 def kept(a: Tensor, f: Tensor, softness: float) -> Tensor:
     """The marginal that a potential asks for, ``a exp(-f / rho)``; ``a`` itself where it is hard."""
-    return a if softness == 1.0 else a * torch.exp(f * -inverse_price(softness))
+    return a if softness == 1.0 else torch.exp(f * -inverse_price(softness)).mul_(a)
 
 
 def translation(log_a: Tensor, f: Tensor, log_b: Tensor, g: Tensor, softness: Softness) -> Tensor:
