@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 _FROM = 150.0  # logit spans above this need it
 _START = 20.0  # the span at which that starts
-_NEARLY_A_MATCHING = 1e4  # above, the sweeps never find what a hasty approach has missed
+_NEARLY_A_MATCHING = 1e3  # above, the sweeps never find what a hasty approach has missed
 
 
 def is_annealed(span: float) -> bool:

@@ -103,7 +103,8 @@ def transport_cost(
     Source: Cuturi, NeurIPS 2013, arXiv 1306.0895; gradient: implicit function theorem (Luise et al., NeurIPS
         2018, arXiv 1805.11897).    Deviation: stops at ``tol``, not after a number of sweeps.
     Raises: ConfigError for reg <= 0 or bad weights; UnknownNameError; DataError for shapes; NonFiniteError.
-    Limits: n = m = 1 returns the cost. Non-finite input without ``validate`` gives NaN.
+    Limits: n = m = 1 returns the cost. Non-finite input without ``validate`` gives NaN and a warning. Where reg is tiny
+        (costs of more than 150 reg) and ``max_iter`` too few, the gradient of ``sharp`` holds the plan fixed.
     Example:
         >>> x = torch.eye(4)
         >>> round(float(transport_cost(x, x, reg=0.01)), 4)

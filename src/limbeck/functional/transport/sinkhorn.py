@@ -91,8 +91,9 @@ def solve(
     if not needs_shifts(span):
         kernel = logits.exp() if keep_logits else logits.exp_()
     else:
-        shift_s, shift_t, annealed = _first_shifts(logits, a, b, extent)
-        if tol is None and annealed:
+        low, high = extent or extent_of(logits)
+        shift_s, shift_t = _first_shifts(logits, a, b, high - low)
+        if tol is None and is_annealed(high - low):
             tol = min(DEFAULT_TOL, 0.1 / max(logits.shape[-2:]))
         kernel = kernel_of(logits, shift_s, shift_t)
     tol = DEFAULT_TOL if tol is None else tol
@@ -258,16 +259,12 @@ def extent_of(logits: Tensor) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _first_shifts(
-    logits: Tensor, a: Tensor, b: Tensor, extent: tuple[float, float] | None
-) -> tuple[Tensor, Tensor, bool]:
+def _first_shifts(logits: Tensor, a: Tensor, b: Tensor, span: float) -> tuple[Tensor, Tensor]:
     """Shifts after which each row and column has its largest kernel entry at 1; annealed for a tiny reg."""
     shift_s = -logits.amax(-1)
     shift_t = -(logits + shift_s.unsqueeze(-1)).amax(-2)
-    low, high = extent or extent_of(logits)
-    span = high - low
     if not is_annealed(span):
-        return shift_s, shift_t, False
+        return shift_s, shift_t
     log_a, log_b = a.log(), b.log()
     shift_t = torch.zeros_like(shift_t)
     for heat, growth, sweeps in stages(span):
@@ -277,7 +274,7 @@ def _first_shifts(
             shift_t = log_b - torch.logsumexp(hot + shift_s.unsqueeze(-1), -2)
         shift_t = shift_t * growth
     shift_s = log_a - torch.logsumexp(logits + shift_t.unsqueeze(-2), -1)
-    return shift_s, shift_t - log_b, True  # the sweeps start from v = b
+    return shift_s, shift_t - log_b  # the sweeps start from v = b
 
 
 def _absorb(logits: Tensor, state: _Sweeps) -> None:

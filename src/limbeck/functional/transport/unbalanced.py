@@ -65,7 +65,8 @@ def unbalanced_transport_cost(
         weights_s, weights_t: masses ``(n,)``, ``(m,)``, >= 0, taken as they are; 1/n and 1/m when None.
         value: ``dual`` is the whole objective (gradient: the plan held fixed, exact); ``sharp`` is ``<P, M>``
             with its true gradient.
-        tol: part of the mass that a sweep may still move.      max_iter: most sweeps.
+        tol: part of the mass that a sweep may still move, and by which the marginals may miss what the price asks for.
+        max_iter: most sweeps.
         validate: refuse NaN and Inf, naming their rows.      return_info: also return a TransportInfo.
     Returns: scalar in cost units, float32 or float64.
     Needs: pairing none; teacher vectors; memory O(nm).
