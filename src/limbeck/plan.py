@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,23 @@ from limbeck.recipes.recipe import Recipe, StudentSpec
 from limbeck.seeding import keyed_seed
 from limbeck.signals.pairing import Pairing
 from limbeck.students import Student, model_from_spec
+from limbeck.students.text import text_model_path
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator, without_padding
 from limbeck.training.distiller import Distiller, check_signals
 from limbeck.training.encoding import problem_of
+from limbeck.training.identity import bank_digest, run_settings, weights_digest, without_places
 from limbeck.training.trainer import DistillationTrainer, check_link
 
 
-def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) -> DistillationTrainer:
-    """Everything checked and put together, ready for ``train()``."""
+def make_trainer(
+    recipe: Recipe, task: Task, bank: Bank | None, folder: Path, *, asked: Bank | None = None
+) -> DistillationTrainer:
+    """Everything checked and put together, ready for ``train()``.
+
+    Args:
+        asked: the bank whose answers ``bank`` holds in another form; a checkpoint remembers it.
+    """
     name, train = recipe.method.name, task.splits["train"]
     cls, config = method_class(name), method_config(name, recipe.method.config)
     pairing = task.pairing if bank is not None else Pairing("unpaired")
@@ -58,13 +67,40 @@ def make_trainer(recipe: Recipe, task: Task, bank: Bank | None, folder: Path) ->
     has_ema = arguments.ema or cls.needs_ema
     distiller = Distiller(student, method, ema_decay=arguments.ema_decay if has_ema else None)
     validation = task.splits["validation"] if has_validation else None
-    trainer = DistillationTrainer(distiller, arguments, collate, method_name=name, validation=validation)
+    digests = {} if bank is None else {"the bank": bank_digest(asked or bank)}
+    if text_model_path(recipe.student.model) is not None:  # a folder whose content may change
+        digests["the student's first weights"] = weights_digest(student.state_dict())
+    facts = {"settings": recipe_settings(recipe), "digests": digests}
+    trainer = DistillationTrainer(
+        distiller, arguments, collate, method_name=name, validation=validation, facts=facts
+    )
     if bank is not None and reads_classes and bank.class_names is None:
         trainer.terms.warn(
             f"The bank {bank.name} does not name its classes; they are taken to be those of the data, in their order "
             f"({', '.join(train.class_names)})."
         )
     return trainer
+
+
+def recipe_settings(recipe: Recipe) -> dict[str, Any]:
+    """What a checkpoint says of its run beside the trainer's settings, as plain values; data may move."""
+    settings = {
+        "control": recipe.control,
+        "data": without_places(asdict(recipe.data)),
+        "student": without_places(asdict(recipe.student)),
+    }
+    if method_class(recipe.method.name).links:
+        teacher = asdict(recipe.teacher)
+        bank = teacher.pop("bank")
+        settings["teacher"] = without_places(teacher if bank is None else {"class_map": teacher["class_map"]})
+    return settings
+
+
+def expected_of_checkpoint(recipe: Recipe, arguments: DistillationArguments) -> dict[str, Any]:
+    """What a checkpoint of this recipe says of itself, but for what only its data and teacher tell."""
+    config = asdict(method_config(recipe.method.name, recipe.method.config))
+    settings = run_settings(arguments, recipe_settings(recipe))
+    return {"name": recipe.method.name, "config": config, "settings": settings}
 
 
 def _readable(bank: Bank, recipe: Recipe, task: Task, reads_classes: bool) -> Bank:
@@ -124,8 +160,10 @@ def training_arguments(
         settings.pop("ddp_backend", None)  # a recipe for several processes also runs in one
     steps = settings.get("max_steps", DistillationArguments.max_steps)
     settings.setdefault("eval_strategy", "steps" if validated else "no")
-    settings.setdefault("eval_steps", max(1, steps // 10))
+    if settings["eval_strategy"] == "steps":
+        settings.setdefault("eval_steps", max(1, steps // 10))
     settings.setdefault("per_device_eval_batch_size", 256)
+    settings.setdefault("run_name", str(folder))
     return DistillationArguments(output_dir=str(folder / "checkpoints"), seed=seed, **settings)
 
 

@@ -20,7 +20,13 @@ from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
 from limbeck.methods.registry import method_class
-from limbeck.plan import make_student, make_trainer, needs_of, training_arguments
+from limbeck.plan import (
+    expected_of_checkpoint,
+    make_student,
+    make_trainer,
+    needs_of,
+    training_arguments,
+)
 from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, check_recipe
 from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint
@@ -28,6 +34,7 @@ from limbeck.students import Student, model_from_spec
 from limbeck.teachers import ModuleTeacher
 from limbeck.teachers.text_features import embedded_texts
 from limbeck.training.callbacks import ProgressBar, RunLog
+from limbeck.training.checkpoints import check_checkpoint
 from limbeck.training.encoding import encoded_task
 from limbeck.training.processes import is_first_process, wait_for_all
 from limbeck.training.sharding import whole
@@ -76,26 +83,31 @@ def run(
         resume: go on from the last checkpoint in the run folder, if there is one.
         show_progress: draw a bar on standard error.
 
-    Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError before the first step; NonFiniteError.
+    Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError, CheckpointError before the first step;
+        NonFiniteError.
     """
     check_recipe(recipe)
     folder = Path(recipe.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    training_arguments(recipe.training, folder, recipe.seed).process_index  # noqa: B018  # starts the processes' group
+    arguments = training_arguments(recipe.training, folder, recipe.seed)
+    arguments.process_index  # noqa: B018  # starts the processes' group
     checkpoint = _last_checkpoint(folder, resume)
+    if checkpoint is not None:  # before a teacher is trained or a file written
+        check_checkpoint(Path(checkpoint), expected_of_checkpoint(recipe, arguments))
     wait_for_all()
     task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     task, tokenizer, n_cut = encoded_task(task, recipe.student.model, recipe.student.max_length)
     needs_teacher = bool(method_class(recipe.method.name).links)
     if needs_teacher and bank is None:
         bank = teacher_bank(recipe.teacher, task, folder)
+    asked = bank
     if bank is not None and "text" in needs_of(recipe):
         bank = embedded_texts(bank, recipe.student.model, folder / "text_bank")
     if not needs_teacher and recipe.control != "none":
         raise ConfigError(
             f"Method {recipe.method.name!r} has no teacher, so it has no {recipe.control!r} control."
         )
-    trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder)
+    trainer = make_trainer(recipe, task, bank if needs_teacher else None, folder, asked=asked)
     if n_cut:
         trainer.terms.warn(
             f"{n_cut} texts were longer than {recipe.student.max_length} tokens and were cut; raise "
@@ -105,6 +117,8 @@ def run(
     trainer.add_callback(log)
     if show_progress:
         trainer.add_callback(ProgressBar(task.name))
+    if checkpoint is not None:
+        trainer.check_resume(Path(checkpoint))
     if is_first_process():
         recipe.save(folder / "recipe.yaml")
     seconds = time.perf_counter()
