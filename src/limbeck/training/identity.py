@@ -138,13 +138,11 @@ def check_same_run(checkpoint: Path, found: Mapping[str, Any], now: Mapping[str,
     different = [name for name in {**have, **had} if had.get(name, _ABSENT) != have.get(name, _ABSENT)]
     if different:
         told = [f"made with {_told(name, had)}, this run has {_told(name, have)}" for name in different]
-        raise _another(checkpoint, "; ".join(told[:5]) + _more(told))
+        raise _another(checkpoint, f"was {'; '.join(told[:5])}{_more(told)}")
     digests = found.get("digests", {})
     others = [name for name, digest in now.get("digests", {}).items() if digests.get(name) != digest]
     if others:
-        raise _another(
-            checkpoint, f"made with others than this run has: {', '.join(others[:5])}{_more(others)}"
-        )
+        raise _another(checkpoint, f"differs from this run in {', '.join(others[:5])}{_more(others)}")
 
 
 _ABSENT = object()
@@ -160,7 +158,7 @@ def _more(items: list[str]) -> str:
 
 def _another(checkpoint: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"The checkpoint {checkpoint} was {what}; resume with the same settings and data, or start afresh in another "
+        f"The checkpoint {checkpoint} {what}; resume with the same settings and data, or start afresh in another "
         "output_dir."
     )
 
