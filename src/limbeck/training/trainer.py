@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import IntervalStrategy, TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, TrainOutput, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from limbeck.data.base import Examples
@@ -155,7 +155,6 @@ class DistillationTrainer(Trainer):
             batch_sampler=sampler,
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
-            persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
             multiprocessing_context=args.dataloader_multiprocessing_context,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
@@ -223,6 +222,11 @@ class DistillationTrainer(Trainer):
         # by shape, since transformers knows LayerNorm but not BatchNorm
         smallest = 0 if self.args.weight_decay_on == "all" else 2
         return [name for name, value in model.named_parameters() if value.ndim >= smallest]
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """As the Trainer's; how often a run is evaluated does not change its draws, such as those of dropout."""
+        with torch.random.fork_rng(devices=[]):
+            return super().evaluation_loop(*args, **kwargs)
 
     # ---- checkpoints ----------------------------------------------------------------------------------------
 
