@@ -14,6 +14,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from limbeck.banks.bank import Bank
+from limbeck.banks.shards import file_hash
 from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
@@ -204,18 +205,29 @@ def trained_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Mod
     digests = input_digests({**rows.inputs, "labels": rows.labels}, len(rows))
     identity = settings_fingerprint([asdict(spec), rows.class_names, digests.tobytes().hex()])
     record, weights = folder / "teacher.json", folder / "model.safetensors"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    known = _known_teacher(record, weights)
     wait_for_all()  # all have looked before any of them starts to train
-    if known.get("identity") != identity or not weights.is_file():
+    if known.get("identity") != identity:
         model, accuracy = _train_teacher(spec, task, folder)
         if is_first_process():
             save_model(model, str(weights))
-            write_whole(record, json.dumps({"identity": identity, "accuracy": accuracy}, indent=1))
+            facts = {"identity": identity, "accuracy": accuracy, "sha256": file_hash(weights)}
+            write_whole(record, json.dumps(facts, indent=1))
         wait_for_all()
         known = {"accuracy": accuracy}
     model = model_from_spec(spec.model, n_classes=len(rows.class_names), **spec.config)
     load_model(model, str(weights))  # the same in every process, BatchNorm's statistics included
     return model.eval(), known["accuracy"]
+
+
+def _known_teacher(record: Path, weights: Path) -> dict[str, Any]:
+    """What is recorded of a teacher that was trained before; nothing where record or weights are not what was
+    written, so that it is trained again."""
+    try:
+        known = json.loads(record.read_bytes())
+        return known if known["sha256"] == file_hash(weights) else {}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _train_teacher(spec: TeacherSpec, task: Task, folder: Path) -> tuple[nn.Module, dict[str, float]]:

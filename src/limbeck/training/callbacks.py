@@ -217,7 +217,7 @@ class RunLog(TrainerCallback):
             return
         kept = []
         if state.global_step and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [entry for entry in map(_entry, lines) if entry and entry["step"] <= state.global_step]
         self.path.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         self.entries.clear()
@@ -246,11 +246,13 @@ class RunLog(TrainerCallback):
 
 
 def _entry(line: str) -> dict[str, Any] | None:
-    """A line of the log; None for one that a kill has cut."""
+    """A line of the log; None for one that a kill has cut, or that is none."""
     try:
-        return json.loads(line)
+        entry = json.loads(line)
     except json.JSONDecodeError:
         return None
+    is_entry = isinstance(entry, dict) and all(isinstance(value, int | float) for value in entry.values())
+    return entry if is_entry and "step" in entry else None
 
 
 class ProgressBar(TrainerCallback):

@@ -88,14 +88,14 @@ def check_files(folder: Path) -> None:
         ) from error
     if what is None:
         return
-    if what == SAFE_WEIGHTS_NAME:
-        raise CheckpointError(f"{folder} is no checkpoint of a distillation run: it holds no {what}.")
     before = _whole_before(folder)
     mend = (
         f"delete it, and the run goes on from {before} before it"
         if before is not None
         else "there is no whole checkpoint before it, so start afresh in another output_dir"
     )
+    if what == SAFE_WEIGHTS_NAME:
+        raise CheckpointError(f"{folder} is no checkpoint of a distillation run: it holds no {what}; {mend}.")
     raise CheckpointError(f"The checkpoint {folder} is damaged: {what}; {mend}.")
 
 

@@ -52,9 +52,9 @@ def graded(loss: Loss, x: Tensor, y: Tensor) -> tuple[float, Tensor, list[str]]:
 
 
 def agree(loss: Loss, x: Tensor, y: Tensor, *, unit: float) -> None:
-    """float32 gives float64's value to 1% or to 1e-5 of ``unit``, and its gradient to 25% or to next to nothing.
+    """float32 gives float64's value to 1% or to 1e-5 of ``unit``, and its gradient to 10% or to next to nothing.
 
-    (Each stops when a tenth of a row is still misplaced, which is what the gradients of sharp plans differ by.)
+    (Each stops a little short, which is what the gradients of sharp plans differ by.)
     """
     value, gradient, said = graded(loss, x, y)
     expected, direction, _ = graded(loss, x.double(), y.double())
@@ -62,8 +62,12 @@ def agree(loss: Loss, x: Tensor, y: Tensor, *, unit: float) -> None:
     assert value == pytest.approx(expected, rel=1e-2, abs=1e-5 * unit)
     assert torch.isfinite(gradient).all()
     nothing = 1e-7 * unit / float(x.norm(dim=1).mean())
-    assert float((gradient - direction).norm()) <= 0.25 * float(direction.norm()) + nothing
+    assert float((gradient - direction).norm()) <= 0.1 * float(direction.norm()) + nothing
     assert not any("NaN" in sentence for sentence in said)
+
+
+def classes(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    return {"labels_s": torch.arange(len(x)) % 3, "labels_t": torch.arange(len(y)) % 3}
 
 
 FAMILIES: dict[str, Callable[[str], Loss]] = {
@@ -83,6 +87,15 @@ FAMILIES: dict[str, Callable[[str], Loss]] = {
     "transport, blocks": lambda cost: lambda x, y: transport_cost(x, lambda: iter(y.split(3)), cost=cost),
     "transport, unrolled": lambda cost: (
         lambda x, y: transport_cost(x, y, cost=cost, gradient="unrolled", max_iter=30)
+    ),
+    "transport, within classes": lambda cost: (
+        lambda x, y: transport_cost(x, y, cost=cost, within_class=True, **classes(x, y))
+    ),
+    "transport, within classes, dual": lambda cost: (
+        lambda x, y: transport_cost(x, y, cost=cost, within_class=True, value="dual", **classes(x, y))
+    ),
+    "transport, weighted": lambda cost: (
+        lambda x, y: transport_cost(x, y, cost=cost, weights_s=torch.linspace(0, 1, len(x)))
     ),
     "prototypes": lambda cost: lambda x, y: prototype_transport(x, y, cost=cost)[0],
     "prototypes, soft": lambda cost: lambda x, y: prototype_transport(x, y, cost=cost, hold=0.5)[0],
@@ -200,7 +213,7 @@ def test_transport_lies_just_above_exact_transport(scale: float, cost: Any, seed
     exact = float(exact_transport_cost(x.double(), y.double(), cost=cost))
     for value in ("sharp", "dual"):
         got = float(transport_cost(x, y, cost=cost, value=value))
-        assert 0.97 * exact <= got <= 1.03 * exact + 0.1 * math.log(9 * 7)
+        assert 0.99 * exact <= got <= 1.01 * exact + 0.1 * math.log(9 * 7)
 
 
 @pytest.mark.filterwarnings("ignore:.*has not converged")

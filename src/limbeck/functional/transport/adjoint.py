@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limbeck.functional.transport.sinkhorn import Scaling, times, total
+from limbeck.functional.transport.sinkhorn import Scaling, potentials, times, total
 from limbeck.functional.transport.soft_marginals import Softness, is_soft
 
 
@@ -36,9 +36,13 @@ def sharp_value(
     plan as fixed; where reg is tiny, the adjoint of a plan that is short of its solution is far off.
     """
     kernel, u, v = solved.kernel, solved.u, solved.v
-    if held:
-        return (u * times(logits.mul_(kernel), v)).sum().neg_(), kernel
     sum_s, sum_t = u * times(kernel, v), v * times(kernel.mT, u)
+    if held:
+        value = (u * times(logits.mul_(kernel), v)).sum().neg_()
+        if not is_soft(softness):  # the potentials say what the misplaced mass would cost
+            f, g = potentials(solved, a, b)
+            value = value + total(f, a - sum_s) + total(g, b - sum_t)
+        return value, kernel
     weight = logits.mul_(kernel)
     cost_s = (u * times(weight, v)).neg_()
     cost_t = (v * times(weight.mT, u)).neg_()
@@ -70,7 +74,8 @@ def _schur_solve(
     """``beta`` by conjugate gradients on the columns' Schur complement, preconditioned by its diagonal part.
 
     With hard marginals the complement is singular along the constant vector, to which the right-hand side is
-    orthogonal, so the iteration never sees it.
+    orthogonal, so the iteration never sees it. A plan that falls into parts, as a matching does, is singular along the
+    constants of its parts: where rounding is all that is left to solve for, nothing is.
     """
     weight_s = u / diagonal_s * u
 
@@ -81,19 +86,20 @@ def _schur_solve(
     beta = torch.zeros_like(residual)
     z = residual / diagonal_t
     direction = z
-    rho = float(total(residual, z))
-    goal = max(tol * tol, torch.finfo(residual.dtype).eps ** 2) * max(rho, 0.0)
+    rho = size = float(total(residual, z))  # size: of the direction, by the diagonal
+    eps = torch.finfo(residual.dtype).eps
+    goal = max(max(tol, eps) ** 2 * max(rho, 0.0), eps**2 * float(total(cost_t, cost_t / diagonal_t)))
     for _ in range(max_iter):
         if not rho > goal:
             break
         image = apply(direction)
         curvature = float(total(direction, image))
-        if not curvature > 0.0:
+        if not curvature > 16 * eps * size:
             break
         step = rho / curvature
         beta = beta + step * direction
         residual = residual - step * image
         z = residual / diagonal_t
         rho, previous = float(total(residual, z)), rho
-        direction = z + (rho / previous) * direction
+        direction, size = z + (rho / previous) * direction, rho + (rho / previous) ** 2 * size
     return beta

@@ -91,7 +91,7 @@ def transport_cost(
             sweeps and lets autograd go through them, for comparison with code that stops short (``sharp`` only).
         tol: L1 error of the column marginals at which the solver stops; None is 1e-2, where values are within
             1e-3 and gradient cosines above 0.999 of the limit (0.1 / max(n, m) where the cost spans more than 150
-            reg, because there single rows matter). Tests want 1e-10 with float64.
+            reg, because there single rows matter, and 2e-4 at most from 1,000 reg on). Tests want 1e-10 with float64.
         max_iter: most sweeps; a warning, once for each calling line, says when they did not suffice.
         validate: refuse NaN and Inf, naming their rows.
         return_info: also return a :class:`TransportInfo`; ``"plan"`` puts the plan into it.
@@ -103,8 +103,8 @@ def transport_cost(
     Source: Cuturi, NeurIPS 2013, arXiv 1306.0895; gradient: implicit function theorem (Luise et al., NeurIPS
         2018, arXiv 1805.11897).    Deviation: stops at ``tol``, not after a number of sweeps.
     Raises: ConfigError for reg <= 0 or bad weights; UnknownNameError; DataError for shapes; NonFiniteError.
-    Limits: n = m = 1 returns the cost. Non-finite input without ``validate`` gives NaN and a warning. Where reg is tiny
-        (costs of more than 150 reg) and ``max_iter`` too few, the gradient of ``sharp`` holds the plan fixed.
+    Limits: n = m = 1 returns the cost. Non-finite input without ``validate`` gives NaN and a warning. Where costs
+        span more than 150 reg and ``max_iter`` is too few, the gradient of ``sharp`` holds the plan fixed.
     Example:
         >>> x = torch.eye(4)
         >>> round(float(transport_cost(x, x, reg=0.01)), 4)

@@ -21,6 +21,7 @@ from limbeck.functional.transport.sinkhorn import (
     Scaling,
     extent_of,
     needs_shifts,
+    potentials,
     solve,
     times,
     total,
@@ -144,16 +145,14 @@ def answer(
         return Answer(dual_value(solved, a, b, s.softness) * reg, solved.kernel, solved.u, solved.v, info)
     value, weight = sharp_value(
         logits, solved, a, b, tol=0.1 * min(solved.tol, DEFAULT_TOL), softness=s.softness,
-        held=not solved.converged and extent is not None and is_annealed(extent[1] - extent[0]),
+        held=extent is not None and is_annealed(extent[1] - extent[0]) and not solved.converged,
     )  # fmt: skip
     return Answer(value * reg, weight, solved.u, solved.v, info)
 
 
 def dual_value(solved: Scaling, a: Tensor, b: Tensor, softness: Softness) -> Tensor:
     """The regularised objective / reg from the potentials: second order in the marginal error, from below."""
-    potential_s, potential_t = (solved.u / a).log_(), (solved.v / b).log_()
-    if solved.shift_s is not None and solved.shift_t is not None:
-        potential_s, potential_t = potential_s + solved.shift_s, potential_t + solved.shift_t
+    potential_s, potential_t = potentials(solved, a, b)
     value = _worth(a, potential_s, softness[0]) + _worth(b, potential_t, softness[1])
     if not is_soft(softness):
         return value  # rows are exact, so the plan's mass is that of the product
@@ -169,9 +168,20 @@ def _worth(a: Tensor, potential: Tensor, softness: float) -> Tensor:
 
 
 def named_problem(
-    x_s: Tensor, x_t: Tensor, cost: str, a: Tensor, b: Tensor, s: Settings, wants: tuple[bool, bool]
+    x_s: Tensor,
+    x_t: Tensor,
+    cost: str,
+    a: Tensor,
+    b: Tensor,
+    s: Settings,
+    wants: tuple[bool, bool],
+    constant: Tensor | None = None,
 ) -> tuple[Answer, Tensor | None, Tensor | None]:
-    """The answer under a named cost and the gradients to both clouds (None where not wanted), no graph."""
+    """The answer under a named cost and the gradients to both clouds (None where not wanted), no graph.
+
+    Args:
+        constant: is added to the value, in units of reg, before it is narrowed.
+    """
 
     def problem(dtype: torch.dtype) -> tuple[Answer, Tensor | None, Tensor | None]:
         marginals = in_digits(a, dtype, s.softness), in_digits(b, dtype, s.softness)
@@ -179,6 +189,8 @@ def named_problem(
 
     with torch.no_grad():
         found, to_s, to_t = in_enough_digits(problem, a.dtype)
+        if constant is not None:
+            found.value = found.value + found.info.reg * constant.to(found.value.dtype).to(found.value.device)
     return found.narrowed(a.dtype), narrowed(to_s, a.dtype), narrowed(to_t, a.dtype)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limbeck.functional.transport.annealing import is_annealed, stages
+from limbeck.functional.transport.annealing import default_tol, is_annealed, stages
 from limbeck.functional.transport.group_balance import balanced_by_group
 from limbeck.functional.transport.relaxation import better_omega, past
 from limbeck.functional.transport.soft_marginals import is_soft, kept, translation
@@ -52,6 +52,14 @@ def times(kernel: Tensor, v: Tensor) -> Tensor:
     return kernel.mv(v) if kernel.dim() == 2 else torch.bmm(kernel, v.unsqueeze(-1)).squeeze(-1)
 
 
+def potentials(solved: Scaling, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """In units of reg, against ``a b``: the plan is ``a b exp(f + g - cost / reg)``."""
+    f, g = (solved.u / a).log_(), (solved.v / b).log_()
+    if solved.shift_s is not None and solved.shift_t is not None:
+        return f + solved.shift_s, g + solved.shift_t
+    return f, g
+
+
 def needs_shifts(span: float) -> bool:
     """Whether the logits differ too much for their exponentials to be a kernel as they are."""
     return not span <= _SAFE_SPAN
@@ -77,8 +85,7 @@ def solve(
         logits: ``(..., n, m)``; overwritten by the kernel unless ``keep_logits`` (and never needed again).
         a, b: marginals, ``(..., n)`` and ``(..., m)``, > 0 (at least FLOOR).
         tol: stop when the L1 error of the column marginals, divided by the mass, is below (rows are exact). None
-            is 1e-2, but a tenth of a row's weight where the problem needs an annealed start: such a plan is
-            nearly a matching, and an error of 1e-2 may be a whole row in the wrong place.
+            is 1e-2, less where the problem needs an annealed start (``annealing.default_tol``).
         max_iter: most sweeps.
         span: a bound of max - min of the logits if one is known; small spans need no shift.
         extent: least and largest logit where they are known.
@@ -93,8 +100,7 @@ def solve(
     else:
         low, high = extent or extent_of(logits)
         shift_s, shift_t = _first_shifts(logits, a, b, high - low)
-        if tol is None and is_annealed(high - low):
-            tol = min(DEFAULT_TOL, 0.1 / max(logits.shape[-2:]))
+        tol = default_tol(high - low, max(logits.shape[-2:])) if tol is None else tol
         kernel = kernel_of(logits, shift_s, shift_t)
     tol = DEFAULT_TOL if tol is None else tol
     state = _Sweeps(kernel, a, b, softness, tol, max_iter)

@@ -156,7 +156,7 @@ def _in_passes(
         if not error > tol:
             break
         phi = phi + (OMEGA if sweeps > 1 else 1.0) * (log_a - sums - phi)
-    return _valued(bank, phi, a, log_b, s, wants, sweeps, tiny_reg=is_annealed(_span(extents)))
+    return _valued(bank, phi, a, log_b, s, wants, sweeps, span=_span(extents))
 
 
 def _sweep(
@@ -209,7 +209,7 @@ def _valued(
     s: Settings,
     wants: bool,
     sweeps: int,
-    tiny_reg: bool,
+    span: float,
 ) -> tuple[Tensor, Tensor | None, TransportInfo]:
     """Value and gradient at ``phi`` with exact columns: one pass for ``dual``, two for ``sharp``."""
     ones = torch.ones_like(phi)
@@ -233,7 +233,7 @@ def _valued(
     info = TransportInfo(sweeps, error, error <= 1.5 * (s.tol or DEFAULT_TOL), s.reg)
     if s.value == "dual":
         return (total + (a * (phi - a.log())).sum()) * s.reg, gradient, info
-    held, alpha = tiny_reg and not info.converged, torch.zeros_like(phi)  # held: as in adjoint.py
+    held, alpha = is_annealed(span) and not info.converged, phi - a.log()  # held: as in adjoint.py
     if not held:
         # the adjoint system of adjoint.py, columns eliminated; singular along the constant, hence the added ones
         schur.diagonal().add_(rows)
