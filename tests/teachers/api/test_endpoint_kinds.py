@@ -185,7 +185,7 @@ def test_an_answer_that_names_no_class_is_asked_for_again_and_then_left_out(serv
         (said(""), "an empty answer"),
         ((200, {"choices": []}), "no choices"),
         ((200, {"choices": [{"message": None}]}), "no choices"),
-        (said("dog", message={"content": ["dog"]}), "no text"),
+        (said("dog", message={"content": [{"type": "image"}]}), "no text"),
         (
             error(400, "too long", "context_length_exceeded"),
             "refused by the server (context_length_exceeded)",

@@ -28,8 +28,8 @@ def test_a_wrong_key_is_one_sentence_and_shown_nowhere(
         with pytest.raises(ConfigError) as caught:
             Bank.build(tmp_path / "bank", teacher, ROWS)
         assert len(server.requests()) <= 4  # those in flight
-    expected = f"The server {server.url} refuses the key in OPENAI_API_KEY (401); put a valid one there and run again."
-    assert str(caught.value) == expected
+    said = "refuses the key in OPENAI_API_KEY (401: Incorrect API key: Bearer ***)"
+    assert str(caught.value) == f"The server {server.url} {said}; put a valid one there and run again."
     error: BaseException | None = caught.value
     shown = [
         repr(teacher),
