@@ -11,6 +11,8 @@ from limbeck.teachers.api.said.complaints import Complaint
 from limbeck.teachers.api.said.masking import Mask
 from limbeck.teachers.api.said.subjects import POLICY_CODES, Subject, batch_limit
 
+# What ends the asking where nothing was answered yet, and later may be due to one question alone (a firewall).
+_OF_A_ROW: tuple[Subject, ...] = ("access", "page", "region", "model", "path")
 _LONGEST_REASON = 120  # characters of a server's words in the name of a reason
 
 
@@ -46,7 +48,7 @@ class Failures:
             keep = said.code.casefold() in POLICY_CODES
             return Refused(self._reason(said, subject), keep=keep, detail=said.words, of_row=True)
         error = self._error(said, subject, path, known)
-        if error is None or (subject in ("access", "page") and not is_first):
+        if error is None or (subject in _OF_A_ROW and not is_first):
             return Refused(self._reason(said, subject), keep=False, detail=said.words)
         return Stop(error)
 

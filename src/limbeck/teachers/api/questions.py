@@ -93,8 +93,7 @@ class Transient(Exception):
         super().__init__(kind)
         self.kind, self.retry_after, self.detail = kind, retry_after, detail
         silent = kind in ("connection lost", "time-out")
-        busy = kind in ("408", "409", "425", "429")
-        self.cause = cause or ("silent" if silent else "busy" if busy else "spoken")
+        self.cause = cause or ("silent" if silent else "busy" if kind == "429" else "spoken")
 
     @property
     def short(self) -> str:

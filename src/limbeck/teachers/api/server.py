@@ -47,10 +47,11 @@ class Server:
         self.terms = Terms()
         self._user = _user_of(base_url or OPENAI)
         self._client: Any = None
-        self._mask = Mask(())
+        self._mask, self._failures = self._clean_with("")
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_client": None, "_mask": Mask(())}
+        mask, failures = self._clean_with("")
+        return self.__dict__ | {"_client": None, "_mask": mask, "_failures": failures}
 
     async def post(
         self, path: str, body: Mapping[str, Any], n: int = 1, question: str = ""
@@ -72,8 +73,9 @@ class Server:
         subject = subject_of(reply, n)
         if refused := self.terms.learn(body, sent, reply, subject, question):
             raise Again(refused)
-        known = await self.models() if subject in ("model", "path") else []
-        raise self._failures.of(reply, subject, path, n, known, is_first=not self.terms.has_answered)
+        is_first = not self.terms.has_answered
+        known = await self.models() if is_first and subject in ("model", "path") else []
+        raise self._failures.of(reply, subject, path, n, known, is_first=is_first)
 
     async def models(self) -> list[str]:
         """Names of the models that the server lists; none where it lists none."""
@@ -130,7 +132,7 @@ class Server:
         given = {} if body is None else {"body": body}
         failure: Exception
         try:
-            reply = await ask(path, cast_to=self._reply_type, options={"follow_redirects": False}, **given)
+            reply = await ask(path, cast_to=self._reply_type, **given)
         # raised below, outside of this block: what the SDK raised holds the request, and so the key
         except openai.APIStatusError as error:
             response = error.response
@@ -195,14 +197,8 @@ class Server:
             )
         if not key and self.endpoint == OPENAI:
             raise Stop(ConfigError(f"Put the key of {self.endpoint} into the variable {self.api_key_env}."))
-        user, password = self._user or ("", "")
-        self._mask = Mask(
-            [key, password, f"{user}:{password}" if password else "", user if len(user) > 3 else ""]
-        )
+        self._mask, self._failures = self._clean_with(key)
         self._mask.watch_logs()
-        self._failures = Failures(
-            self.endpoint, self.model, self.api_key_env, has_key=bool(key), mask=self._mask
-        )
         settings: dict[str, Any] = {"timeout": None, "auth": self._user, "follow_redirects": False}
         try:  # a third of the time of the SDK's own way for a small request
             transport = openai.DefaultAioHttpClient(**settings)
@@ -216,6 +212,12 @@ class Server:
             timeout=None,
             http_client=transport,
         )
+
+    def _clean_with(self, key: str) -> tuple[Mask, Failures]:
+        """What cuts the key, and the credentials of the address, out of all that the server says."""
+        user, password = self._user or ("", "")
+        mask = Mask([key, password, f"{user}:{password}" if password else "", user if len(user) > 3 else ""])
+        return mask, Failures(self.endpoint, self.model, self.api_key_env, has_key=bool(key), mask=mask)
 
 
 def _reply_type(transport: Any) -> Any:
