@@ -124,6 +124,14 @@ class WrongAnswer(BadAnswer):
     names the rows."""
 
 
+class Unread(BadAnswer):
+    """A reply that left questions unanswered; ``of``: identity to what was wrong."""
+
+    def __init__(self, of: dict[str, BadAnswer]) -> None:
+        super().__init__(next(iter(of.values())).reason)
+        self.of = of
+
+
 class Stop(Exception):
     """Nothing more can be asked (wrong key, unknown model): stop at once and raise ``error``."""
 

@@ -24,6 +24,7 @@ from limbeck.teachers.api.questions import (
     Stop,
     TooMuch,
     Transient,
+    Unread,
     WrongAnswer,
     refusal,
 )
@@ -71,7 +72,7 @@ class Scheduler:
         self.heard = 0  # replies that answered or refused something
         self.given_up = 0  # questions given up or set aside since then
         self._useless, self._alive = useless, alive
-        self._among: set[str] = set()  # questions that failed while others were answered
+        self._failed_at: dict[str, int] = {}  # question to how much had been heard when it first failed
         self._last = Transient("no answer")
 
     async def run(
@@ -148,7 +149,7 @@ class Scheduler:
             self.sender.stop(str(stop).rstrip("."), stop.error)
         except TooMuch as failure:
             await self._ask_less(pending, failure)
-        except _Unread as failure:
+        except Unread as failure:
             await self._give_up(pending, failure.of, was_batch=len(batch) > 1)
         except Refused as failure:
             if len(pending) > 1:
@@ -185,7 +186,7 @@ class Scheduler:
         if pending:
             first = useless[pending[0].identity]
             self.spent.fail("wrong answer" if isinstance(first, WrongAnswer) else first.reason)
-            raise _Unread(useless)
+            raise Unread(useless)
 
     async def _reply(self, pending: Sequence[Question]) -> Reply:
         """The reply to a request, which is changed for as long as the server refuses its parameters."""
@@ -268,6 +269,8 @@ class Scheduler:
         """What failed in every try: the server is gone, or busy, or these questions are to blame."""
         among = self.heard > heard
         self._last = failure
+        for question in pending:
+            self._failed_at.setdefault(question.identity, heard)
         if failure.cause == "silent" and not among and not (self._alive and await self._alive()):
             self._set_aside(pending, failure)
             self._stop_silent()
@@ -278,10 +281,9 @@ class Scheduler:
         elif len(pending) > 1:
             await self._halve(pending, _HALF_TRIES)
         elif self.again:
-            known = among or pending[0].identity in self._among
-            self._leave_out(pending[0], f"{FAILED} ({failure.short})", "", counts=not known)
+            others_fared_better = self.heard > self._failed_at[pending[0].identity]
+            self._leave_out(pending[0], f"{FAILED} ({failure.short})", "", counts=not others_fared_better)
         else:
-            self._among |= {q.identity for q in pending if among}
             self._set_aside(pending, failure)
             self.given_up += not among
             if self.given_up >= max(_FEWEST, self.limits.concurrency):
@@ -301,11 +303,3 @@ class Scheduler:
             tries = self.limits.retries + 1
             why = f"The server{self.sender.where} gave no answer in {tries} tries ({self._last.short})"
         self.sender.stop(why)
-
-
-class _Unread(BadAnswer):
-    """A reply that left questions unanswered; ``of``: identity to what was wrong."""
-
-    def __init__(self, of: dict[str, BadAnswer]) -> None:
-        super().__init__(next(iter(of.values())).reason)
-        self.of = of

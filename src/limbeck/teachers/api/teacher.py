@@ -15,17 +15,17 @@ from torch import Tensor
 
 from limbeck.banks.answers import Answer, AnswerStore
 from limbeck.banks.rows import RowBatch
-from limbeck.errors import ConfigError, InconsistentOutputError, UnansweredError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnansweredError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.key import Key
 from limbeck.signals.output import AccessLevel, TeacherOutput
-from limbeck.teachers.api.asking import ask_all, asking_lock
+from limbeck.teachers.api.asker import Asker, NotAsked
+from limbeck.teachers.api.asking import asking_lock
 from limbeck.teachers.api.collecting import collect_rows, named_questions
 from limbeck.teachers.api.endpoint_kind import Kind
 from limbeck.teachers.api.exchange import CHANGED, Exchange
 from limbeck.teachers.api.limits import Limits, Prices, Spent
-from limbeck.teachers.api.outcome import Outcome
-from limbeck.teachers.api.questions import FAILED, REFUSED, Question, Refused, refusal
+from limbeck.teachers.api.questions import Question, Refused
 from limbeck.teachers.api.server import Server
 
 # Module and class of each kind; loaded when it is asked for.
@@ -35,7 +35,6 @@ KINDS = {
     "text": "limbeck.teachers.api.text:TextKind",
     "images": "limbeck.teachers.api.images:ImagesKind",
 }
-_ONLY_FORM = ("encoding_format", "response_format")
 _PROBED_ROWS = 3  # that are tried for the probe, one after the other
 
 
@@ -110,9 +109,9 @@ class APITeacher:
         self.server = Server(model, base_url, api_key_env)
         self.store = store if isinstance(store, AnswerStore) else AnswerStore(store)
         self._exchange = Exchange(kind, self.kind, self.server, prices)
+        self._asker = Asker(self._exchange, self.store, self.limits)
         self._is_chosen = False
         self._changed: dict[str, str] = {}  # parameters that the server would not take, by the answers
-        self._told: set[str] = set()
         self._spent = Spent()  # by calls of the teacher itself, which share one budget
 
     def __repr__(self) -> str:
@@ -155,7 +154,7 @@ class APITeacher:
         self._spent.stopped = ""  # a server that was silent may be there again; a spent budget stops anew
         self._choose(inputs, self._spent)
         questions = self._exchange.questions(inputs)
-        answers = self._asked(list(chain.from_iterable(questions)), self._spent)
+        answers = self._asker.asked(list(chain.from_iterable(questions)), self._spent)
         rows: list[list[Answer]] = []
         for number, asked in enumerate(questions):
             found = [answers[question.identity] for question in asked]
@@ -187,10 +186,10 @@ class APITeacher:
                     self.limits,
                     spent=spent,
                     log=log,
-                    **self._asking(),
+                    **self._asker.settings(),
                 )
             finally:
-                self._tell_changes()
+                self._asker.tell_changes()
                 if said := self.server.terms.said:
                     log("changed", parameters=self.server.terms.changes, words=said)
 
@@ -202,8 +201,8 @@ class APITeacher:
             and not self._is_chosen
             and self.store.path.is_file()
         ):
-            with suppress(_NotAsked):
-                self.kind.prepare(_row(first.inputs, 0), self._kept)
+            with suppress(NotAsked):
+                self.kind.prepare(_row(first.inputs, 0), self._asker.kept)
         for batch in rows:
             for question in chain.from_iterable(self._exchange.questions(batch.inputs)):
                 costs[question.identity] = question.tokens, question.cost
@@ -245,12 +244,12 @@ class APITeacher:
         the server does not take. Raises: UnansweredError where none has one."""
         failed: list[str] = []
         for question in questions:
-            first = self._asked([question], spent, failed)[question.identity]
+            first = self._asker.asked([question], spent, failed)[question.identity]
             if isinstance(first, Answer):
                 extra = [
                     self._exchange.question(question.payload, f"probe {n}") for n in range(1, self.probe)
                 ]
-                more = self._asked(extra, spent, failed, one_by_one=True) if extra else {}
+                more = self._asker.asked(extra, spent, failed, one_by_one=True) if extra else {}
                 return [first, *(answer for answer in more.values() if isinstance(answer, Answer))]
         if len(failed) == len(questions):
             self._give_up(failed, spent)
@@ -264,7 +263,7 @@ class APITeacher:
         heard: list[Answer | Refused] = []
 
         def ask(payloads: Sequence[Any]) -> list[Answer | Refused]:
-            found = self._ask_payloads(payloads, spent, failed)
+            found = self._asker.asked_payloads(payloads, spent, failed)
             heard.extend(found)
             return found
 
@@ -276,110 +275,6 @@ class APITeacher:
     def _give_up(self, failed: Sequence[str], spent: Spent) -> None:
         spent.stopped = failed[0]
         raise UnansweredError(f"{failed[0]}: run the same again to go on.")
-
-    def _ask_payloads(
-        self, payloads: Sequence[Any], spent: Spent, failed: list[str]
-    ) -> list[Answer | Refused]:
-        """Asked now; a refusal is kept too, so that a choice is the same in the next run, server or not."""
-        questions = list(self._exchange.numbered(payloads))
-        answers = self._asked(questions, spent, failed)
-        found = [answers[question.identity] for question in questions]
-        for question, answer in zip(questions, found):
-            if isinstance(answer, Refused) and answer.reason.startswith("refused"):
-                self.store.put(
-                    question.identity, Answer({REFUSED: answer.reason}), self.server.endpoint, self.model
-                )
-        return found
-
-    def _kept(self, payloads: Sequence[Any]) -> list[Answer | Refused]:
-        """As :meth:`_ask_payloads`, from the store alone. Raises: _NotAsked."""
-        found = [self.store.get(question.identity) for question in self._exchange.numbered(payloads)]
-        if any(answer is None for answer in found):
-            raise _NotAsked
-        reasons = [self._reason_against(answer) for answer in found if answer is not None]
-        return [a if r is None else Refused(r) for a, r in zip(found, reasons)]  # type: ignore[misc]
-
-    def _asked(
-        self,
-        questions: Sequence[Question],
-        spent: Spent,
-        failed: list[str] | None = None,
-        one_by_one: bool = False,
-    ) -> dict[str, Answer | Refused]:
-        """Answers and refusals by identity, from the store or asked now.
-
-        Args:
-            failed: takes why a question failed in every try though the server speaks, which then is a refusal;
-                without it, it is an error.
-
-        Raises: UnansweredError.
-        """
-        identities = {question.identity for question in questions}
-        found = self.store.get_many(identities)
-        missing: dict[str, str] = {}
-        if len(found) < len(identities):
-            asking = self._asking() | ({"per_request": 1} if one_by_one else {})
-            outcome = ask_all(questions, self._exchange.send, self.store, self.limits, spent=spent, **asking)
-            self._tell_changes()
-            if outcome.error is not None:
-                raise outcome.error
-            if outcome.wrong:
-                raise InconsistentOutputError(f"{self.model} gave {next(iter(outcome.wrong.values()))}.")
-            found, missing = self.store.get_many(identities), outcome.missing
-            if lacking := identities - found.keys() - missing.keys():
-                missing = missing | self._unanswered(outcome, lacking, spent, failed)
-        answers: dict[str, Answer | Refused] = {i: Refused(reason) for i, reason in missing.items()}
-        for identity, answer in found.items():
-            reason = self._reason_against(answer)
-            answers[identity] = answer if reason is None else Refused(reason)
-        return answers
-
-    def _unanswered(
-        self, outcome: Outcome, lacking: set[str], spent: Spent, failed: list[str] | None
-    ) -> dict[str, str]:
-        """Reasons for questions without an answer; see :meth:`_asked`."""
-        why = outcome.stopped or next(iter(outcome.unanswered.values()), "no answer")
-        if failed is None or not outcome.spoke:
-            raise UnansweredError(
-                f"{why}: {len(lacking)} questions have no answer; run the same again to go on."
-            )
-        failed += [why] * len(lacking)
-        spent.stopped = ""
-        return {i: f"{FAILED} ({outcome.unanswered.get(i, 'no answer')})" for i in lacking}
-
-    def _reason_against(self, answer: Answer) -> str | None:
-        """Why a kept answer is none: it is a refusal, or says nothing by today's reading."""
-        return refusal(answer) or self.kind.fault(answer)
-
-    def _asking(self) -> dict[str, Any]:
-        self.server.load()
-        return {
-            "endpoint": self.server.endpoint,
-            "model": self.model,
-            "per_request": self.kind.inputs_per_request,
-            "close": self.server.close,
-            "useless": self.kind.fault,
-            "alive": self.server.alive,
-        }
-
-    def _tell_changes(self) -> None:
-        """Warn once of every parameter that the server would not take, unless it only says how an answer is sent."""
-        terms = self.server.terms
-        for step in terms.steps:
-            of_another = step.name == "top_logprobs" and not step.how  # goes with logprobs
-            if step.name in self._told or step.name in _ONLY_FORM or step.how == "rename" or of_another:
-                continue
-            self._told.add(step.name)
-            value = "" if step.how == "fold" else f"={step.value!r}"
-            warnings.warn(
-                f"The server {self.server.endpoint} does not take {step.name}{value} from {self.model} "
-                f"({terms.said[step.name]}); it is {step.words} in this run.",
-                stacklevel=5,
-            )
-
-
-class _NotAsked(Exception):
-    """The store does not know what a choice depends on."""
 
 
 def _row(inputs: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _SYSTEM = re.compile(
     re.IGNORECASE,
 )
 _MOST = re.compile(
-    r"(?:<=|≤|<|> |\bat most|\bmax(?:imum|imal)?(?: \w+){0,3}?(?: of| is)?[ :=]+|\bless than or equal to|"
+    r"(?:<=|≤|<|(?<=\d )>|\bat most|\bmax(?:imum|imal)?(?: \w+){0,3}?(?: of| is)?[ :=]+|\bless than or equal to|"
     r"\bno (?:more|larger|greater) than|\bup to|\bexceed(?:s|ing)?|\bbetween \S+ and|\[\s*-?[\d.]+\s*,|\bto|"
     r"\bsupports(?: only)?|\blower than)\s*['\"`]?(\d+(?:\.\d+)?)",
     re.IGNORECASE,
@@ -237,7 +237,8 @@ def _within(name: str, value: Any, words: str) -> Any:
     kind = type(value)
     if least := [kind(float(found)) for found in _LEAST.findall(words) if float(found) > value > 0]:
         return min(least)
-    most = [kind(float(found)) for found in _MOST.findall(words) if 0 <= float(found) < value]
+    smallest = 0 if name == "top_logprobs" else 1e-9
+    most = [kind(float(found)) for found in _MOST.findall(words) if smallest <= float(found) < value]
     return max(most) if most else None
 
 
