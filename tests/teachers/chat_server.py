@@ -18,6 +18,7 @@ class Server:
 
     def __init__(self, respond: Callable[[str, dict[str, Any]], tuple[Any, ...]]) -> None:
         self.respond, self.asked = respond, []
+        self.listing: tuple[Any, ...] = (200, {"data": [{"id": "tiny-chat"}, {"id": "tiny-draw"}]})
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -29,7 +30,7 @@ class Server:
                 self.send(*outer.respond(self.path, body))
 
             def do_GET(self) -> None:
-                self.send(200, {"data": [{"id": "tiny-chat"}, {"id": "tiny-draw"}]})
+                self.send(*outer.listing)
 
             def send(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
