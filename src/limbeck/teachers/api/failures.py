@@ -94,9 +94,12 @@ class Failures:
         return self._unknown(said, subject, path, known) if subject in ("model", "path") else None
 
     def _led_on(self, said: Complaint, path: str) -> str:
-        if not said.location:
-            return f"The server {self.endpoint} answers with the status {said.status} and no address; check base_url."
-        place = urlsplit(urljoin(f"{self.endpoint}{path}", said.location))
+        try:
+            place = urlsplit(urljoin(f"{self.endpoint}{path}", said.location)) if said.location else None
+        except ValueError:
+            place = None
+        if place is None:
+            return f"The server {self.endpoint} leads on ({said.status}) to no address; check base_url."
         host = place.netloc.rpartition("@")[2]
         base = urlunsplit((place.scheme, host, place.path.rstrip("/").removesuffix(path), "", ""))
         return (

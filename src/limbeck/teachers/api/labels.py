@@ -123,7 +123,7 @@ def _chosen(position: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _probability(entry: Mapping[str, Any]) -> float:
     value = entry.get("logprob")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return 0.0
     return math.exp(max(min(value, 0.0), -1e4))
 
