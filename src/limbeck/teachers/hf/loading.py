@@ -12,6 +12,7 @@ from torch import nn
 
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.signals.fingerprint import module_fingerprint, state_fingerprint
+from limbeck.teachers.hf.settings import Loading
 
 DTYPES = ("float32", "bfloat16", "float16")
 CLASSIFIERS = {
@@ -23,12 +24,13 @@ CLASSIFIERS = {
 _OWN_CLASS = ("BlipForImageTextRetrieval",)
 
 
-def load_config(source: str, revision: str | None, trust_remote_code: bool) -> Any:
+def load_config(source: str, how: Loading) -> Any:
     """Its configuration; DataError, with the nearest models at hand, where there is none."""
     from transformers import AutoConfig
 
+    trust_remote_code = how.trust_remote_code
     try:
-        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+        return AutoConfig.from_pretrained(source, **how.hub)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "unknown kind"
         if "trust_remote_code" in str(error) and not trust_remote_code:
@@ -44,37 +46,32 @@ def load_config(source: str, revision: str | None, trust_remote_code: bool) -> A
         ) from error
 
 
-def load_model(
-    source: str,
-    config: Any,
-    *,
-    classifier: bool,
-    revision: str | None,
-    dtype: str,
-    device: str | None,
-    device_map: Any,
-    trust_remote_code: bool,
-) -> tuple[Any, frozenset[str]]:
+def load_model(source: str, config: Any, how: Loading, *, classifier: bool) -> tuple[Any, frozenset[str]]:
     """The model in evaluation mode, and the paths of modules for which the checkpoint holds no weights.
 
     An encoder-decoder is its encoder alone, unless it classifies.
     """
     import transformers
 
-    if dtype not in DTYPES:
-        raise UnknownNameError(f"There is no dtype {dtype!r} for a teacher; {nearest(str(dtype), DTYPES)}")
-    _check_device(device, device_map)
+    if how.dtype not in DTYPES:
+        raise UnknownNameError(
+            f"There is no dtype {how.dtype!r} for a teacher; {nearest(str(how.dtype), DTYPES)}"
+        )
+    _check_device(how.device, how.device_map)
     architecture = (config.architectures or ("",))[0]
-    own = architecture in _OWN_CLASS
+    # the encoder of T5 alone is no kind of AutoModel either, which would add a decoder drawn at random
+    own = architecture in _OWN_CLASS or (
+        architecture.endswith("EncoderModel") and hasattr(transformers, architecture)
+    )
     name = CLASSIFIERS[str(classifier_suffix(config))] if classifier else architecture if own else "AutoModel"
     try:
         model, info = getattr(transformers, name).from_pretrained(
             source,
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            device_map=device_map,
+            revision=how.revision,
+            dtype=getattr(torch, how.dtype),
+            device_map=how.device_map,
             output_loading_info=True,
-            **({} if own else {"trust_remote_code": trust_remote_code}),
+            **({} if own else {"trust_remote_code": how.trust_remote_code}),
         )
     except (OSError, ValueError) as error:
         raise DataError(
@@ -88,8 +85,8 @@ def load_model(
         model = encoder
     if getattr(model.config, "max_image_length", -1) != -1:
         model.config.max_image_length = -1  # ViLT would read that many patches, drawn at random
-    if device_map is None:
-        model = model.to(device or "cpu")
+    if how.device_map is None:
+        model = model.to(how.device or "cpu")
     # what the model itself owns (mask tokens, logit scales) plays no part in features
     return model.eval(), frozenset(key.rpartition(".")[0] for key in missing if "." in key)
 
