@@ -156,7 +156,7 @@ def max_tokens(model: nn.Module, config: Any) -> int | None:
     """Most tokens that the text part reads, ``None`` if it does not say."""
     text = getattr(config, "text_config", None) or config
     limit = getattr(text, "max_position_embeddings", None)
-    if not isinstance(limit, int):
+    if not isinstance(limit, int) or limit <= 0:  # -1 of XLNet: as many as one likes
         return None
     for path, module in model.named_modules():
         # RoBERTa's positions start after its padding position, so that it reads 512 of 514
