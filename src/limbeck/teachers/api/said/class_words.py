@@ -24,9 +24,9 @@ _SAME = {
     ),
 }
 _SEPARATOR = re.compile(r"(?<=[^\W\d_])[\s_\-]+(?=[^\W_])|(?<=[^\W_])[\s_\-]+(?=[^\W\d_])")
-_STOP = re.compile(r"\s*(?:$|[.)\]}:;!\"'|>=,]|-\s|->|→|\n)")
+_STOP = re.compile(r"\s*(?:$|[.)\]}:;!\"'|>=,]|-(?:\s|$)|->|→|\n)")
 _HARD_STOP = re.compile(r"\s*(?:[.)\]}:|>=]|\n)")
-_JOINED = r"\s*(?:\bor\b|\band\b|\bnor\b|/|&|,)\s*[(\"']?[A-Z]\b(?!')"
+_JOINED = r"\s*(?:\bor\b|\band\b|\bnor\b|/|&|,)\s*[(\"']?([A-Z])\b(?!')"
 # What follows "A" where it is a mark and no article, "I" where it is no pronoun.
 _AFTER_A = re.compile(
     r"\s*(?:$|[.)\]}:;!\"'|>=,]|-\s|->|→)|[^\S\n]*\n|"
@@ -35,9 +35,9 @@ _AFTER_A = re.compile(
 _AFTER_I = re.compile(
     rf"\s*(?:$|[.)\]}}:;!\"'|>=]|-\s|->|→)|[^\S\n]*\n|\s+(?:because|since|is|fits)\b|{_JOINED}"
 )
-_CAPITAL = re.compile(rf"(?<!{LETTER})(?<!['&])[A-Z](?!{LETTER}|['+#&]|-{LETTER})")
+_CAPITAL = re.compile(rf"(?<!{LETTER})(?<!['&])(?<!{LETTER}-)[A-Z](?!{LETTER}|['+#&]|-{LETTER})")
 _JOINED_TO = re.compile(_JOINED)
-_BEFORE_JOINED = re.compile(r"\b[A-Z]\s*(?:\bor|\band|\bnor|/|&|,)\s*[(\"']?\Z")
+_BEFORE_JOINED = re.compile(r"\b([A-Z])\s*(?:\bor|\band|\bnor|/|&|,)\s*[(\"']?\Z")
 
 
 def folded(text: str) -> str:
@@ -75,6 +75,7 @@ class ClassWords:
         self._names = re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
         by_length = sorted(self.number_of_mark, key=len, reverse=True)
         self._marks = re.compile("|".join(map(re.escape, by_length)), re.IGNORECASE)
+        self.n_classes = len(names)
         self.is_numeric = any(name.strip().isdigit() for name in long)
         self._all = [*(folded(n).casefold() for n in names), *map(str.casefold, self.number_of_mark)]
 
@@ -121,26 +122,23 @@ class ClassWords:
         """Number, start and end of every capital that stands for itself, and is no article or pronoun."""
         for found in _CAPITAL.finditer(text):
             number, start, end = self.number_of_mark.get(found[0]), found.start(), found.end()
-            if number is not None and (found[0] not in "AI" or _is_set_apart(text, start, end)):
+            if number is not None and (found[0] not in "AI" or self._is_set_apart(text, start, end)):
                 yield number, start, end
+
+    def _is_set_apart(self, text: str, start: int, end: int) -> bool:
+        """Whether an ``A`` or ``I`` is neither article nor pronoun: in brackets, beside another mark, an ``A`` within a
+        sentence."""
+        before = text[max(0, start - 10) : start]
+        beside = _BEFORE_JOINED.search(before) or _JOINED_TO.match(text, end)
+        if before.endswith(("(", "[", '"')) or (beside and beside[1] in self.number_of_mark):
+            return True
+        within = text[start] == "A" and re.search(r"[^\W\d_]\s+\Z", before) is not None
+        return within and re.match(r"\s+[A-Z]", text[end : end + 5]) is None
 
     def may_go_on(self, end: str) -> bool:
         """Whether a text that was cut at its ``end`` may have been about to name another class (cat, catfish)."""
         said = end.casefold()
         return any(word != said and word.startswith(said) for word in self._all)
-
-
-def _is_set_apart(text: str, start: int, end: int) -> bool:
-    """Whether an ``A`` or ``I`` is neither article nor pronoun: in brackets, beside another mark, an ``A`` within a
-    sentence."""
-    before = text[max(0, start - 10) : start]
-    if before.endswith(("(", "[", '"')) or _BEFORE_JOINED.search(before) or _JOINED_TO.match(text, end):
-        return True
-    return (
-        text[start] == "A"
-        and bool(re.search(r"[^\W\d_]\s+\Z", before))
-        and not re.match(r"\s+[A-Z]", text[end : end + 5])
-    )
 
 
 @lru_cache(maxsize=8)

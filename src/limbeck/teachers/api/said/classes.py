@@ -46,10 +46,16 @@ _OR = re.compile(
 )
 _QUESTION = re.compile(r"[\s\"')\]]*\?")
 _SENTENCE_END = re.compile(r"\n|[.;!?](?=\s+[^\W\d_]{2}|\s*$)")
+_ENTRY = re.compile(r"(?:^|(?<=[\s(\[]))[(\[]?", re.MULTILINE)
+_BEHIND_ENTRY_MARK = re.compile(r"[\s.):\]=-]+")
+_BEHIND_MARK = re.compile(r"[^\w\n]*\n?[^\w\n]*")
+_BEHIND_NAME = re.compile(r"[^\w\n]*[(\[:=-]\s*")
+_SCORE = re.compile(r"[\s\"')\]]*[(:=-]?\s*\d")
 _NAME_STOP = re.compile(r"[\s\"')\]]*(?:$|[.:;,!(\[/|-])|\s*\n|\s+(?:because|since|as|or|and)\b")
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"[^\W\d_]+(?!-\w)")
 _MOST_FILLERS = 5
 _MOST = 20  # cues, boxes and mentions that are looked at
+_DEEPEST = 3  # classes that an answer joins with "or"
 _MOST_LINES = 200
 _LONGEST_REST = 400  # characters behind a cue
 _HEAD, _TAIL = (
@@ -162,9 +168,9 @@ class _Answer:
             named = self.words.name_at(text, at)
             found = named or self.words.mark_at(text, at, alone=alone)
             if found is not None:
-                if rejected(text, found[1]) or _QUESTION.match(text, found[1]):
-                    return _Lead()
-                return self._joined(text, *found, named is None, depth)
+                lead = self._joined(text, *found, named is None, depth)
+                is_none = rejected(text, lead.end) or (not depth and _QUESTION.match(text, lead.end))
+                return _Lead() if is_none else lead
             word = _WORD.match(text, at)
             if word is None and not text[at].isalnum():
                 at += 1
@@ -175,18 +181,19 @@ class _Answer:
         return _Lead()
 
     def _joined(self, text: str, number: int, end: int, is_mark: bool, depth: int) -> _Lead:
-        """With a name behind the mark (or a mark behind the name), and what follows an ``or``."""
+        """With a name or mark behind the mark (or a mark behind the name), and what follows an ``or``."""
         numbers = {number}
-        gap = re.compile(r"[^\w\n]*\n?[^\w\n]*" if is_mark else r"[^\w\n]*[(\[:=-]\s*").match(text, end)
-        place = gap.end() if gap else end
-        beside = (
-            self.words.name_at(text, place) if is_mark else self.words.mark_at(text, place) if gap else None
-        )
-        if beside is not None and not denied(text, place, beside[1]):
+        gap = (_BEHIND_MARK if is_mark else _BEHIND_NAME).match(text, end)
+        beside = None
+        if gap is not None:
+            beside = (is_mark and self.words.name_at(text, gap.end())) or self.words.mark_at(text, gap.end())
+        if gap is not None and beside and not denied(text, gap.end(), beside[1]):
             numbers.add(beside[0])
             end = beside[1] if beside[0] == number else end
-        if depth < 3 and (other := _OR.match(text, end)) is not None:
-            numbers |= self._lead(text, other.end(), depth=depth + 1).numbers
+        if depth < _DEEPEST and (other := _OR.match(text, end)) is not None:
+            lead = self._lead(text, other.end(), depth=depth + 1)
+            numbers |= lead.numbers
+            end = lead.end if lead.numbers else end
         return _Lead(frozenset(numbers), end, is_mark)
 
     # ---- first and last line ---------------------------------------------------------------------------------
@@ -196,6 +203,9 @@ class _Answer:
 
         Where the first line says more than a class, so may others (``cat: 0.2``, ``dog: 0.8``).
         """
+        scored = {n for n, _, end in self.words.names_in(self.text) if _SCORE.match(self.text, end)}
+        if len(scored) > 1 and not self.words.is_numeric:
+            return scored
         lines = [line for line in self.text.splitlines() if line.strip()][-_MOST_LINES:]
         if not self._is_strong(self.text, first := self._lead(self.text)):
             numbers: set[int] = set()
@@ -226,15 +236,27 @@ class _Answer:
 
 
 def _without_listing(text: str, words: ClassWords) -> str:
-    """Without the list of all classes, where the answer repeats it line by line."""
+    """Without the list of the classes, where the answer repeats it: line by line, or all of them in a row."""
+    lines: list[str] = []
     numbers: set[int] = set()
-    rest: list[str] = []
     for line in text.splitlines():
-        mark = words.mark_at(line, 0)
-        gap = re.compile(r"[\s.):-]+").match(line, mark[1]) if mark else None
-        name = words.name_at(line, gap.end()) if gap else None
-        if mark and name and mark[0] == name[0] and name[1] == len(line.rstrip()):
-            numbers.add(name[0])
+        if (entry := _entry(line, 0, words)) and entry[1] == len(line.rstrip()):
+            numbers.add(entry[0])
         else:
-            rest.append(line)
-    return "\n".join(rest).strip() if len(numbers) > 1 else text
+            lines.append(line)
+    if len(numbers) > 1:
+        return "\n".join(lines).strip()
+    kept, start, listed = "", 0, set[int]()
+    for place in _ENTRY.finditer(text):
+        if (entry := _entry(text, place.end(), words)) and place.start() >= start:
+            kept, start = kept + text[start : place.start()], entry[1]
+            listed.add(entry[0])
+    return f"{kept} {text[start:]}".strip() if len(listed) == words.n_classes else text
+
+
+def _entry(text: str, start: int, words: ClassWords) -> tuple[int, int] | None:
+    """A mark with its own name at a place: the number, and where the name ends."""
+    mark = words.mark_at(text, start)
+    gap = _BEHIND_ENTRY_MARK.match(text, mark[1]) if mark else None
+    name = words.name_at(text, gap.end()) if gap else None
+    return name if mark and name and mark[0] == name[0] else None
