@@ -77,6 +77,23 @@ def test_a_request_that_takes_too_long_is_repeated(server: FaultServer, tmp_path
     assert failures(tmp_path / "bank") == {"time-out": 2}
 
 
+@pytest.mark.parametrize(
+    ("do", "reason"),
+    [("silence", "time-out"), ("reset", "connection lost"), ("malformed", "malformed answer")],
+)
+@pytest.mark.parametrize("per_request", [1, 6])
+def test_a_row_that_a_living_server_never_answers_is_left_out(
+    server: FaultServer, tmp_path: Path, do: str, reason: str, per_request: int
+) -> None:
+    server.fault(do, match="text 010", times=1000)
+    teacher = teacher_of(server, tmp_path, {"timeout": 0.5, "retries": 1}, inputs_per_request=per_request)
+    for name in ("bank", "again"):  # also where nothing else is left to ask
+        with pytest.warns(UserWarning, match="lacks rows: 1 "):
+            bank = Bank.build(tmp_path / name, teacher, ROWS)
+        assert bank.manifest.missing == {f"failed in every try ({reason})": ["k10"]}
+        check_account(server, tmp_path, bank)
+
+
 def test_a_wrong_width_is_an_error_that_names_the_rows(server: FaultServer, tmp_path: Path) -> None:
     server.fault("width", match="text 007", times=100)
     teacher = teacher_of(server, tmp_path, probe=1, inputs_per_request=4)
