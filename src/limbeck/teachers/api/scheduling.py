@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -180,21 +181,18 @@ class Scheduler:
             await self._ask(pending[start : start + size])
 
     async def _try(self, pending: list[Question]) -> None:
-        """One attempt; leaves in ``pending`` what it did not answer."""
-        useless = self._keep(pending, await self._reply(pending))
+        """One attempt, which is changed for as long as the server refuses its parameters; leaves in ``pending`` what it
+        did not answer."""
+        reply: Reply | None = None
+        while reply is None:
+            with suppress(Again):
+                reply = await self.sender.request(pending)
+        useless = self._keep(pending, reply)
         pending[:] = [q for q in pending if q.identity in useless]
         if pending:
             first = useless[pending[0].identity]
             self.spent.fail("wrong answer" if isinstance(first, WrongAnswer) else first.reason)
             raise Unread(useless)
-
-    async def _reply(self, pending: Sequence[Question]) -> Reply:
-        """The reply to a request, which is changed for as long as the server refuses its parameters."""
-        while True:
-            try:
-                return await self.sender.request(pending)
-            except Again:
-                continue
 
     def _keep(self, pending: Sequence[Question], reply: Reply) -> dict[str, BadAnswer]:
         """Keep the answers and refusals of a reply; returns what is no use."""

@@ -109,18 +109,18 @@ class Terms:
         changed = dict(body)
         for step in self.steps:
             changed = step(changed)
-        left_out = self._on_trial(question)
+        if not (left_out := self._on_trial(question)):
+            return changed
         return {name: value for name, value in changed.items() if name not in left_out}
 
     def accepted(self, body: Mapping[str, Any], sent: Mapping[str, Any], question: str = "") -> None:
         """A request was answered: what was on trial for it is right, and what it held is taken."""
-        if question in self._trials:
+        if self._trials.pop(question, None) is not None:
             before = self.applied(body)
             for name in before.keys() - sent.keys():
                 self._add(Step(name, before[name]), "it named no parameter")
-        self._trials.pop(question, None)
         self.has_answered = True
-        self._taken |= sent.keys()
+        self._taken.update(sent)
 
     def learn(
         self,

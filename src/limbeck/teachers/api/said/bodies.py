@@ -24,7 +24,7 @@ def parsed(content: bytes) -> Any:
     NaN is read as such. Raises: NoJson.
     """
     try:
-        if content.lstrip()[:5] == b"data:":
+        if content[:50].lstrip().startswith(b"data:"):
             return _together(content)
         return json.loads(content)
     except (ValueError, RecursionError):
