@@ -204,6 +204,21 @@ def test_many_rows_that_are_too_long_do_not_end_it(tmp_path):
     assert len(bank) == 60
 
 
+def test_a_server_for_which_everything_is_too_long_is_not_asked_to_the_end(tmp_path):
+    asked = []
+
+    def respond(path, body):
+        asked.append(body)
+        return 413, b"Payload Too Large"
+
+    many = [{"id": i, "text": f"number {i}."} for i in range(1000)]
+    with pytest.raises(
+        UnansweredError, match=r"answered none of the last 10\d questions .*Payload Too Large"
+    ):
+        build(respond, tmp_path, rows=many, inputs_per_request=1)
+    assert len(asked) < 120
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [

@@ -35,6 +35,7 @@ _READ_AHEAD = 256  # questions looked up in the store at once
 _LONGEST_BACKOFF = 60.0  # seconds
 _HALF_TRIES = 2  # of the halves of a request that failed in every try
 _FEWEST = 8  # questions in a row without an answer, after which the server is to blame and not they
+_MOST_REFUSED = 100  # questions, each to blame for itself, before any is answered
 
 Useless = Callable[[Answer], str | None]  # why a kept answer is none, by the reading of today
 
@@ -257,11 +258,12 @@ class Scheduler:
         if detail:
             self.outcome.words.setdefault(reason, detail)
         self.given_up += counts
-        if self.given_up >= max(_FEWEST, self.limits.concurrency):
+        heard_nothing = not (self.outcome.answered or self.outcome.already)
+        refused = len(self.outcome.missing) if heard_nothing else 0
+        if self.given_up >= max(_FEWEST, self.limits.concurrency) or refused >= _MOST_REFUSED:
             words = f"{reason}: {detail}" if detail and detail not in reason else reason
-            self.sender.stop(
-                f"The server{self.sender.where} has answered none of the last {self.given_up} questions ({words})"
-            )
+            n, where = max(refused, self.given_up), self.sender.where
+            self.sender.stop(f"The server{where} has answered none of the last {n} questions ({words})")
 
     async def _failed(self, pending: list[Question], failure: Transient, heard: int) -> None:
         """What failed in every try: the server is gone, or busy, or these questions are to blame."""
