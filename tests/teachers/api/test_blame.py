@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
 
 import pytest
-from teachers.chat_server import Server, said, vectors
+from teachers.asked import build_from
+from teachers.chat_server import said, vectors
 
-from limbeck.banks import Bank
 from limbeck.errors import ConfigError, LimbeckError, UnansweredError, UnknownNameError
-from limbeck.teachers.api.limits import Limits
-from limbeck.teachers.api.teacher import APITeacher
 
 ROWS = [{"id": i, "text": f"number {i}."} for i in range(100)]
 
 
-def build(respond, tmp_path, kind="embeddings", rows=ROWS, retries=1, name="b", **options):
-    server = Server(respond)
-    given: dict[str, Any] = {"class_names": ["cat", "dog"]} if kind == "chat" else {}
-    limits = Limits(concurrency=4, retries=retries, backoff=0.001)
-    try:
-        teacher = APITeacher(
-            "tiny-chat", kind=kind, base_url=server.url, licence="own", store=tmp_path / "a.sqlite", limits=limits,
-            **given, **options,
-        )  # fmt: skip
-        return Bank.build(tmp_path / name, teacher, rows), server
-    finally:
-        server.close()
+def build(respond, tmp_path, kind="embeddings", rows=ROWS, **options):
+    return build_from(respond, tmp_path, kind, rows, **options)
 
 
 def poisoned(fault, *numbers):

@@ -6,11 +6,11 @@ import json
 import warnings
 
 import pytest
-from teachers.chat_server import Server, said, vectors
+from teachers.asked import build_from
+from teachers.chat_server import said, vectors
 
 from limbeck.banks import Bank
 from limbeck.errors import ConfigError, UnansweredError
-from limbeck.teachers.api.limits import Limits
 from limbeck.teachers.api.said.complaints import of_body
 from limbeck.teachers.api.said.masking import Mask
 from limbeck.teachers.api.said.subjects import subject_of
@@ -192,18 +192,8 @@ def test_a_system_message_goes_before_the_question():
 # ---- over HTTP ---------------------------------------------------------------------------------------------------
 
 
-def build(respond, tmp_path, kind="chat", name="b", rows=ROWS, **options):
-    server = Server(respond)
-    given = {"class_names": ["cat", "dog"]} if kind == "chat" else {}
-    limits = Limits(concurrency=4, retries=2, backoff=0.001)
-    try:
-        teacher = APITeacher(
-            "tiny-chat", kind=kind, base_url=server.url, licence="own", store=tmp_path / "a.sqlite", limits=limits,
-            **given, **options,
-        )  # fmt: skip
-        return Bank.build(tmp_path / name, teacher, rows), server
-    finally:
-        server.close()
+def build(respond, tmp_path, kind="chat", rows=ROWS, **options):
+    return build_from(respond, tmp_path, kind, rows, retries=2, **options)
 
 
 def choosy(path, body):
