@@ -223,7 +223,7 @@ class Server:
 def _reply_type(transport: Any) -> Any:
     """The class of a plain reply in the HTTP library that the SDK comes with."""
     homes = [base.__module__.partition(".")[0] for base in type(transport).__mro__]
-    return importlib.import_module(next(home for home in homes if home.startswith("httpx"))).Response
+    return importlib.import_module(next(home for home in homes if home in ("httpx2", "httpx"))).Response
 
 
 def _user_of(url: str) -> tuple[str, str] | None:
