@@ -25,7 +25,7 @@ _HOLD_ERRORS = ("error", "errors", "detail", "msg", "error_msg", "base_resp")
 _LIVENESS = 10.0  # seconds in which a server that is there says something
 # Reasons of a lost connection that trying again does not mend.
 _TELLING = re.compile(
-    r"certificate|\bssl|\btls|name or service|getaddrinfo|nodename|resolv|proxy", re.IGNORECASE
+    r"certificate|\[ssl\b|\btls\b|name or service|getaddrinfo|nodename|resolv|proxy", re.IGNORECASE
 )
 
 
