@@ -65,7 +65,7 @@ def collect_rows(
             **asking,
         )
     facts = {**spent.facts(), "already": outcome.already, "left": outcome.left, "stopped": outcome.stopped}
-    log("asked", model=model, **facts)
+    log("asked", model=model, **facts, **({"words": outcome.words} if outcome.words else {}))
     if outcome.error is not None:
         raise outcome.error
     if outcome.stopped:

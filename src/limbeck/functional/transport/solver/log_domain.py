@@ -2,7 +2,8 @@ r"""The same sweeps in logarithms, for soft marginals under costs that are many 
 
 There the scalings under- and overflow together, at whatever shift of the kernel: a row may be as good as dropped, and
 its price still counts. A sweep costs several times one of
-:mod:`~limbeck.functional.transport.solver.sinkhorn`, and some 15 suffice, since the best constant between the potentials is taken in closed form after each.
+:mod:`~limbeck.functional.transport.solver.sinkhorn`, and some 15 suffice,
+since the best constant between the potentials is taken in closed form after each.
 """
 
 from __future__ import annotations
