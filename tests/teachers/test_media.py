@@ -89,7 +89,7 @@ def test_what_is_neither(text):
         (np.full((3, 4, 4), 2.0), "from 0 to 1"),
         (np.full((3, 4, 4), np.nan), "from 0 to 1"),
         (np.zeros((3, 4, 4), dtype=np.int64), "uint8"),
-        (np.zeros((2, 4, 4), dtype=np.uint8), "is no picture"),
+        (np.zeros((2, 4, 5), dtype=np.uint8), "is no picture"),
         (b"nothing known", "cannot be read as a picture"),
         ({"array": np.zeros(4)}, "needs its rate"),
         ({"array": np.full(4, np.nan), "sampling_rate": 8000}, "NaN"),

@@ -72,7 +72,7 @@ def test_pictures_that_are_not_decoded(tiny, pictures):
     torch.testing.assert_close(
         teacher({"image": raw}).features, teacher({"image": pictures[:]["image"]}).features
     )
-    with pytest.raises(DataError, match="An image of the column 'image' cannot be read"):
+    with pytest.raises(DataError, match="1 of 1 pictures in the column 'image' cannot be read"):
         teacher({"image": [{"bytes": b"no picture", "path": None}]})
 
 

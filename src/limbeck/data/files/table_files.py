@@ -1,0 +1,301 @@
+"""The one reader of tables: CSV, TSV, JSON Lines, Parquet, folders of Parquet, ``datasets`` and frames, in chunks.
+
+Memory does not grow with the rows. Types are those that the table itself states (Parquet, JSON); cells of a CSV are
+texts as they stand (see :mod:`limbeck.data.files.cells`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from limbeck.data.files.contents import what_it_is
+from limbeck.data.files.delimited import body, header_and_dialect, misfit
+from limbeck.data.files.json_lines import is_list, objects
+from limbeck.errors import DataError, some
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
+
+class Chunk(NamedTuple):
+    """Some rows.
+
+    Args:
+        places: of the rows in the table.
+        columns: column name to its cells: a list of texts (CSV) or values (JSON), or an Arrow array.
+        bad: places of rows between them that cannot be read, and why.
+    """
+
+    places: Sequence[int]
+    columns: dict[str, Any]
+    bad: dict[int, str]
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table that can be read again and again.
+
+    Args:
+        name: for messages.    columns: its column names.
+        unit: what the places of a chunk count: ``line`` (from 1 with the header; of a row over several lines, the
+            first) or ``row`` (from 0).
+        typed: its cells have types; those of a CSV are texts.
+        chunks: ``chunks(columns, n)`` yields the rows in order, at most ``n`` at a time, with these columns.
+        class_names: column to the names behind its numbers, where the table states them (``ClassLabel``).
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    unit: str
+    typed: bool
+    chunks: Callable[[Sequence[str], int], Iterator[Chunk]]
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def rows(self, columns: Sequence[str], n: int) -> Iterator[Chunk]:
+        """As ``chunks``; DataError names the first row that cannot be read."""
+        for chunk in self.chunks(columns, n):
+            for place, reason in chunk.bad.items():
+                raise DataError(f"{self.unit} {place} of {self.name} {reason}; mend it or remove it.")
+            if chunk.places:
+                yield chunk
+
+
+def table_file(source: Any, *, header: Sequence[str] | None = None) -> TableFile:
+    """The table behind a path (suffixes in any case: ``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``; a folder
+    of Parquet files, or one that ``Dataset.save_to_disk`` wrote), or behind a ``datasets.Dataset``, an Arrow table or a
+    frame of pandas or polars.
+
+    Args:
+        header: column names of a CSV or TSV that has no header line.
+
+    Raises: DataError for anything else, and for a file that cannot be read.
+    """
+    if not isinstance(source, (str, Path)):
+        return _in_memory(source)
+    path = Path(source).expanduser()
+    suffix = path.suffix.lower()
+    if path.is_file():
+        if suffix in (".csv", ".tsv"):
+            return _delimited(path, header)
+        if suffix in (".jsonl", ".json"):
+            return _json(path)
+        if suffix == ".parquet":
+            return _parquet(str(path), [path])
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        import datasets
+
+        return _dataset(datasets.load_from_disk(str(path)), str(path))
+    if path.is_dir() and (parts := sorted(part for part in path.glob("*.parquet") if part.name[0] not in "._")):
+        return _parquet(str(path), parts)
+    raise _no_table(path)
+
+
+def _no_table(path: Path) -> DataError:
+    if not path.exists():
+        return DataError(f"There is no file {path}: it does not exist; check the path.")
+    if path.suffix.lower() in _PACKED:
+        return DataError(f"{path} is compressed; unpack it first.")
+    what = ""
+    if path.is_file():
+        with path.open("rb") as file:
+            found = what_it_is(file.read(64))
+        what = f" ({found})" if found else ""
+    return DataError(
+        f"{path} is no table of texts{what}: it is none of {', '.join(SUFFIXES)}, nor a folder that holds a data set; "
+        "convert it first."
+    )
+
+
+# ---- text ----------------------------------------------------------------------------------------------------
+
+
+def _delimited(path: Path, header: Sequence[str] | None) -> TableFile:
+    names, dialect = header_and_dialect(path, header)
+    width = len(names)
+
+    def chunks(columns: Sequence[str], n: int) -> Iterator[Chunk]:
+        rows = body(path, dialect)
+        if header is None:
+            next(rows, None)
+        at = [names.index(name) for name in columns]
+        places: list[int] = []
+        kept: list[list[str]] = []
+        bad: dict[int, str] = {}
+        for place, cells in rows:
+            if isinstance(cells, str):
+                bad[place] = cells
+            elif len(cells) != width:
+                bad[place] = misfit(cells, width, dialect)
+            else:
+                places.append(place)
+                kept.append(cells)
+            if len(places) + len(bad) == n:
+                yield _texts(places, kept, bad, columns, at)
+                places, kept, bad = [], [], {}
+        if places or bad:
+            yield _texts(places, kept, bad, columns, at)
+
+    return TableFile(str(path), names, "line", False, chunks)
+
+
+def _texts(
+    places: list[int], rows: list[list[str]], bad: dict[int, str], columns: Sequence[str], at: Sequence[int]
+) -> Chunk:
+    return Chunk(places, {name: [row[i] for row in rows] for name, i in zip(columns, at)}, bad)
+
+
+def _json(path: Path) -> TableFile:
+    """Its column names are those of all objects: an object may lack some, and is then nothing there."""
+    names: dict[str, None] = {}
+    for _, found in objects(path):
+        if not isinstance(found, str):
+            names.update(dict.fromkeys(found))
+
+    def chunks(columns: Sequence[str], n: int) -> Iterator[Chunk]:
+        places: list[int] = []
+        rows: list[dict[str, Any]] = []
+        bad: dict[int, str] = {}
+        for place, found in objects(path):
+            if isinstance(found, str):
+                bad[place] = found
+            else:
+                places.append(place)
+                rows.append(found)
+            if len(places) + len(bad) == n:
+                yield Chunk(places, {name: [row.get(name) for row in rows] for name in columns}, bad)
+                places, rows, bad = [], [], {}
+        if places or bad:
+            yield Chunk(places, {name: [row.get(name) for row in rows] for name in columns}, bad)
+
+    return TableFile(str(path), tuple(names), "row" if is_list(path) else "line", True, chunks)
+
+
+# ---- Arrow ---------------------------------------------------------------------------------------------------
+
+
+def _parquet(name: str, parts: Sequence[Path]) -> TableFile:
+    import pyarrow.parquet as pq
+
+    with _reading(name):
+        schemas = [pq.read_schema(part) for part in parts]
+    columns = tuple(schemas[0].names)
+    if other := [part for part, schema in zip(parts, schemas) if set(schema.names) != set(columns)]:
+        raise DataError(f"{other[0]} has other columns than {parts[0]}; keep them apart.")
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        raise DataError(f"{name} has the column {twice[0]!r} twice; name its columns differently.")
+
+    def chunks(wanted: Sequence[str], n: int) -> Iterator[Chunk]:
+        start = 0
+        for part in parts:
+            with _reading(str(part)), pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(batch_size=n, columns=list(wanted)):
+                    found = {column: batch.column(column) for column in wanted}
+                    yield Chunk(range(start, start + batch.num_rows), found, {})
+                    start += batch.num_rows
+
+    return TableFile(name, columns, "row", True, chunks, _stated_classes(schemas[0]))
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Errors of Arrow as a sentence."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(f"{name} cannot be read as Parquet ({reason}); save it anew.") from error
+
+
+def _stated_classes(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """The names of ``ClassLabel`` columns, which ``datasets`` keeps in the metadata."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: tuple(kind["names"]) for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _in_memory(source: Any) -> TableFile:
+    import pyarrow as pa
+
+    if hasattr(source, "iloc"):  # a frame of pandas
+        try:
+            source = pa.Table.from_pandas(source, preserve_index=False)
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            reason = str(error.args[0] if error.args else error).splitlines()[0].rstrip(".")
+            raise DataError(f"The frame is no table ({reason}); give each column values of one kind.") from error
+    elif hasattr(source, "to_arrow"):  # of polars
+        source = source.to_arrow()
+    if isinstance(source, pa.RecordBatch):
+        source = pa.Table.from_batches([source])
+    return _arrow(source) if isinstance(source, pa.Table) else _dataset(source, "the data set")
+
+
+def _arrow(table: pa.Table) -> TableFile:
+    def chunks(wanted: Sequence[str], n: int) -> Iterator[Chunk]:
+        for start in range(0, table.num_rows, n):
+            part = table.slice(start, n)
+            columns = {column: _one_array(part.column(column)) for column in wanted}
+            yield Chunk(range(start, start + part.num_rows), columns, {})
+
+    columns = tuple(table.column_names)
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        raise DataError(f"The table has the column {twice[0]!r} twice; name its columns differently.")
+    return TableFile("the table", columns, "row", True, chunks, _stated_classes(table.schema))
+
+
+def _dataset(source: Any, name: str) -> TableFile:
+    if isinstance(source, dict):  # a DatasetDict
+        raise DataError(f"{name} holds several splits ({some(source)}); give one of them.")
+    if not all(hasattr(source, needed) for needed in ("select_columns", "with_format", "num_rows")):
+        raise DataError(f"A table is a path or a datasets.Dataset, not {type(source).__name__}.")
+
+    def chunks(wanted: Sequence[str], n: int) -> Iterator[Chunk]:
+        start = 0
+        for table in source.select_columns(list(wanted)).with_format("arrow").iter(batch_size=n):
+            columns = {column: _one_array(table.column(column)) for column in wanted}
+            yield Chunk(range(start, start + table.num_rows), columns, {})
+            start += table.num_rows
+
+    names = {column: getattr(kind, "names", None) for column, kind in source.features.items()}
+    stated = {column: tuple(found) for column, found in names.items() if found}
+    return TableFile(name, tuple(source.column_names), "row", True, chunks, stated)
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def values_of(column: Any) -> list[Any]:
+    """The cells of a column of a chunk as plain values.
+
+    Raises: DataError for texts of Parquet that are not UTF-8.
+    """
+    if isinstance(column, list):
+        return column
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DataError(f"A text of the table is not in UTF-8 ({error.reason}); save it anew.") from error
+
+
+def records_of(chunk: Chunk) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Place and cells, by column, of each row."""
+    names = tuple(chunk.columns)
+    cells = zip(*(values_of(column) for column in chunk.columns.values())) if names else repeat(())
+    for place, row in zip(chunk.places, cells):
+        yield place, dict(zip(names, row))
