@@ -93,7 +93,7 @@ def _answer(answer):
         ({"--teacher": "callable:my_techer:ask"}, 2, "There is no module 'my_techer'"),
         ({"--teacher": "hff:x"}, 2, "KIND:NAME"),
         ({"--teacher": "hf:nowhere/at/all"}, 1, "No transformers model can be loaded from 'nowhere/at/all'"),
-        ({"--data": "no.csv"}, 1, "There is no file no.csv"),
+        ({"--data": "no.csv"}, 1, "no.csv does not exist"),
         ({"--data": "my_teacher.py"}, 1, "is none of .csv, .tsv, .jsonl, .json, .parquet"),
         ({"--column": "txt"}, 2, "no column 'txt'; did you mean 'text'?"),
         ({"--output": "texts.csv"}, 1, "texts.csv is a file"),

@@ -101,7 +101,7 @@ def table_file(source: Any, *, header: Sequence[str] | None = None) -> TableFile
 
 def _no_table(path: Path) -> DataError:
     if not path.exists():
-        return DataError(f"There is no file {path}: it does not exist; check the path.")
+        return DataError(f"{path} does not exist: there is no file of this name; check the path.")
     if path.suffix.lower() in _PACKED:
         return DataError(f"{path} is compressed; unpack it first.")
     what = ""

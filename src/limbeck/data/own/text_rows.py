@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data.base import Examples, View, texts
+from limbeck.data.files.cells import number_of
 from limbeck.data.splits import Splits
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, nearest, some
@@ -74,8 +75,8 @@ def examples_of(rows: Sequence[TextRow], class_names: Sequence[str], problem: st
 def finite_number(cell: Any) -> float:
     """The value of a cell; DataError, to be completed by the row's place, for what is no finite number."""
     try:
-        value = float(cell)
-    except (TypeError, ValueError):
+        value = number_of(cell)
+    except ValueError:
         value = math.nan
     if math.isfinite(value):
         return value
