@@ -219,7 +219,7 @@ def opened(data: Any, columns: RowColumns, class_names: Sequence[str] | None = N
     """``data``, or the rows of the table whose path it is."""
     if not isinstance(data, (str, Path)):
         return data
-    table = table_file(data)
+    table = table_file(data, keep=[name for name in (columns.key, columns.label or "label") if name])
     label = columns.label or ("label" if "label" in table.columns else None)
     return table_rows(table, columns.key, label, class_names, values_are_no_labels=columns.label is None)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from limbeck.data.files.cells import classes_of, is_nothing, is_whole, keys_of, name_of, number_of
-from limbeck.data.files.table_files import TableFile, records_of, table_file, values_of
+from limbeck.data.files.table_files import TableFile, table_file
 from limbeck.errors import ClassNamesError, DataError, UnknownNameError, nearest, some
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.key import Key
@@ -46,7 +46,7 @@ class TableRows:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         at = 0
         for chunk in self.table.rows(self.table.columns, _ROWS):
-            for _, row in records_of(chunk):
+            for row in chunk.records():
                 if self.key is not None:
                     row[self.key] = self.keys[at]
                 if self.label is not None:
@@ -101,8 +101,8 @@ def keys_and_labels(
     wanted = list(dict.fromkeys(n for n in (key, label) if n is not None)) or list(table.columns[:1])
     for chunk in table.rows(wanted, _KEYS):
         places += chunk.places
-        keys += values_of(chunk.columns[key]) if key is not None else []
-        labels += values_of(chunk.columns[label]) if label is not None else []
+        keys += chunk.values(key) if key is not None else []
+        labels += chunk.values(label) if label is not None else []
     if not places:
         raise DataError(f"{table.name} holds no rows{' below its header' * (not table.typed)}; check the file.")
     if key is not None:
@@ -116,15 +116,18 @@ def keys_and_labels(
 
 
 def _checked_keys(table: TableFile, column: str, cells: list[Any], places: list[int]) -> list[Key]:
-    for place, value in zip(places, cells):
-        if value is None or value == "" or (isinstance(value, str) and not value.strip()):
-            raise DataError(f"{table.unit} {place} of {table.name} has no key in column {column!r}.")
-        if not isinstance(value, (str, int)) or isinstance(value, bool):
-            raise DataError(
-                f"{table.unit} {place} of {table.name} has the key {value!r}; take whole numbers or texts."
-            )
+    if table.typed:
+        for place, value in zip(places, cells):
+            if not (value is None or isinstance(value, (str, int))) or isinstance(value, bool):
+                raise DataError(
+                    f"{table.unit} {place} of {table.name} has the key {value!r}; take whole numbers or texts."
+                )
     keys = keys_of(cells, typed=table.typed)
-    if len(set(keys)) == len(keys):
+    different = set(keys)
+    if "" in different:
+        place = places[keys.index("")]
+        raise DataError(f"{table.unit} {place} of {table.name} has no key in column {column!r}.")
+    if len(different) == len(keys):
         return keys
     first: dict[Key, int] = {}
     for place, value in zip(places, keys):
@@ -141,21 +144,26 @@ def _numbered(
     table: TableFile, labels: list[Any], places: list[int], class_names: Sequence[str] | None, column: str
 ) -> tuple[list[int], list[str] | None]:
     """Class numbers, -100 where empty; the sorted names where the labels are names and ``class_names`` is None."""
-    cells = [name_of(value) if isinstance(value, str) else value for value in labels]
-    texts = {value for value in cells if isinstance(value, str) and value}
+    first: dict[Any, int] = {}  # each label, and the place of its first row
+    for place, value in zip(places, labels):
+        if not isinstance(value, Hashable):
+            raise _no_label(table, value, place, column)
+        first.setdefault(value, place)
+    texts = {name for value in first if isinstance(value, str) and (name := name_of(value))}
     given = None if class_names is None else [name_of(name) for name in class_names]
     if all(map(is_whole, texts)) and not (texts and texts <= set(given or ())):
-        numbers = [_class_number(table, value, place, column) for value, place in zip(cells, places)]
-        return numbers, None if given is None else list(class_names or ())
-    names = classes_of(cells) if given is None else given
-    number = {value: i for i, value in enumerate(names)} | {"": UNLABELLED}
-    called = [name_of(value) for value in cells]
-    if unknown := {name: place for name, place in zip(reversed(called), reversed(places)) if name not in number}:
+        number = {value: _class_number(table, value, place, column) for value, place in first.items()}
+        return [number[value] for value in labels], None if given is None else list(class_names or ())
+    names = classes_of(first) if given is None else given
+    of_name = {value: i for i, value in enumerate(names)} | {"": UNLABELLED}
+    called = {value: name_of(value) for value in first}
+    if unknown := sorted({name for name in called.values() if name not in of_name}):
+        place = min(first[value] for value, name in called.items() if name in unknown)
         raise ClassNamesError(
-            f"{table.name} has labels in column {column!r} that are no class names: {some(sorted(unknown))} "
-            f"({table.unit} {min(unknown.values())})."
+            f"{table.name} has labels in column {column!r} that are no class names: {some(unknown)} ({table.unit} {place})."
         )
-    return [number[name] for name in called], list(class_names) if class_names is not None else names
+    number = {value: of_name[name] for value, name in called.items()}
+    return [number[value] for value in labels], list(class_names) if class_names is not None else names
 
 
 def _are_values(labels: Sequence[Any]) -> bool:
@@ -176,8 +184,12 @@ def _class_number(table: TableFile, value: Any, place: int, column: str) -> int:
     except (TypeError, ValueError):
         whole = False
     if not whole:
-        raise DataError(
-            f"{table.unit} {place} of {table.name} has the label {value!r} in column {column!r}; give class names or "
-            "whole numbers."
-        )
+        raise _no_label(table, value, place, column)
     return int(number)
+
+
+def _no_label(table: TableFile, value: Any, place: int, column: str) -> DataError:
+    return DataError(
+        f"{table.unit} {place} of {table.name} has the label {value!r} in column {column!r}; give class names or whole "
+        "numbers."
+    )

@@ -20,7 +20,7 @@ from limbeck.banks.build import BuildSettings, build_bank
 from limbeck.banks.rows import RowColumns
 from limbeck.banks.table_rows import check_column, keys_and_labels
 from limbeck.data.files.cells import number_of, text_of
-from limbeck.data.files.table_files import Chunk, TableFile, table_file, values_of
+from limbeck.data.files.table_files import Chunk, TableFile, table_file
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.signals.key import Key
 from limbeck.signals.output import AccessLevel, TeacherOutput
@@ -146,16 +146,15 @@ class _Rows:
                 for signal, names in self.vectors.items()
             }
             if self.text is not None:
-                found["text"] = [text_of(value) for value in values_of(chunk.columns[self.text])]
+                found["text"] = [text_of(value) for value in chunk.values(self.text)]
             yield found
 
     def _matrix(self, chunk: Chunk, name: str) -> Tensor:
         """One column as ``[n, numbers a row]`` float32."""
         try:
             with np.errstate(over="ignore"):  # beyond float32: told below
-                rows = _numbers(
-                    chunk.columns[name], self.widths.setdefault(name, _width(chunk.columns[name]))
-                )
+                column = chunk.column(name)
+                rows = _numbers(column, self.widths.setdefault(name, _width(column)))
             wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             if len(wrong):
                 raise _BadCell(int(wrong[0]), "a number that is not finite")
@@ -177,7 +176,7 @@ class _BadCell(Exception):
 
 def _width(column: Any) -> int:
     """Numbers in the first cell."""
-    value = values_of(column[:1])[0]
+    value = column[0] if isinstance(column, list) else column[0].as_py()
     if isinstance(value, str) and value.lstrip().startswith("["):
         return len(_parsed(value, 0))
     return len(value) if isinstance(value, (list, tuple)) else 1
@@ -190,8 +189,10 @@ def _numbers(column: Any, width: int) -> np.ndarray:
     """
     import pyarrow as pa
 
-    if isinstance(column, list) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return _numbers_of_cells(values_of(column), width)
+    if isinstance(column, list):
+        return _numbers_of_cells(column, width)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return _numbers_of_cells(column.to_pylist(), width)
     kind = column.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     inner = kind.value_type if is_list else kind

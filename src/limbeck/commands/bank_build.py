@@ -30,7 +30,7 @@ def build(arguments: Sequence[str]) -> int:
     from limbeck.banks.table_rows import check_column, table_rows
     from limbeck.data.files.table_files import table_file
 
-    table = table_file(values.data)
+    table = table_file(values.data, keep=(values.key, values.label or "label"))
     for name in values.column or []:
         check_column(table, name)
     label = values.label or ("label" if "label" in table.columns else None)

@@ -107,8 +107,10 @@ def content_bytes(value: Any) -> bytes:
     Raises: DataError for a picture that cannot be read.
     """
     if isinstance(value, str):
-        path = named_media(value)
-        return encode_basestring_ascii(value).encode() if path is None else path.read_bytes()
+        # to look for a file costs as much as to hash a text: only where it has a folder or a suffix
+        if ("." in value[-10:-1] or "/" in value or "\\" in value) and (path := named_media(value)) is not None:
+            return path.read_bytes()
+        return encode_basestring_ascii(value).encode()
     if isinstance(value, Tensor):
         return tensor_digest(value)
     if isinstance(value, np.ndarray) and value.dtype != object:

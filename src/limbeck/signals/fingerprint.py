@@ -45,12 +45,13 @@ def input_digests(inputs: Mapping[str, Any], n_rows: int) -> np.ndarray:
     """
     digests = [hashlib.blake2b(digest_size=SIZE) for _ in range(n_rows)]
     for name in sorted(inputs):
-        for row, (digest, value) in enumerate(zip(digests, inputs[name])):
-            digest.update(name.encode())
-            try:
+        row = -1
+        try:
+            for row, (digest, value) in enumerate(zip(digests, inputs[name])):
+                digest.update(name.encode())
                 digest.update(content_bytes(value))
-            except (DataError, OSError) as error:
-                raise UnreadableRowsError(f"In the column {name!r} {error}.", [row]) from error
+        except (DataError, OSError) as error:
+            raise UnreadableRowsError(f"In the column {name!r} {error}.", [row]) from error
     joined = b"".join(digest.digest() for digest in digests)
     return np.frombuffer(joined, dtype=np.uint8).reshape(n_rows, SIZE).copy()
 

@@ -52,7 +52,13 @@ def keys_of(cells: Sequence[Any], *, typed: bool) -> list[Key]:
     """
     if typed and all(type(cell) is int and -_LARGEST <= cell < _LARGEST for cell in cells):
         return list(cells)
-    names = [name_of(cell) for cell in cells]
+    try:
+        names = [cell.strip() for cell in cells]
+        plain = "".join(names).isascii()
+    except (AttributeError, TypeError):  # some are no texts
+        plain = False
+    if not plain:
+        names = [name_of(cell) for cell in cells]
     if not typed and all(map(is_whole, names)):
         return [int(name) for name in names]
     return list(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from limbeck.errors import DataError
@@ -44,22 +45,23 @@ def what_it_is(head: bytes) -> str | None:
     return None
 
 
-def first_bytes(source: bytes | Path, where: str, n: int = 64) -> bytes:
-    """The first ``n`` bytes of a picture's or sound's file.
+def first_bytes(source: bytes | Path, where: str, n: int = 64) -> tuple[bytes, int]:
+    """The first ``n`` bytes of a picture's or sound's file, and its size in bytes.
 
     Raises: DataError naming ``where`` it is from, for a file that is missing, empty or may not be read.
     """
-    if isinstance(source, Path) and not source.is_file():
-        raise DataError(f"{where} does not exist; check the folder or the file column.")
-    try:
-        head = source[:n] if isinstance(source, bytes) else _read(source, n)
-    except OSError as error:
-        raise DataError(f"{where} cannot be read ({(error.strerror or str(error)).lower()}).") from error
+    if isinstance(source, bytes):
+        head, size = source[:n], len(source)
+    else:
+        try:
+            with open(source, "rb", buffering=0) as file:
+                head, size = file.read(n), os.fstat(file.fileno()).st_size
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+            raise DataError(f"{where} does not exist; check the folder or the file column.") from error
+        except IsADirectoryError as error:
+            raise DataError(f"{where} is a folder; give the path of a file.") from error
+        except OSError as error:
+            raise DataError(f"{where} cannot be read ({(error.strerror or str(error)).lower()}).") from error
     if not head:
         raise DataError(f"{where} is an empty file (0 bytes); remove it or replace it.")
-    return head
-
-
-def _read(path: Path, n: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(n)
+    return head, size

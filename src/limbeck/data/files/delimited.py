@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from limbeck.data.files.lines import check_text, text_lines
+from limbeck.data.files.lines import check_text, line_ends, text_lines
 from limbeck.errors import DataError
 
 # One cell may be as long as this, in characters; a quote that is never closed must not read a file into memory.
@@ -17,9 +17,6 @@ LONGEST_CELL = 2**27
 _SEPARATORS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _SAMPLE = 20  # lines looked at to find the separator
-
-# The line on which a row begins, and its cells, or a sentence's end on why they cannot be used.
-Row = tuple[int, list[str] | str]
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,20 @@ class Dialect:
     separator: str
     quoted: bool
     skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a file, blank lines left out.
+
+    Args:
+        places: the line on which each row begins.    cells: of each row.
+        bad: line to why the row that begins there cannot be used.
+    """
+
+    places: Sequence[int]
+    cells: list[list[str]]
+    bad: dict[int, str]
 
 
 def header_and_dialect(path: Path, header: Sequence[str] | None = None) -> tuple[tuple[str, ...], Dialect]:
@@ -51,35 +62,41 @@ def header_and_dialect(path: Path, header: Sequence[str] | None = None) -> tuple
     kind = kind_of(path)
     check_text(path, kind)
     _allow_long_cells()
-    sample = list(islice(text_lines(path, kind), _SAMPLE))
+    with text_lines(path, kind) as lines:
+        sample = list(islice(lines, _SAMPLE))
     dialect = _dialect(sample, "\t" if path.suffix.lower() == ".tsv" else ",", header)
     if header is not None:
         return tuple(header), dialect
-    place, names = next(body(path, dialect, header=True), (1, []))
-    if isinstance(names, str):
-        raise DataError(f"line {place} of {path}, its header, {names}; mend it.")
-    if not names:
+    found = next((rows for rows in _blocks(path, dialect, 1) if rows.cells or rows.bad), Rows([], [], {}))
+    for line, reason in found.bad.items():
+        raise DataError(f"line {line} of {path}, its header, {reason}; mend it.")
+    if not found.cells:
         raise DataError(f"{path} is empty: it has no columns and holds no rows below its header; check the file.")
-    columns = tuple(name.strip() for name in names)
+    columns = tuple(name.strip() for name in found.cells[0])
     if twice := [name for name in columns if columns.count(name) > 1]:
         what = f"the column {twice[0]!r} twice" if twice[0] else "two columns without a name"
-        raise DataError(f"{path} has {what} (line {place}); name its columns differently.")
+        raise DataError(f"{path} has {what} (line {found.places[0]}); name its columns differently.")
     return columns, dialect
 
 
-def body(path: Path, dialect: Dialect, *, header: bool = False) -> Iterator[Row]:
-    """The rows of a file, blank lines left out; the header comes first where it has one.
-
-    Args:
-        header: only the first row is wanted; nothing beyond it is read.
+def row_blocks(path: Path, dialect: Dialect, n: int, width: int, *, has_header: bool) -> Iterator[Rows]:
+    """The rows below the header in order, about ``n`` at a time; those whose cells are not ``width`` are ``bad``.
 
     Raises: DataError naming file and line: a quote that is never closed, a cell that is too long, no UTF-8.
     """
-    lines = text_lines(path, kind_of(path))
-    for _ in range(dialect.skipped):
-        next(lines, None)
-    rows = _quoted(path, lines, dialect) if dialect.quoted else _plain(lines, dialect)
-    return islice(rows, 1) if header else rows
+    is_first = has_header
+    for block in _blocks(path, dialect, n):
+        places, cells, bad = block.places, block.cells, block.bad
+        if is_first and cells:
+            places, cells, is_first = places[1:], cells[1:], False
+        if any(len(row) != width for row in cells):
+            fits = [len(row) == width for row in cells]
+            wrong = {line: misfit(row, width, dialect) for line, row, ok in zip(places, cells, fits) if not ok}
+            bad = dict(sorted((bad | wrong).items()))
+            places = [line for line, ok in zip(places, fits) if ok]
+            cells = [row for row, ok in zip(cells, fits) if ok]
+        if cells or bad:
+            yield Rows(places, cells, bad)
 
 
 def kind_of(path: Path) -> str:
@@ -95,13 +112,28 @@ def misfit(cells: Sequence[str], n: int, dialect: Dialect) -> str:
     return words
 
 
-def _plain(lines: Iterator[str], dialect: Dialect) -> Iterator[Row]:
-    separator = dialect.separator
-    for place, line in enumerate(lines, start=1 + dialect.skipped):
-        text = line.rstrip("\r\n")
-        if text:
-            cells = text.split(separator)
-            yield place, [_unquoted(cell) for cell in cells] if '""' in text else cells
+def _blocks(path: Path, dialect: Dialect, n: int) -> Iterator[Rows]:
+    """All rows, the header included, ``n`` or fewer at a time."""
+    with text_lines(path, kind_of(path)) as lines:
+        for _ in range(dialect.skipped):
+            next(lines, None)
+        yield from (_quoted if dialect.quoted else _plain)(path, lines, dialect, n)
+
+
+def _plain(path: Path, lines: Iterator[str], dialect: Dialect, n: int) -> Iterator[Rows]:
+    separator, first = dialect.separator, 1 + dialect.skipped
+    while block := list(islice(lines, n)):
+        places: Sequence[int] = range(first, first + len(block))
+        first += len(block)
+        texts = [line.rstrip("\r\n") for line in block]
+        if not all(texts):
+            places = [line for line, text in zip(places, texts) if text]
+            texts = [text for text in texts if text]
+        cells = [text.split(separator) for text in texts]
+        for at, text in enumerate(texts):
+            if '""' in text:
+                cells[at] = [_unquoted(cell) for cell in cells[at]]
+        yield Rows(places, cells, {})
 
 
 def _unquoted(cell: str) -> str:
@@ -113,22 +145,46 @@ def _unquoted(cell: str) -> str:
     return cell
 
 
-def _quoted(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[Row]:
+def _quoted(path: Path, lines: Iterator[str], dialect: Dialect, n: int) -> Iterator[Rows]:
     _allow_long_cells()
     reader = csv.reader(lines, delimiter=dialect.separator, strict=True)
-    above = dialect.skipped
-    first = above + 1
-    while True:
+    first = 1 + dialect.skipped  # the line of the next row
+    done = False
+    while not done:
+        cells: list[list[str]] = []
+        bad: dict[int, str] = {}
+        reason = ""
         try:
-            for cells in reader:
-                if cells:  # not of a blank line
-                    yield first, cells
-                first = above + reader.line_num + 1
-            return
+            cells.extend(islice(reader, n))  # keeps the rows before an error
+            done = not cells
         except csv.Error as error:
-            last = above + reader.line_num
-            yield first, _fault(path, str(error), first, last)
-            first = last + 1
+            reason = str(error)
+        after = 1 + dialect.skipped + reader.line_num
+        places = _places(cells, first, None if reason else after)
+        if reason:
+            begins = places[-1] + _span(cells[-1]) if cells else first
+            bad[begins] = _fault(path, reason, begins, after - 1)
+        first = after
+        if not all(cells):  # blank lines
+            places = [line for line, row in zip(places, cells) if row]
+            cells = [row for row in cells if row]
+        yield Rows(places, cells, bad)
+
+
+def _places(cells: list[list[str]], first: int, after: int | None) -> Sequence[int]:
+    """The line on which each row begins, of rows that go from line ``first`` to before ``after``."""
+    if after is not None and after - first == len(cells):
+        return range(first, after)  # a line a row
+    places = []
+    for row in cells:
+        places.append(first)
+        first += _span(row)
+    return places
+
+
+def _span(row: list[str]) -> int:
+    """Lines that a row takes."""
+    return 1 + sum(map(line_ends, row))
 
 
 def _allow_long_cells() -> None:
@@ -141,7 +197,7 @@ def _fault(path: Path, reason: str, first: int, last: int) -> str:
     """Words for a row that the reader of quoted cells refuses. Raises DataError where it may have swallowed others."""
     if "expected after" in reason and first == last:
         return 'has text after a closing quote (write a quote within a cell twice: "")'
-    if "field limit" in reason:
+    if "field limit" in reason or "larger than" in reason:
         why = f"a cell has more than {LONGEST_CELL:,} characters; is its quote never closed?"
     elif "expected after" in reason:
         why = f"a quote that opens there closes within line {last}; close it, or write quotes within a cell twice."

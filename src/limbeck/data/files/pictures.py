@@ -32,7 +32,7 @@ def open_picture(source: bytes | Path, where: str, *, only_check: bool = False) 
         ConfigError without Pillow.
     """
     pillow = pil()
-    head = first_bytes(source, where)
+    head, _ = first_bytes(source, where)
     try:
         image = pillow.open(io.BytesIO(source if isinstance(source, bytes) else source.read_bytes()))
         if only_check and image.format in ("JPEG", "MPO"):
@@ -164,21 +164,14 @@ def _scaled(values: np.ndarray, top: float) -> np.ndarray:
 def _flat(image: Any) -> Any:
     """``L`` or ``RGB``, clear parts on white."""
     is_grey = image.mode in ("1", "L", "LA", "La")
-    if image.mode == "LAB":
-        return _of_lab(image)
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
     if image.has_transparency_data:
         if image.mode in ("La", "RGBa"):  # colours times alpha
             image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
         clear = image.convert("RGBA")
         image = pil().alpha_composite(pil().new("RGBA", clear.size, "white"), clear)
     return image.convert("L" if is_grey else "RGB")
-
-
-def _of_lab(image: Any) -> Any:
-    from PIL import ImageCms
-
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
 
 
 def _turns() -> dict[int, Any]:

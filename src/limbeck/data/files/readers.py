@@ -66,7 +66,7 @@ def row_numbers(row: Record, columns: Sequence[str], source: str) -> Tensor:
     Args:
         source: of the table, for messages.
     """
-    cells = [row.cells[column] for column in columns]
+    cells = [row.cells.get(column) for column in columns]
     place = f"{row.place.partition(' of ')[0]} of {source}"
     try:
         quick = "_" not in ",".join(cells)  # which float() takes

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from limbeck.data.files.table_files import records_of, table_file
+from limbeck.data.files.json_lines import is_list, object_blocks
+from limbeck.data.files.table_files import JSON_SUFFIXES, table_file
 from limbeck.errors import DataError
 
-_ROWS = 4096  # read at once
+_ROWS = 512  # read at once
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One row: ``cells`` by column name, and ``place`` (``line 7 of train.tsv``) for messages."""
 
     cells: dict[str, Any]
@@ -45,16 +45,32 @@ def read_table(path: Path, *, header: Sequence[str] | None = None) -> Table:
     Raises: DataError, naming the file, when it is missing, of another kind, empty or not UTF-8.
     """
     path = Path(path).expanduser()
+    if path.suffix.lower() in JSON_SUFFIXES and path.is_file():  # in one pass
+        return _json_table(path)
     table = table_file(path, header=header)
     records: list[Record] = []
     bad: dict[str, str] = {}
+    of = f" of {path.name}"
     for chunk in table.chunks(table.columns, _ROWS):
-        bad |= {f"{table.unit} {place} of {path.name}": reason for place, reason in chunk.bad.items()}
-        end = f" of {path.name}"
-        records += [Record(cells, f"{table.unit} {place}{end}") for place, cells in records_of(chunk)]
+        bad |= {f"{table.unit} {place}{of}": reason for place, reason in chunk.bad.items()}
+        records += [Record(cells, f"{table.unit} {place}{of}") for place, cells in zip(chunk.places, chunk.records())]
     if not records and not bad:
         raise DataError(f"{path} holds no rows{' below its header' * (not table.typed)}; check the file.")
     return Table(table.columns, records, bad, str(path), table.typed)
+
+
+def _json_table(path: Path) -> Table:
+    unit, of = "row" if is_list(path) else "line", f" of {path.name}"
+    records: list[Record] = []
+    names: dict[str, None] = {}
+    bad: dict[str, str] = {}
+    for block in object_blocks(path, _ROWS):
+        names.update((name, None) for found in dict.fromkeys(map(tuple, block.found)) for name in found)
+        bad |= {f"{unit} {place}{of}": reason for place, reason in block.bad.items()}
+        records += [Record(cells, f"{unit} {place}{of}") for place, cells in zip(block.places, block.found)]
+    if not records and not bad:
+        raise DataError(f"{path} holds no rows; check the file.")
+    return Table(tuple(names), records, bad, str(path))
 
 
 def table_of(columns: dict[str, Sequence[Any]], source: str) -> Table:

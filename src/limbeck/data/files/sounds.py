@@ -28,22 +28,23 @@ def read_sound(source: bytes | Path, where: str) -> tuple[np.ndarray, int]:
     Raises: DataError naming ``where`` it is from, for what is missing, empty, cut short, of zero length, not finite or
         no sound. ConfigError without soundfile.
     """
-    head = first_bytes(source, where, 4096)
+    head, size = first_bytes(source, where, 4096)
     with _opened(source, where, head) as file:
         expected, rate = file.frames, file.samplerate
         samples = file.read(dtype="float32", always_2d=True)
         is_short = file.format != "MP3" and len(samples) < expected  # of an MP3 it is a guess
-    if is_short or _is_cut(head, _size(source)):
+    if is_short or _is_cut(head, size):
         raise _cut(where)
     if not len(samples):
         raise DataError(f"{where} is a recording of zero length; remove it or record it again.")
-    return _checked(samples.mean(axis=1), where), _checked_rate(rate, where)
+    wave = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    return _checked(wave, where), _checked_rate(rate, where)
 
 
 def check_sound(source: bytes | Path, where: str) -> None:
     """Raise DataError as :func:`read_sound`, for what the file's head tells. Without soundfile nothing is checked."""
-    head = first_bytes(source, where, 4096)
-    if _is_cut(head, _size(source)):
+    head, size = first_bytes(source, where, 4096)
+    if _is_cut(head, size):
         raise _cut(where)
     try:
         _soundfile()
@@ -54,12 +55,22 @@ def check_sound(source: bytes | Path, where: str) -> None:
             raise DataError(f"{where} is a recording of zero length; remove it or record it again.")
 
 
+class _Bytes(io.BytesIO):
+    """Bytes in which a broken head may send the reader before their start, which would be told on the terminal."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return super().seek(0)
+
+
 @contextmanager
 def _opened(source: bytes | Path, where: str, head: bytes) -> Iterator[Any]:
     """A soundfile; what goes wrong with it is a sentence."""
     soundfile = _soundfile()
     try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+        with soundfile.SoundFile(_Bytes(source) if isinstance(source, bytes) else source) as file:
             yield file
     except DataError:
         raise
@@ -143,10 +154,6 @@ def _checked(wave: np.ndarray, where: str) -> np.ndarray:
     if not np.isfinite(wave).all():
         raise DataError(f"{where} holds samples that are not finite (NaN or infinite); remove it or replace it.")
     return wave
-
-
-def _size(source: bytes | Path) -> int:
-    return len(source) if isinstance(source, bytes) else source.stat().st_size
 
 
 def _cut(where: str) -> DataError:

@@ -10,34 +10,65 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from limbeck.data.files.contents import what_it_is
-from limbeck.data.files.delimited import body, header_and_dialect, misfit
-from limbeck.data.files.json_lines import is_list, objects
+from limbeck.data.files.delimited import header_and_dialect, row_blocks
+from limbeck.data.files.json_lines import is_list, object_blocks
 from limbeck.errors import DataError, some
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+JSON_SUFFIXES = (".jsonl", ".json")
+SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, ".parquet")
+_ROWS = 1024  # read at once
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
-class Chunk(NamedTuple):
+@dataclass(frozen=True)
+class Chunk:
     """Some rows.
 
     Args:
         places: of the rows in the table.
-        columns: column name to its cells: a list of texts (CSV) or values (JSON), or an Arrow array.
+        columns: their names, as asked for.
+        content: lists of texts (CSV), with the place of each column in ``at``; objects (JSON); or Arrow arrays by column.
         bad: places of rows between them that cannot be read, and why.
     """
 
     places: Sequence[int]
-    columns: dict[str, Any]
-    bad: dict[int, str]
+    columns: tuple[str, ...]
+    content: Any
+    bad: dict[int, str] = field(default_factory=dict)
+    at: Sequence[int] | None = None
+
+    def column(self, name: str) -> Any:
+        """The cells of a column: a list of texts or values, or an Arrow array."""
+        if isinstance(self.content, dict):
+            return self.content[name]
+        if self.at is None:
+            return [row.get(name) for row in self.content]
+        place = self.at[self.columns.index(name)]
+        return [row[place] for row in self.content]
+
+    def values(self, name: str) -> list[Any]:
+        """The cells of a column as plain values."""
+        column = self.column(name)
+        return column if isinstance(column, list) else _plain_values(column)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Each row as cells by column."""
+        names = self.columns
+        if isinstance(self.content, dict):
+            columns = [_plain_values(column) for column in self.content.values()]
+            return (dict(zip(names, row)) for row in zip(*columns))
+        if self.at is None:
+            return ({name: row.get(name) for name in names} for row in self.content)
+        if not self.content or list(self.at) == list(range(len(self.content[0]))):
+            return (dict(zip(names, row)) for row in self.content)
+        return ({name: row[place] for name, place in zip(names, self.at)} for row in self.content)
 
 
 @dataclass(frozen=True)
@@ -51,6 +82,7 @@ class TableFile:
         typed: its cells have types; those of a CSV are texts.
         chunks: ``chunks(columns, n)`` yields the rows in order, at most ``n`` at a time, with these columns.
         class_names: column to the names behind its numbers, where the table states them (``ClassLabel``).
+        kept: the rows of some columns, where the file had to be read for its column names.
     """
 
     name: str
@@ -59,23 +91,28 @@ class TableFile:
     typed: bool
     chunks: Callable[[Sequence[str], int], Iterator[Chunk]]
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kept: Sequence[Chunk] = ()
 
     def rows(self, columns: Sequence[str], n: int) -> Iterator[Chunk]:
         """As ``chunks``; DataError names the first row that cannot be read."""
-        for chunk in self.chunks(columns, n):
+        is_kept = self.kept and set(columns) <= set(self.kept[0].columns)
+        for chunk in self.kept if is_kept else self.chunks(columns, n):
             for place, reason in chunk.bad.items():
                 raise DataError(f"{self.unit} {place} of {self.name} {reason}; mend it or remove it.")
             if chunk.places:
                 yield chunk
 
 
-def table_file(source: Any, *, header: Sequence[str] | None = None) -> TableFile:
+def table_file(
+    source: Any, *, header: Sequence[str] | None = None, keep: Sequence[str] = ()
+) -> TableFile:
     """The table behind a path (suffixes in any case: ``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``; a folder
     of Parquet files, or one that ``Dataset.save_to_disk`` wrote), or behind a ``datasets.Dataset``, an Arrow table or a
     frame of pandas or polars.
 
     Args:
         header: column names of a CSV or TSV that has no header line.
+        keep: columns that are read in any case (keys and labels): kept in memory where that saves a pass.
 
     Raises: DataError for anything else, and for a file that cannot be read.
     """
@@ -86,8 +123,8 @@ def table_file(source: Any, *, header: Sequence[str] | None = None) -> TableFile
     if path.is_file():
         if suffix in (".csv", ".tsv"):
             return _delimited(path, header)
-        if suffix in (".jsonl", ".json"):
-            return _json(path)
+        if suffix in JSON_SUFFIXES:
+            return _json(path, tuple(keep))
         if suffix == ".parquet":
             return _parquet(str(path), [path])
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
@@ -120,63 +157,32 @@ def _no_table(path: Path) -> DataError:
 
 def _delimited(path: Path, header: Sequence[str] | None) -> TableFile:
     names, dialect = header_and_dialect(path, header)
-    width = len(names)
 
     def chunks(columns: Sequence[str], n: int) -> Iterator[Chunk]:
-        rows = body(path, dialect)
-        if header is None:
-            next(rows, None)
         at = [names.index(name) for name in columns]
-        places: list[int] = []
-        kept: list[list[str]] = []
-        bad: dict[int, str] = {}
-        for place, cells in rows:
-            if isinstance(cells, str):
-                bad[place] = cells
-            elif len(cells) != width:
-                bad[place] = misfit(cells, width, dialect)
-            else:
-                places.append(place)
-                kept.append(cells)
-            if len(places) + len(bad) == n:
-                yield _texts(places, kept, bad, columns, at)
-                places, kept, bad = [], [], {}
-        if places or bad:
-            yield _texts(places, kept, bad, columns, at)
+        for rows in row_blocks(path, dialect, n, len(names), has_header=header is None):
+            yield Chunk(rows.places, tuple(columns), rows.cells, rows.bad, at)
 
     return TableFile(str(path), names, "line", False, chunks)
 
 
-def _texts(
-    places: list[int], rows: list[list[str]], bad: dict[int, str], columns: Sequence[str], at: Sequence[int]
-) -> Chunk:
-    return Chunk(places, {name: [row[i] for row in rows] for name, i in zip(columns, at)}, bad)
-
-
-def _json(path: Path) -> TableFile:
+def _json(path: Path, keep: tuple[str, ...] = ()) -> TableFile:
     """Its column names are those of all objects: an object may lack some, and is then nothing there."""
     names: dict[str, None] = {}
-    for _, found in objects(path):
-        if not isinstance(found, str):
+    kept: list[Chunk] = []
+    for block in object_blocks(path, _ROWS):
+        for found in dict.fromkeys(map(tuple, block.found)):
             names.update(dict.fromkeys(found))
+        if keep:
+            rows = [{name: row.get(name) for name in keep} for row in block.found]
+            kept.append(Chunk(block.places, keep, rows, block.bad))
 
     def chunks(columns: Sequence[str], n: int) -> Iterator[Chunk]:
-        places: list[int] = []
-        rows: list[dict[str, Any]] = []
-        bad: dict[int, str] = {}
-        for place, found in objects(path):
-            if isinstance(found, str):
-                bad[place] = found
-            else:
-                places.append(place)
-                rows.append(found)
-            if len(places) + len(bad) == n:
-                yield Chunk(places, {name: [row.get(name) for row in rows] for name in columns}, bad)
-                places, rows, bad = [], [], {}
-        if places or bad:
-            yield Chunk(places, {name: [row.get(name) for row in rows] for name in columns}, bad)
+        for block in object_blocks(path, n):
+            yield Chunk(block.places, tuple(columns), block.found, block.bad)
 
-    return TableFile(str(path), tuple(names), "row" if is_list(path) else "line", True, chunks)
+    unit = "row" if is_list(path) else "line"
+    return TableFile(str(path), tuple(names), unit, True, chunks, kept=kept)
 
 
 # ---- Arrow ---------------------------------------------------------------------------------------------------
@@ -199,7 +205,7 @@ def _parquet(name: str, parts: Sequence[Path]) -> TableFile:
             with _reading(str(part)), pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(batch_size=n, columns=list(wanted)):
                     found = {column: batch.column(column) for column in wanted}
-                    yield Chunk(range(start, start + batch.num_rows), found, {})
+                    yield Chunk(range(start, start + batch.num_rows), tuple(wanted), found)
                     start += batch.num_rows
 
     return TableFile(name, columns, "row", True, chunks, _stated_classes(schemas[0]))
@@ -208,11 +214,9 @@ def _parquet(name: str, parts: Sequence[Path]) -> TableFile:
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
     """Errors of Arrow as a sentence."""
-    import pyarrow as pa
-
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except Exception as error:  # over broken files also others than its own (UnicodeDecodeError)
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(f"{name} cannot be read as Parquet ({reason}); save it anew.") from error
 
@@ -247,7 +251,7 @@ def _arrow(table: pa.Table) -> TableFile:
         for start in range(0, table.num_rows, n):
             part = table.slice(start, n)
             columns = {column: _one_array(part.column(column)) for column in wanted}
-            yield Chunk(range(start, start + part.num_rows), columns, {})
+            yield Chunk(range(start, start + part.num_rows), tuple(wanted), columns)
 
     columns = tuple(table.column_names)
     if twice := [column for column in columns if columns.count(column) > 1]:
@@ -265,7 +269,7 @@ def _dataset(source: Any, name: str) -> TableFile:
         start = 0
         for table in source.select_columns(list(wanted)).with_format("arrow").iter(batch_size=n):
             columns = {column: _one_array(table.column(column)) for column in wanted}
-            yield Chunk(range(start, start + table.num_rows), columns, {})
+            yield Chunk(range(start, start + table.num_rows), tuple(wanted), columns)
             start += table.num_rows
 
     names = {column: getattr(kind, "names", None) for column, kind in source.features.items()}
@@ -280,22 +284,9 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 
 
-def values_of(column: Any) -> list[Any]:
-    """The cells of a column of a chunk as plain values.
-
-    Raises: DataError for texts of Parquet that are not UTF-8.
-    """
-    if isinstance(column, list):
-        return column
+def _plain_values(column: Any) -> list[Any]:
+    """The cells of an Arrow array. Raises: DataError for texts that are not UTF-8."""
     try:
         return column.to_pylist()
     except UnicodeDecodeError as error:
         raise DataError(f"A text of the table is not in UTF-8 ({error.reason}); save it anew.") from error
-
-
-def records_of(chunk: Chunk) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Place and cells, by column, of each row."""
-    names = tuple(chunk.columns)
-    cells = zip(*(values_of(column) for column in chunk.columns.values())) if names else repeat(())
-    for place, row in zip(chunk.places, cells):
-        yield place, dict(zip(names, row))

@@ -52,6 +52,14 @@ def one_form(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def key_of_path(name: str) -> str:
+    """A path without its suffix, in one Unicode form. A number behind the last dot is no suffix: ``IMG.0001`` and
+    ``IMG.0002`` are two names."""
+    whole = Path(name).as_posix()
+    stem, suffix = os.path.splitext(whole)
+    return one_form(whole if suffix[1:].isdigit() else stem)
+
+
 def class_files(folder: Path) -> list[ClassFile]:
     """The files of all classes, at any depth, in the order of their names; hidden ones are left out, links followed.
 
@@ -73,11 +81,8 @@ def class_files(folder: Path) -> list[ClassFile]:
 
 
 def _file(folder: Path, path: Path, label: str | None, role: str | None) -> ClassFile:
-    name = path.relative_to(folder)
-    source = name.as_posix()
-    # a number behind the last dot is no suffix: IMG.0001 and IMG.0002 are two names
-    key = source if name.suffix[1:].isdigit() else name.with_suffix("").as_posix()
-    return ClassFile(path, one_form(key), source, label, role)
+    source = path.relative_to(folder).as_posix()
+    return ClassFile(path, key_of_path(source), source, label, role)
 
 
 def _folders(folder: Path) -> list[Path]:

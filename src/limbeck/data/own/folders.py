@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from limbeck.data.files.media import refuse_link
 from limbeck.data.files.readers import file_reader, row_numbers, spectrogram
 from limbeck.data.files.records import Record, Table, read_table
 from limbeck.data.files.table_files import SUFFIXES
-from limbeck.data.own.class_folders import class_files, is_hidden, one_form
+from limbeck.data.own.class_folders import class_files, is_hidden, key_of_path, one_form
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.progress import progress
 from limbeck.signals.classes import UNLABELLED
@@ -169,10 +170,10 @@ def _listed_rows(
     rows = []
     for record in table.records:
         names = _cells(record, columns)
-        file = text_of(record.cells[columns["file"]]).strip()
-        source = file or record.place
+        file = text_of(record.cells.get(columns["file"])).strip()
+        source = file or record.place.partition(" of ")[0]
         load = functools.partial(_file_of, path, record, file, read)
-        key = names["key"] or one_form(Path(source).with_suffix("").as_posix())
+        key = names["key"] or key_of_path(source)
         rows.append(_Row(key, source, names["label"] or None, names["group"] or None, load))
     return rows, _bad_lines(table)
 
@@ -216,7 +217,7 @@ def _file_of(table: Path, record: Record, name: str, read: Callable[[Path], Tens
     refuse_link(name)
     path = table.parent / Path(name).expanduser()
     forms = (path.parent / unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
-    return read(path if path.is_file() else next((other for other in forms if other.is_file()), path))
+    return read(next((form for form in (path, *forms) if os.path.isfile(form)), path))
 
 
 def _class_names(rows: list[_Row], given: Sequence[str] | None, path: Path) -> tuple[str, ...]:
