@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,7 +80,8 @@ def write_arrays(
         logits=_tensor(logits, "logits"),
         log_probs=_tensor(log_probs, "log_probs"),
         hidden_states={
-            layer: tensor_of(value, f"hidden_states[{layer!r}]") for layer, value in (hidden_states or {}).items()
+            layer: tensor_of(value, f"hidden_states[{layer!r}]")
+            for layer, value in (hidden_states or {}).items()
         },
         text=None if text is None else list(text),
     )
@@ -98,7 +98,9 @@ def write_arrays(
         fingerprint=dict(fingerprint or {}),
         licence=licence,
     )
-    classifier = None if head is None else (tensor_of(head[0], "head's weights"), _tensor(head[1], "head's bias"))
+    classifier = (
+        None if head is None else (tensor_of(head[0], "head's weights"), _tensor(head[1], "head's bias"))
+    )
     _place(Path(path), _Contents(manifest, rows, columns, classifier), overwrite)
 
 
@@ -164,7 +166,9 @@ def _check_lengths(keys: Sequence[Key], **arrays: Any) -> None:
 def _labels(labels: Any, class_names: Sequence[str] | None, keys: list[Key]) -> list[int]:
     if labels is None:
         return [UNLABELLED] * len(keys)
-    listed = [UNLABELLED if is_nothing(c) else c for c in (labels.tolist() if hasattr(labels, "tolist") else labels)]
+    listed = [
+        UNLABELLED if is_nothing(c) else c for c in (labels.tolist() if hasattr(labels, "tolist") else labels)
+    ]
     if any(isinstance(label, str) for label in listed):
         number: dict[Any, int] = {name: i for i, name in enumerate(class_names or ())}
         number[UNLABELLED] = UNLABELLED

@@ -174,7 +174,9 @@ class RowReader:
         try:
             number = float(value)
         except (TypeError, ValueError) as error:
-            raise DataError(f"The label {value!r} of key {key!r} is neither a class name nor a number.") from error
+            raise DataError(
+                f"The label {value!r} of key {key!r} is neither a class name nor a number."
+            ) from error
         if number.is_integer():
             return int(number)
         if self._columns.label is None:  # nobody said that these values are classes

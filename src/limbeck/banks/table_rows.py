@@ -104,7 +104,9 @@ def keys_and_labels(
         keys += chunk.values(key) if key is not None else []
         labels += chunk.values(label) if label is not None else []
     if not places:
-        raise DataError(f"{table.name} holds no rows{' below its header' * (not table.typed)}; check the file.")
+        raise DataError(
+            f"{table.name} holds no rows{' below its header' * (not table.typed)}; check the file."
+        )
     if key is not None:
         keys = _checked_keys(table, key, keys, places)
     else:
@@ -160,7 +162,8 @@ def _numbered(
     if unknown := sorted({name for name in called.values() if name not in of_name}):
         place = min(first[value] for value, name in called.items() if name in unknown)
         raise ClassNamesError(
-            f"{table.name} has labels in column {column!r} that are no class names: {some(unknown)} ({table.unit} {place})."
+            f"{table.name} has labels in column {column!r} that are no class names: {some(unknown)} "
+            f"({table.unit} {place})."
         )
     number = {value: of_name[name] for value, name in called.items()}
     return [number[value] for value in labels], list(class_names) if class_names is not None else names

@@ -26,7 +26,7 @@ from limbeck.signals.key import Key
 from limbeck.signals.output import AccessLevel, TeacherOutput
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 _ROWS = 1024  # read at once
 Names = str | Sequence[str]
@@ -52,8 +52,8 @@ def write_table(
     Where the same bank is there already nothing is written, and one that was interrupted is gone on with.
 
     Args:
-        source: ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, a folder of Parquet files or of ``Dataset.save_to_disk``, a
-            ``datasets.Dataset``, an Arrow table, or a frame of pandas or polars.
+        source: ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, a folder of Parquet files or of ``Dataset.save_to_disk``,
+            a ``datasets.Dataset``, an Arrow table, or a frame of pandas or polars.
         key: column of unique keys (``None``: row numbers); of whole numbers in a CSV, the keys are integers (texts as
             they stand where one of them has leading zeros or more than 64 bits).
         features, logits, log_probs: one column that holds lists of numbers (in a CSV as JSON: ``[0.1, -2]``), the

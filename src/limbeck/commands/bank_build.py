@@ -34,9 +34,7 @@ def build(arguments: Sequence[str]) -> int:
     for name in values.column or []:
         check_column(table, name)
     label = values.label or ("label" if "label" in table.columns else None)
-    rows = table_rows(
-        table, values.key, label, values.class_names, values_are_no_labels=values.label is None
-    )
+    rows = table_rows(table, values.key, label, values.class_names, values_are_no_labels=values.label is None)
     names = values.class_names or rows.class_names
     if values.dry_run:
         return _dry_run(values, kind, rows, label, names)

@@ -47,7 +47,13 @@ def media_start(head: bytes) -> Literal["image", "audio"] | None:
     if head[4:8] == b"ftyp":
         return "image" if head[8:12] in _PICTURE_BRANDS else "audio"
     # a frame of MPEG sound: 11 bits set, a version, layer 2 or 3 (or none: AAC); FF FE is a text in UTF-16
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 8 and head[1] & 6 != 6:
+    if (
+        len(head) > 1
+        and head[0] == 0xFF
+        and head[1] & 0xE0 == 0xE0
+        and head[1] & 0x18 != 8
+        and head[1] & 6 != 6
+    ):
         return "audio"
     return None
 
@@ -108,7 +114,9 @@ def content_bytes(value: Any) -> bytes:
     """
     if isinstance(value, str):
         # to look for a file costs as much as to hash a text: only where it has a folder or a suffix
-        if ("." in value[-10:-1] or "/" in value or "\\" in value) and (path := named_media(value)) is not None:
+        if ("." in value[-10:-1] or "/" in value or "\\" in value) and (
+            path := named_media(value)
+        ) is not None:
             return path.read_bytes()
         return encode_basestring_ascii(value).encode()
     if isinstance(value, Tensor):

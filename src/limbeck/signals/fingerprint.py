@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from limbeck.errors import DataError, StaleFingerprintError, UnreadableRowsError
 from limbeck.signals.content import SIZE, content_bytes, tensor_digest
 
+
 def module_fingerprint(module: nn.Module) -> str:
     """Hash of a module's parameters and buffers by name: equal models, equal hash, on any device."""
     return state_fingerprint(module.state_dict(keep_vars=True))
@@ -45,12 +46,13 @@ def input_digests(inputs: Mapping[str, Any], n_rows: int) -> np.ndarray:
     """
     digests = [hashlib.blake2b(digest_size=SIZE) for _ in range(n_rows)]
     for name in sorted(inputs):
-        row = -1
+        rows = iter(zip(digests, inputs[name]))
         try:
-            for row, (digest, value) in enumerate(zip(digests, inputs[name])):
+            for digest, value in rows:
                 digest.update(name.encode())
                 digest.update(content_bytes(value))
         except (DataError, OSError) as error:
+            row = n_rows - 1 - sum(1 for _ in rows)
             raise UnreadableRowsError(f"In the column {name!r} {error}.", [row]) from error
     joined = b"".join(digest.digest() for digest in digests)
     return np.frombuffer(joined, dtype=np.uint8).reshape(n_rows, SIZE).copy()

@@ -34,7 +34,9 @@ def tensor_of(value: Any, what: str) -> Tensor:
             return torch.as_tensor(value)  # Python's floats as float32
         array = np.asarray(value)
         if array.dtype == object:  # a column of lists, or of numbers with gaps
-            array = np.asarray([[np.nan if cell is None else cell for cell in np.atleast_1d(row)] for row in array])
+            array = np.asarray(
+                [[np.nan if cell is None else cell for cell in np.atleast_1d(row)] for row in array]
+            )
             array = array.astype(np.float64)
         if array.dtype.kind == "f" and array.dtype.itemsize > 8:
             array = array.astype(np.float64)
@@ -44,7 +46,9 @@ def tensor_of(value: Any, what: str) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(native) if native.flags.writeable else native.copy())
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        raise DataError(f"The {what} are no array of numbers ({type(value).__name__}: {reason}); give [rows, width].") from error
+        raise DataError(
+            f"The {what} are no array of numbers ({type(value).__name__}: {reason}); give [rows, width]."
+        ) from error
 
 
 def _leaf(value: Any) -> Any:

@@ -80,7 +80,9 @@ class CallableTeacher:
 def _of_tensors(answer: TeacherOutput) -> TeacherOutput:
     """An output with tensors where it holds arrays."""
     given = {name: getattr(answer, name) for name in ("features", "logits", "log_probs")}
-    arrays = {name: value for name, value in given.items() if value is not None and not isinstance(value, Tensor)}
+    arrays = {
+        name: value for name, value in given.items() if value is not None and not isinstance(value, Tensor)
+    }
     if any(not isinstance(state, Tensor) for state in answer.hidden_states.values()):
         arrays["hidden_states"] = answer.hidden_states
     return replace(answer, **{n: _signal(n, value) for n, value in arrays.items()}) if arrays else answer

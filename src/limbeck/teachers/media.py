@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -103,10 +104,12 @@ def _of_text(value: str) -> Media | None:
         return _of_bytes(decode_data_url(value), "a data URL")
     if is_link(value):
         return _of_link(value.strip())
-    path = named_file(value)
-    if path is not None:  # a word may be the name of a file in this folder by chance: such a file must be media
-        return _of_file(path) if media_kind(path) is not None or len(path.parts) > 1 else None
-    if is_called_like_media(value) and len(Path(value.strip()).parts) > 1:  # a bare name may be a text about a file
+    path, has_folder = named_file(value), "/" in value or os.sep in value
+    if (
+        path is not None
+    ):  # a word may be the name of a file in this folder by chance: such a file must be media
+        return _of_file(path) if has_folder or media_kind(path) is not None else None
+    if has_folder and is_called_like_media(value):  # a bare name may be a text about a file
         raise DataError(f"There is no file {value.strip()}; paths count from the folder where you start.")
     return None
 
@@ -117,7 +120,9 @@ def _of_link(link: str) -> Media | None:
     if kind is None:
         return None
     if kind == "audio" or not link.lower().startswith("http"):
-        raise DataError(f"{link[:80]} is a link, and no server fetches it; download the file and give its path.")
+        raise DataError(
+            f"{link[:80]} is a link, and no server fetches it; download the file and give its path."
+        )
     return Media("image", "link", b"", _digest("link", link.encode()), link)
 
 

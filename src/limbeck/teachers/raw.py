@@ -33,9 +33,9 @@ def kind_of(name: str, values: Sequence[Any], able: Collection[str], *, are_path
     if not odd:
         return str(usual[0][0])
     raise UnreadableRowsError(
-        f"The column {name!r} holds {type(values[odd[0]]).__name__}; a teacher reads tensors, texts, PIL images, sounds "
-        "(arrays, or mappings with 'array' and 'sampling_rate'), or files of the data set (mappings with 'bytes' or "
-        "'path', or paths), one kind in a column.",
+        f"The column {name!r} holds {type(values[odd[0]]).__name__}; a teacher reads tensors, texts, PIL images, "
+        "sounds (arrays, or mappings with 'array' and 'sampling_rate'), or files of the data set (mappings with "
+        "'bytes' or 'path', or paths), one kind in a column.",
         odd,
     )
 
@@ -122,4 +122,3 @@ def to_waves(
         wave if rate in (wanted, None) or not len(wave) else resampled(wave, rate, wanted).astype(np.float32)
         for wave, rate in waves
     ]
-

@@ -135,9 +135,15 @@ def test_what_is_clear_is_white_in_every_way_of_saying_it(tmp_path):
 CORNER = np.zeros((4, 6), np.uint8)
 CORNER[0, :3] = 255  # along the top, from the left
 LIES = {
-    1: CORNER, 2: CORNER[:, ::-1], 3: CORNER[::-1, ::-1], 4: CORNER[::-1], 5: CORNER.T, 6: np.rot90(CORNER),
-    7: CORNER[::-1, ::-1].T, 8: np.rot90(CORNER, -1),
-}  # fmt: skip
+    1: CORNER,
+    2: CORNER[:, ::-1],
+    3: CORNER[::-1, ::-1],
+    4: CORNER[::-1],
+    5: CORNER.T,
+    6: np.rot90(CORNER),
+    7: CORNER[::-1, ::-1].T,
+    8: np.rot90(CORNER, -1),
+}
 
 
 @pytest.mark.parametrize("orientation", LIES)
@@ -185,9 +191,16 @@ def test_the_first_frame(tmp_path):
 def test_arrays_and_tensors():
     chw = COLOURS.transpose(2, 0, 1)
     forms = [
-        COLOURS, chw, torch.from_numpy(COLOURS), torch.from_numpy(chw.copy()), COLOURS / 255, COLOURS.astype("<f4") / 255,
-        COLOURS.astype(">u2") * 257, COLOURS[::-1][::-1], np.dstack([COLOURS, np.full((8, 8), 255, np.uint8)]),
-    ]  # fmt: skip
+        COLOURS,
+        chw,
+        torch.from_numpy(COLOURS),
+        torch.from_numpy(chw.copy()),
+        COLOURS / 255,
+        COLOURS.astype("<f4") / 255,
+        COLOURS.astype(">u2") * 257,
+        COLOURS[::-1][::-1],
+        np.dstack([COLOURS, np.full((8, 8), 255, np.uint8)]),
+    ]
     for form in forms:
         close(picture_of_array(form), COLOURS)
     close(picture_of_array(torch.from_numpy(COLOURS / 255).bfloat16()), COLOURS, within=2)
@@ -217,26 +230,43 @@ def test_arrays_that_are_no_pictures(array, words):
 
 def broken(folder) -> dict[str, bytes]:
     file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(file, format="JPEG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(
+        file, format="JPEG"
+    )
     good = file.getvalue()
     return {
-        "truncated": good[: len(good) // 2], "empty": b"", "html": b"<!DOCTYPE html><html>Not found</html>",
-        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "heic": b"\0\0\0\x18ftypheic\0\0\0\0",
-        "json": b'{"error": "not found"}', "noise": bytes(range(256)), "svg": b"<svg xmlns='x'></svg>",
-    }  # fmt: skip
+        "truncated": good[: len(good) // 2],
+        "empty": b"",
+        "html": b"<!DOCTYPE html><html>Not found</html>",
+        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+        "heic": b"\0\0\0\x18ftypheic\0\0\0\0",
+        "json": b'{"error": "not found"}',
+        "noise": bytes(range(256)),
+        "svg": b"<svg xmlns='x'></svg>",
+    }
 
 
 WORDS = {
-    "truncated": "truncated", "empty": "empty file", "html": "a web page", "pointer": "git lfs pull", "heic": "HEIC",
-    "json": "JSON", "noise": "format is not known", "svg": "SVG",
-}  # fmt: skip
+    "truncated": "truncated",
+    "empty": "empty file",
+    "html": "a web page",
+    "pointer": "git lfs pull",
+    "heic": "HEIC",
+    "json": "JSON",
+    "noise": "format is not known",
+    "svg": "SVG",
+}
 
 
 @pytest.mark.parametrize("case", WORDS)
 def test_a_broken_file_is_a_sentence_that_names_it(case, tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(broken(tmp_path)[case])
-    for read in (lambda: read_image(path, (8, 8), 3), lambda: to_picture(path), lambda: to_picture(str(path))):
+    for read in (
+        lambda: read_image(path, (8, 8), 3),
+        lambda: to_picture(path),
+        lambda: to_picture(str(path)),
+    ):
         with pytest.raises(DataError, match=WORDS[case]) as caught:
             read()
         assert str(path) in str(caught.value)

@@ -27,11 +27,20 @@ def sound_file(wave=TONE, rate: int = 8000, **how) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "subtype", "within"),
     [
-        ("WAV", "PCM_U8", 2 / 128), ("WAV", "PCM_16", 2 / 2**15), ("WAV", "PCM_24", 1e-6), ("WAV", "PCM_32", 1e-6),
-        ("WAV", "FLOAT", 1e-7), ("WAV", "DOUBLE", 1e-7), ("WAV", "ULAW", 0.03), ("FLAC", "PCM_24", 1e-6),
-        ("AIFF", "PCM_16", 2 / 2**15), ("OGG", "VORBIS", 0.1), ("CAF", "PCM_16", 2 / 2**15), ("AU", "PCM_16", 2 / 2**15),
+        ("WAV", "PCM_U8", 2 / 128),
+        ("WAV", "PCM_16", 2 / 2**15),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "PCM_32", 1e-6),
+        ("WAV", "FLOAT", 1e-7),
+        ("WAV", "DOUBLE", 1e-7),
+        ("WAV", "ULAW", 0.03),
+        ("FLAC", "PCM_24", 1e-6),
+        ("AIFF", "PCM_16", 2 / 2**15),
+        ("OGG", "VORBIS", 0.1),
+        ("CAF", "PCM_16", 2 / 2**15),
+        ("AU", "PCM_16", 2 / 2**15),
     ],
-)  # fmt: skip
+)
 def test_files_of_every_depth(kind, subtype, within, tmp_path):
     data = sound_file(format=kind, subtype=subtype)
     (tmp_path / "a.file").write_bytes(data)  # known by its bytes
@@ -83,7 +92,14 @@ def test_rates_that_are_none(rate):
 
 @pytest.mark.parametrize(
     "array",
-    [np.array(["a"]), np.zeros((100, 100)), np.zeros((2, 2, 2)), np.zeros(3, complex), np.zeros(3, np.uint16), [[1], [1, 2]]],
+    [
+        np.array(["a"]),
+        np.zeros((100, 100)),
+        np.zeros((2, 2, 2)),
+        np.zeros(3, complex),
+        np.zeros(3, np.uint16),
+        [[1], [1, 2]],
+    ],
 )
 def test_arrays_that_are_no_sound(array):
     with pytest.raises(DataError, match="clip"):
@@ -106,7 +122,11 @@ def test_a_broken_file_is_a_sentence(case, tmp_path):
     data, words = BROKEN[case]
     path = tmp_path / "clip.wav"
     path.write_bytes(data)
-    for read in (lambda: read_sound(path, str(path)), lambda: read_wave(path, 8000), lambda: to_samples(str(path))):
+    for read in (
+        lambda: read_sound(path, str(path)),
+        lambda: read_wave(path, 8000),
+        lambda: to_samples(str(path)),
+    ):
         with pytest.raises(DataError, match=words) as caught:
             read()
         assert str(path) in str(caught.value)

@@ -35,7 +35,20 @@ def written(path: Path, content: str | bytes) -> Path:
 
 
 def test_cells_are_texts_as_they_stand(tmp_path):
-    words = ["None", "NA", "null", "nan", "007", "true", "1e5", "12345678901234567890", " a ", "1_0", "N/A", "''"]
+    words = [
+        "None",
+        "NA",
+        "null",
+        "nan",
+        "007",
+        "true",
+        "1e5",
+        "12345678901234567890",
+        " a ",
+        "1_0",
+        "N/A",
+        "''",
+    ]
     path = written(tmp_path / "t.csv", "id,text\n" + "".join(f"{i},{w}\n" for i, w in enumerate(words)))
     assert [row["text"] for row in rows(path)] == words
 
@@ -66,7 +79,9 @@ def test_a_cell_longer_than_the_usual_limit(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".CSV", ".tsv", ".Tsv"])
 def test_another_separator_is_found(tmp_path, separator, suffix):
     lines = ["id;text;label", '1;"a; b, c";x', "2;d;y"]
-    path = written(tmp_path / f"t{suffix}", "\n".join(lines).replace(";", separator).replace("a" + separator, "a;"))
+    path = written(
+        tmp_path / f"t{suffix}", "\n".join(lines).replace(";", separator).replace("a" + separator, "a;")
+    )
     if (separator, suffix.lower()) == ("\t", ".tsv"):
         assert rows(path)[0]["text"] == '"a; b, c"'  # GLUE's are not quoted
     else:
@@ -117,13 +132,15 @@ def test_chunks_give_the_asked_columns_in_any_order(tmp_path):
     path = written(tmp_path / "t.csv", "a,b,c\n" + "".join(f"{i},{i}b,{i}c\n" for i in range(5)))
     chunks = list(table_file(path).chunks(["c", "a"], 2))
     assert [chunk.column("c") for chunk in chunks if chunk.places] == [["0c"], ["1c", "2c"], ["3c", "4c"]]
-    assert list(chunks[1].records())[0] == {"c": "1c", "a": "1"}
+    assert next(chunks[1].records()) == {"c": "1c", "a": "1"}
     assert [list(chunk.places) for chunk in chunks][1] == [3, 4]
 
 
 def test_parquet_states_its_classes(tmp_path):
     datasets = pytest.importorskip("datasets")
-    features = datasets.Features({"id": datasets.Value("int64"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    features = datasets.Features(
+        {"id": datasets.Value("int64"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
     data = datasets.Dataset.from_dict({"id": [1, 2], "label": [1, 0]}, features=features)
     data.to_parquet(str(tmp_path / "t.parquet"))
     assert table_file(tmp_path / "t.parquet").class_names == {"label": ("no", "yes")}
@@ -143,17 +160,29 @@ def test_frames_and_arrow_tables(tmp_path):
 # ---- what is refused -----------------------------------------------------------------------------------------
 
 BAD_LINES = {
-    "too many": ("t.csv", "id,text\n1,a\n2,well, yes\n", r"line 3 of t\.csv has 3 cells for 2 columns \(put .*commas"),
+    "too many": (
+        "t.csv",
+        "id,text\n1,a\n2,well, yes\n",
+        r"line 3 of t\.csv has 3 cells for 2 columns \(put .*commas",
+    ),
     "too few": ("t.csv", "id,text,label\n1,a\n", r"line 2 of t\.csv has 2 cells for 3 columns"),
     "too many tabs": ("t.tsv", "id\ttext\n1\ta\tb\n", r"line 2 of t\.tsv has 3 cells for 2 columns"),
-    "text behind a quote": ("t.csv", 'id,text\n1,a\n2,"b" c\n', r"line 3 of t\.csv has text after a closing quote"),
+    "text behind a quote": (
+        "t.csv",
+        'id,text\n1,a\n2,"b" c\n',
+        r"line 3 of t\.csv has text after a closing quote",
+    ),
     "no JSON": ("t.jsonl", '{"a": 1}\n{a: 2}\n', r"line 2 of t\.jsonl is no JSON"),
     "no object": ("t.jsonl", '{"a": 1}\n[1]\n', r"line 2 of t\.jsonl is no JSON object"),
     "a name twice": ("t.jsonl", '{"a": 1}\n{"a": 1, "a": 2}\n', r"line 2 of t\.jsonl has the name 'a' twice"),
     "half a character": ("t.jsonl", '{"a": "\\ud800"}\n', r"line 1 of t\.jsonl holds half of a character"),
     "a number without end": ("t.jsonl", '{"a": ' + "1" * 5000 + "}\n", r"line 1 of t\.jsonl cannot be read"),
-    "lists in lists": ("t.jsonl", '{"a": ' + "[" * 100_000 + "\n", r"line 1 of t\.jsonl is nested too deeply"),
-}  # fmt: skip
+    "lists in lists": (
+        "t.jsonl",
+        '{"a": ' + "[" * 100_000 + "\n",
+        r"line 1 of t\.jsonl is nested too deeply",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
@@ -175,11 +204,23 @@ BAD_FILES = {
     "nothing": ("t.csv", "", "is empty"),
     "blank lines": ("t.csv", "\n\n", "is empty"),
     "a header alone": ("t.csv", "id,text\n", "no rows below its header"),
-    "latin": ("t.csv", "id,text\n1,a\n2,na\u00efve\n".encode("latin-1"), r"line 3 holds the byte 0xEF \(byte 16 of the file\).*UTF-8"),
-    "latin behind much": ("t.csv", b"id,text\r\n" + b"1,a\r\n" * 300_000 + b"2,\xe9\r\n", "line 300002 holds the byte 0xE9"),
+    "latin": (
+        "t.csv",
+        "id,text\n1,a\n2,na\u00efve\n".encode("latin-1"),
+        r"line 3 holds the byte 0xEF \(byte 16 of the file\).*UTF-8",
+    ),
+    "latin behind much": (
+        "t.csv",
+        b"id,text\r\n" + b"1,a\r\n" * 300_000 + b"2,\xe9\r\n",
+        "line 300002 holds the byte 0xE9",
+    ),
     "cut in a character": ("t.csv", "id,text\n1,\u20ac".encode()[:-1], "line 2 holds the byte 0xE2"),
     "utf-16": ("t.csv", "id,text\n1,a\n".encode("utf-16"), "UTF-16; save it anew in UTF-8"),
-    "utf-16 without a mark": ("t.csv", "id,text\n1,a\n".encode("utf-16-le"), r"line 1 holds the byte 0 \(NUL\).*UTF-16"),
+    "utf-16 without a mark": (
+        "t.csv",
+        "id,text\n1,a\n".encode("utf-16-le"),
+        r"line 1 holds the byte 0 \(NUL\).*UTF-16",
+    ),
     "NUL": ("t.csv", b"id,text\n1,a\n2,b\0c\n", r"line 3 holds the byte 0 \(NUL\)"),
     "a web page": ("t.csv", "<!DOCTYPE html>\n<html>", "a web page"),
     "an Excel file": ("t.csv", b"PK\x03\x04\x14\0", "Excel"),
@@ -188,7 +229,7 @@ BAD_FILES = {
     "no Parquet": ("t.parquet", b"PAR1 no", "cannot be read as Parquet"),
     "another kind": ("t.txt", "id,text\n", r"is none of \.csv, \.tsv"),
     "compressed": ("t.csv.gz", b"\x1f\x8b", "compressed; unpack it first"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
@@ -202,7 +243,9 @@ def test_a_bad_file_is_one_sentence(case, tmp_path):
 
 
 def test_a_column_twice_in_parquet(tmp_path):
-    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "t.parquet")
+    pq.write_table(
+        pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "t.parquet"
+    )
     with pytest.raises(DataError, match="the column 'a' twice"):
         table_file(tmp_path / "t.parquet")
 
@@ -233,8 +276,10 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, suffix):
     """A file of 200 MB is read by a process that could not hold it."""
     text = "a red dog runs over the green hill " * 25
     line = {
-        ".csv": f'123,"{text}, so"\n', ".tsv": f"123\t{text}\n", ".jsonl": json.dumps({"id": 1, "text": text}) + "\n",
-    }[suffix]  # fmt: skip
+        ".csv": f'123,"{text}, so"\n',
+        ".tsv": f"123\t{text}\n",
+        ".jsonl": json.dumps({"id": 1, "text": text}) + "\n",
+    }[suffix]
     n = 200_000_000 // len(line)
     path = tmp_path / f"t{suffix}"
     with path.open("w") as file:
@@ -242,9 +287,15 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, suffix):
         for _ in range(n // 1000):
             file.write(line * 1000)
     base = subprocess.run(
-        [sys.executable, "-c", "import limbeck.data.files.table_files as t; print(open('/proc/self/status').read())"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import limbeck.data.files.table_files as t; print(open('/proc/self/status').read())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     used = 1024 * int(base.split("VmPeak:")[1].split()[0])
     found = subprocess.run(
         [sys.executable, "-c", BOUNDED, str(path), str(used + 60_000_000)], capture_output=True, text=True

@@ -93,7 +93,9 @@ def emoji_rows(table: Path) -> list[dict[str, str]]:
         if empty:
             raise DataError(f"{table}, {line}: nothing in the columns {some(empty)}; mend the line.")
         if record.cells["split"] not in EMOJI_ROLES:
-            raise DataError(f"{table}, {line}: split {record.cells['split']!r} is none of {some(EMOJI_ROLES)}.")
+            raise DataError(
+                f"{table}, {line}: split {record.cells['split']!r} is none of {some(EMOJI_ROLES)}."
+            )
     rows = [record.cells for record in found.records]
     counts = Counter(row["codepoints"] for row in rows)
     if twice := sorted(key for key, count in counts.items() if count > 1):

@@ -71,7 +71,9 @@ def header_and_dialect(path: Path, header: Sequence[str] | None = None) -> tuple
     for line, reason in found.bad.items():
         raise DataError(f"line {line} of {path}, its header, {reason}; mend it.")
     if not found.cells:
-        raise DataError(f"{path} is empty: it has no columns and holds no rows below its header; check the file.")
+        raise DataError(
+            f"{path} is empty: it has no columns and holds no rows below its header; check the file."
+        )
     columns = tuple(name.strip() for name in found.cells[0])
     if twice := [name for name in columns if columns.count(name) > 1]:
         what = f"the column {twice[0]!r} twice" if twice[0] else "two columns without a name"
@@ -91,7 +93,9 @@ def row_blocks(path: Path, dialect: Dialect, n: int, width: int, *, has_header: 
             places, cells, is_first = places[1:], cells[1:], False
         if any(len(row) != width for row in cells):
             fits = [len(row) == width for row in cells]
-            wrong = {line: misfit(row, width, dialect) for line, row, ok in zip(places, cells, fits) if not ok}
+            wrong = {
+                line: misfit(row, width, dialect) for line, row, ok in zip(places, cells, fits) if not ok
+            }
             bad = dict(sorted((bad | wrong).items()))
             places = [line for line, ok in zip(places, fits) if ok]
             cells = [row for row, ok in zip(cells, fits) if ok]
@@ -227,9 +231,10 @@ def _dialect(sample: list[str], usual: str, header: Sequence[str] | None) -> Dia
 
 def _cut(sample: list[str], separator: str, *, quoted: bool) -> list[list[str]]:
     """The first two rows of a sample."""
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     try:
-        reader = csv.reader(sample, delimiter=separator, quoting=quoting)
+        reader = csv.reader(
+            sample, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        )
         return list(islice((cells for cells in reader if cells), 2)) or [[]]
     except csv.Error:  # a cell without end: told where rows are read
         return [[]]

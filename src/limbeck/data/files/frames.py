@@ -25,7 +25,7 @@ class Columns:
 
 
 def as_rows(data: Any) -> Any:
-    """``data`` as something that gives rows: itself where it is a sequence or stream of mappings, else :class:`Columns`.
+    """``data`` as something that gives rows: itself where it is a sequence or stream of rows, else :class:`Columns`.
 
     Raises: DataError, a sentence: several splits, columns of different lengths or of one name, one row alone, an array
         without names.
@@ -40,8 +40,8 @@ def as_rows(data: Any) -> Any:
         return Columns({name: _ArrowColumn(data.column(name)) for name in names}, data.num_rows)
     if isinstance(data, Mapping):
         return _mapping(data)
-    if names := getattr(getattr(data, "dtype", None), "names", None):
-        return Columns({name: data[name] for name in names}, len(data))
+    if fields := getattr(getattr(data, "dtype", None), "names", None):
+        return Columns({name: data[name] for name in fields}, len(data))
     if hasattr(data, "dtype") and hasattr(data, "shape"):
         raise DataError(
             f"The data are an array of shape {list(data.shape)}; give it a name and keys: {{'id': keys, 'x': array}}."
@@ -81,10 +81,12 @@ def _mapping(data: Mapping[Any, Any]) -> Columns:
         raise DataError(f"The data hold several splits ({some(data)}); give one of them: data[{first!r}].")
     lengths: dict[str, int] = {}
     for name, column in data.items():
-        if isinstance(column, (str, bytes)) or not (hasattr(column, "__len__") and hasattr(column, "__getitem__")):
+        if isinstance(column, (str, bytes)) or not (
+            hasattr(column, "__len__") and hasattr(column, "__getitem__")
+        ):
             raise DataError(
-                f"The data are one mapping whose {name!r} is {type(column).__name__}; give a list of rows, or a mapping of "
-                "column name to the values of all rows."
+                f"The data are one mapping whose {name!r} is {type(column).__name__}; give a list of rows, or a "
+                "mapping of column name to the values of all rows."
             )
         try:
             lengths[str(name)] = len(column)

@@ -39,7 +39,9 @@ class HubRows:
                 try:
                     values.append(self._sound(name, value))
                 except DataError as error:
-                    raise UnreadableRowsError(f"The sound of the row {self._name(at)} cannot be used: {error}") from error
+                    raise UnreadableRowsError(
+                        f"The sound of the row {self._name(at)} cannot be used: {error}"
+                    ) from error
             found[name] = values
         return found
 
@@ -65,7 +67,8 @@ class HubRows:
             return error
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         return UnreadableRowsError(
-            f"The row {self._name(bad[0])}{more} cannot be decoded ({_first_line(error)}); leave it out or replace its file."
+            f"The row {self._name(bad[0])}{more} cannot be decoded ({_first_line(error)}); leave it out or replace its "
+            "file."
         )
 
     def _name(self, row: int) -> str:
@@ -95,8 +98,8 @@ class HubStream(HubRows):
                 return
             except Exception as error:  # as above; a stream cannot be gone on with behind it
                 raise UnreadableRowsError(
-                    f"The row number {at}{before} cannot be decoded ({_first_line(error)}); leave it out or replace its "
-                    "file."
+                    f"The row number {at}{before} cannot be decoded ({_first_line(error)}); leave it out or replace "
+                    "its file."
                 ) from error
             yield found
             at += 1
@@ -106,7 +109,11 @@ class HubStream(HubRows):
 
 def is_of_hub(data: Any) -> bool:
     """Whether ``data`` is a data set of the library ``datasets``."""
-    return type(data).__module__.startswith("datasets.") and hasattr(data, "cast_column") and hasattr(data, "features")
+    return (
+        type(data).__module__.startswith("datasets.")
+        and hasattr(data, "cast_column")
+        and hasattr(data, "features")
+    )
 
 
 def hub_rows(data: Any, key: str | None) -> HubRows:

@@ -93,7 +93,9 @@ def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
     Raises: DataError, naming the file, when it is missing, empty or unreadable. ConfigError without Pillow.
     """
     seen = as_seen(open_picture(path, str(path)), str(path))
-    scaled = seen.convert("L" if channels == 1 else "RGB").resize((size[1], size[0]), pil().Resampling.BILINEAR)
+    scaled = seen.convert("L" if channels == 1 else "RGB").resize(
+        (size[1], size[0]), pil().Resampling.BILINEAR
+    )
     pixels = np.asarray(scaled, dtype=np.float32) / 255
     return torch.from_numpy(pixels.reshape(*size, channels)).permute(2, 0, 1).contiguous()
 

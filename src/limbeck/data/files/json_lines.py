@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from json.decoder import WHITESPACE
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from limbeck.data.files.lines import check_text, text_lines
 from limbeck.errors import DataError
 
 _KIND = "JSON Lines"
+_BLANKS = re.compile(r"[ \t\n\r]*")
 _BLOCK = 2**20  # characters of a list read at once
 
 
@@ -65,7 +66,11 @@ def _plain(lines: list[str]) -> list[dict[str, Any]] | None:
     except (ValueError, RecursionError):
         return None
     # a name for each value: none is there twice, and no object within another
-    if set(map(type, found)) != {dict} or text.count('":') != sum(map(len, found)) or len(found) != len(lines):
+    if (
+        set(map(type, found)) != {dict}
+        or text.count('":') != sum(map(len, found))
+        or len(found) != len(lines)
+    ):
         return None
     return found
 
@@ -105,7 +110,7 @@ def _elements(path: Path) -> Iterator[tuple[int, Any, str | None]]:
     text, at, place = "", 0, -1  # -1: before the bracket that opens the list
     with text_lines(path, _KIND) as lines:
         while True:
-            at = WHITESPACE.match(text, at).end()  # type: ignore[union-attr]
+            at = _BLANKS.match(text, at).end()  # type: ignore[union-attr]
             if at < len(text) and text[at] in "[,]" and (place < 0) == (text[at] == "["):
                 if text[at] == "]":
                     return
@@ -121,8 +126,8 @@ def _elements(path: Path) -> Iterator[tuple[int, Any, str | None]]:
                 more = "".join(lines.readlines(_BLOCK))  # type: ignore[attr-defined]
                 if not more:
                     raise DataError(
-                        f"{path} cannot be read as a list of JSON objects: row {max(place, 0)} goes wrong ({error.msg}); "
-                        "mend it."
+                        f"{path} cannot be read as a list of JSON objects: row {max(place, 0)} goes wrong "
+                        f"({error.msg}); mend it."
                     ) from error
                 text, at = text[at:] + more, 0
             except (ValueError, RecursionError) as error:

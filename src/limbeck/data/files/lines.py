@@ -44,13 +44,13 @@ def text_lines(path: Path, kind: str) -> Iterator[Iterator[str]]:
     except UnicodeDecodeError as error:
         at, line, byte = _first_bad_byte(path)
         raise DataError(
-            f"{path} cannot be read as {kind} in UTF-8: line {line} holds the byte 0x{byte:02X} (byte {at} of the file), "
-            f"as Latin-1 or Windows text does; {_MEND} (Excel: 'CSV UTF-8')."
+            f"{path} cannot be read as {kind} in UTF-8: line {line} holds the byte 0x{byte:02X} (byte {at} of the "
+            f"file), as Latin-1 or Windows text does; {_MEND} (Excel: 'CSV UTF-8')."
         ) from error
     except _Nul as error:
         raise DataError(
-            f"{path} cannot be read as {kind} in UTF-8: line {_line_of_nul(path)} holds the byte 0 (NUL), so it is text in "
-            f"UTF-16 or no text; {_MEND}."
+            f"{path} cannot be read as {kind} in UTF-8: line {_line_of_nul(path)} holds the byte 0 (NUL), so it is "
+            f"text in UTF-16 or no text; {_MEND}."
         ) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -63,7 +63,9 @@ def check_text(path: Path, kind: str) -> None:
         found = what_it_is(file.read(64))
     if found is not None and found != "JSON" and found != "an empty file":
         mend = _MEND if "UTF-" in found else f"give {kind} in UTF-8"
-        raise DataError(f"{path} cannot be read as {kind} in UTF-8: its first bytes are those of {found}; {mend}.")
+        raise DataError(
+            f"{path} cannot be read as {kind} in UTF-8: its first bytes are those of {found}; {mend}."
+        )
 
 
 def _first_bad_byte(path: Path) -> tuple[int, int, int]:

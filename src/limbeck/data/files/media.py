@@ -136,7 +136,9 @@ def to_samples(value: Any, where: str = "a sound") -> tuple[np.ndarray, int | No
         try:
             found = value.get_all_samples()
         except Exception as error:  # of a decoder of another library, over a broken file
-            raise DataError(f"{where} cannot be read ({str(error).partition(chr(10))[0]}); replace it.") from error
+            raise DataError(
+                f"{where} cannot be read ({str(error).partition(chr(10))[0]}); replace it."
+            ) from error
         return samples_of(found.data, where), int(found.sample_rate)
     if isinstance(value, (list, tuple, np.ndarray, Tensor)):
         return samples_of(_array(value, where), where), None
@@ -156,8 +158,14 @@ def _source(value: Any, what: str, where: str) -> bytes | Path:
     if source is not None:
         return source
     if isinstance(value, str):
-        raise DataError(f"There is no file {value.strip()[:200]!r}; paths count from the folder where you start.")
-    held = "nothing" if value is None or isinstance(value, Mapping) else f"{type(value).__name__}, which is no {what}"
+        raise DataError(
+            f"There is no file {value.strip()[:200]!r}; paths count from the folder where you start."
+        )
+    held = (
+        "nothing"
+        if value is None or isinstance(value, Mapping)
+        else f"{type(value).__name__}, which is no {what}"
+    )
     raise DataError(f"{where} holds {held}; leave it out or fill it in.")
 
 
@@ -184,5 +192,3 @@ def decode_data_url(url: str) -> bytes:
         return base64.b64decode(body, validate=True)
     except ValueError as error:
         raise DataError(f"A data URL ({head[:40]}) cannot be read: {error}.") from error
-
-

@@ -17,7 +17,7 @@ from limbeck.signals.content import orientation
 
 # What the values of a grey picture that is not 8 bit may go up to. One that does not say (mode I, F) has the least of
 # these ranges that holds all of its values.
-_RANGES = {"I": (255, 2**16 - 1, 2**31 - 1), "F": (1, 255, 2**16 - 1)}
+_RANGES: dict[str, tuple[int, ...]] = {"I": (255, 2**16 - 1, 2**31 - 1), "F": (1, 255, 2**16 - 1)}
 _OF_A_FORMAT = {"PNG": 2**16 - 1, "PPM": 2**16 - 1}  # mode I of these files
 _LEAST_OF_A_RANGE = 1 / 256  # brightest value below this: black, so the range is not meant
 
@@ -40,7 +40,9 @@ def open_picture(source: bytes | Path, where: str, *, only_check: bool = False) 
         image.load()
     except Exception as error:  # the readers of some forty formats raise whatever they stumble over
         reason = what_it_is(head) or _reason(error)
-        raise DataError(f"{where} cannot be read as a picture ({reason}); remove it or replace it.") from error
+        raise DataError(
+            f"{where} cannot be read as a picture ({reason}); remove it or replace it."
+        ) from error
     return image
 
 
@@ -48,8 +50,8 @@ def as_seen(image: Any, where: str = "A picture") -> Any:
     """A PIL image as people see it: ``L`` if it is grey, else ``RGB``.
 
     Turned upright by its EXIF; clear parts laid on white; a palette looked up; 16 bit, 32 bit and float values scaled
-    from their range to 0 to 255 (``I;16``: 65535; ``I`` and ``F``: the least of 255, 65535 and 2^31 - 1, for floats also
-    1, that holds all values, unless the file's format says); CMYK, YCbCr, HSV and LAB converted.
+    from their range to 0 to 255 (``I;16``: 65535; ``I`` and ``F``: the least of 255, 65535 and 2^31 - 1, for floats
+    also 1, that holds all values, unless the file's format says); CMYK, YCbCr, HSV and LAB converted.
 
     Raises: DataError for values without a range (negative, not finite), and for a picture that cannot be read.
     """
@@ -65,7 +67,9 @@ def as_seen(image: Any, where: str = "A picture") -> Any:
     except DataError:
         raise
     except Exception as error:  # of an image that was opened and not read yet
-        raise DataError(f"{where} cannot be read as a picture ({_reason(error)}); remove it or replace it.") from error
+        raise DataError(
+            f"{where} cannot be read as a picture ({_reason(error)}); remove it or replace it."
+        ) from error
 
 
 def is_plain(image: Any) -> bool:
@@ -110,7 +114,9 @@ def picture_of_array(value: Any, where: str = "A picture") -> Any:
             )
         pixels = _scaled(pixels, 1)
     if pixels.dtype != np.uint8:
-        raise DataError(f"{where} of {pixels.dtype} has no known range; give uint8, uint16, or floats from 0 to 1.")
+        raise DataError(
+            f"{where} of {pixels.dtype} has no known range; give uint8, uint16, or floats from 0 to 1."
+        )
     return as_seen(pil().fromarray(np.ascontiguousarray(pixels)), where)
 
 
@@ -150,8 +156,8 @@ def _eight_bit(image: Any, where: str) -> Any:
     fits = [top for top in ranges if high <= top]  # none for NaN
     if not (low >= 0 and fits) or (fits[0] == ranges[-1] > 2**16 and high < fits[0] * _LEAST_OF_A_RANGE):
         raise DataError(
-            f"{where} of mode {image.mode} has values from {low:.6g} to {high:.6g}, which is no range of a picture; scale "
-            "them to 0 to 255, 0 to 65535, or floats of 0 to 1."
+            f"{where} of mode {image.mode} has values from {low:.6g} to {high:.6g}, which is no range of a picture; "
+            "scale them to 0 to 255, 0 to 65535, or floats of 0 to 1."
         )
     return pil().fromarray(_scaled(values, fits[0]))
 
@@ -190,7 +196,9 @@ def _turns() -> dict[int, Any]:
 
 def _channels_last(pixels: np.ndarray) -> np.ndarray | None:
     """``[H, W]`` or ``[H, W, 3 | 4]``; ``None`` for what has no channels of a picture."""
-    if pixels.ndim == 3 and (pixels.shape[0] in (1, 3) or (pixels.shape[0] == 4 and pixels.shape[-1] not in (1, 3, 4))):
+    if pixels.ndim == 3 and (
+        pixels.shape[0] in (1, 3) or (pixels.shape[0] == 4 and pixels.shape[-1] not in (1, 3, 4))
+    ):
         pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]

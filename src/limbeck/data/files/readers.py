@@ -19,6 +19,7 @@ from limbeck.data.files.images import read_image
 from limbeck.data.files.records import Record, read_table, refuse_bad
 from limbeck.errors import ConfigError, DataError, nearest
 
+
 def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callable[[Path], Tensor]:
     """What turns one image or audio file into one row of inputs.
 
@@ -66,7 +67,7 @@ def row_numbers(row: Record, columns: Sequence[str], source: str) -> Tensor:
     Args:
         source: of the table, for messages.
     """
-    cells = [row.cells.get(column) for column in columns]
+    cells: list[Any] = [row.cells.get(column) for column in columns]
     place = f"{row.place.partition(' of ')[0]} of {source}"
     try:
         quick = "_" not in ",".join(cells)  # which float() takes
@@ -76,7 +77,9 @@ def row_numbers(row: Record, columns: Sequence[str], source: str) -> Tensor:
     found = torch.tensor(values)
     if not found.isfinite().all():
         column = columns[int((~found.isfinite()).nonzero()[0])]
-        raise DataError(f"{place} has a number that is not finite in column {column!r}; mend it or remove the line.")
+        raise DataError(
+            f"{place} has a number that is not finite in column {column!r}; mend it or remove the line."
+        )
     return found
 
 

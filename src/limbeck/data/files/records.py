@@ -53,7 +53,9 @@ def read_table(path: Path, *, header: Sequence[str] | None = None) -> Table:
     of = f" of {path.name}"
     for chunk in table.chunks(table.columns, _ROWS):
         bad |= {f"{table.unit} {place}{of}": reason for place, reason in chunk.bad.items()}
-        records += [Record(cells, f"{table.unit} {place}{of}") for place, cells in zip(chunk.places, chunk.records())]
+        records += [
+            Record(cells, f"{table.unit} {place}{of}") for place, cells in zip(chunk.places, chunk.records())
+        ]
     if not records and not bad:
         raise DataError(f"{path} holds no rows{' below its header' * (not table.typed)}; check the file.")
     return Table(table.columns, records, bad, str(path), table.typed)

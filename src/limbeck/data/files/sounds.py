@@ -75,7 +75,9 @@ def _opened(source: bytes | Path, where: str, head: bytes) -> Iterator[Any]:
     except DataError:
         raise
     except Exception as error:  # libsndfile's errors, and those of numpy and Python over headers of nonsense
-        reason = what_it_is(head) or str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or type(error).__name__
+        reason = (
+            what_it_is(head) or str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or type(error).__name__
+        )
         raise DataError(f"{where} cannot be read as audio ({reason}); remove it or replace it.") from error
 
 
@@ -129,7 +131,9 @@ def _checked_rate(rate: Any, where: str) -> int:
     except (TypeError, ValueError):
         found = 0.0
     if not (1 <= found <= _HIGHEST_RATE and found.is_integer()):
-        raise DataError(f"{where} has the rate {rate!r}; give whole samples a second (Hz), up to {_HIGHEST_RATE:,}.")
+        raise DataError(
+            f"{where} has the rate {rate!r}; give whole samples a second (Hz), up to {_HIGHEST_RATE:,}."
+        )
     return int(found)
 
 
@@ -145,14 +149,18 @@ def _scaled(wave: np.ndarray, where: str) -> np.ndarray:
             loudest = max(-int(wave.min(initial=0)), int(wave.max(initial=0)))
             bits = 16 if loudest <= 2**15 else 32
             if loudest > 2**31:
-                raise DataError(f"{where} has samples up to {loudest}; give int16, int32, or floats from -1 to 1.")
+                raise DataError(
+                    f"{where} has samples up to {loudest}; give int16, int32, or floats from -1 to 1."
+                )
         return (wave / 2.0 ** (bits - 1)).astype(np.float32)
     raise DataError(f"{where} of {wave.dtype} has no known range; give int16, uint8, or floats from -1 to 1.")
 
 
 def _checked(wave: np.ndarray, where: str) -> np.ndarray:
     if not np.isfinite(wave).all():
-        raise DataError(f"{where} holds samples that are not finite (NaN or infinite); remove it or replace it.")
+        raise DataError(
+            f"{where} holds samples that are not finite (NaN or infinite); remove it or replace it."
+        )
     return wave
 
 

@@ -34,7 +34,7 @@ class Chunk:
     Args:
         places: of the rows in the table.
         columns: their names, as asked for.
-        content: lists of texts (CSV), with the place of each column in ``at``; objects (JSON); or Arrow arrays by column.
+        content: lists of texts (CSV), with the place of each column in ``at``; objects (JSON); or Arrow arrays.
         bad: places of rows between them that cannot be read, and why.
     """
 
@@ -103,9 +103,7 @@ class TableFile:
                 yield chunk
 
 
-def table_file(
-    source: Any, *, header: Sequence[str] | None = None, keep: Sequence[str] = ()
-) -> TableFile:
+def table_file(source: Any, *, header: Sequence[str] | None = None, keep: Sequence[str] = ()) -> TableFile:
     """The table behind a path (suffixes in any case: ``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``; a folder
     of Parquet files, or one that ``Dataset.save_to_disk`` wrote), or behind a ``datasets.Dataset``, an Arrow table or a
     frame of pandas or polars.
@@ -131,7 +129,9 @@ def table_file(
         import datasets
 
         return _dataset(datasets.load_from_disk(str(path)), str(path))
-    if path.is_dir() and (parts := sorted(part for part in path.glob("*.parquet") if part.name[0] not in "._")):
+    if path.is_dir() and (
+        parts := sorted(part for part in path.glob("*.parquet") if part.name[0] not in "._")
+    ):
         return _parquet(str(path), parts)
     raise _no_table(path)
 
@@ -225,7 +225,9 @@ def _stated_classes(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     """The names of ``ClassLabel`` columns, which ``datasets`` keeps in the metadata."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: tuple(kind["names"]) for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
+        return {
+            name: tuple(kind["names"]) for name, kind in features.items() if kind.get("_type") == "ClassLabel"
+        }
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
 
@@ -238,7 +240,9 @@ def _in_memory(source: Any) -> TableFile:
             source = pa.Table.from_pandas(source, preserve_index=False)
         except (pa.ArrowException, ValueError, TypeError) as error:
             reason = str(error.args[0] if error.args else error).splitlines()[0].rstrip(".")
-            raise DataError(f"The frame is no table ({reason}); give each column values of one kind.") from error
+            raise DataError(
+                f"The frame is no table ({reason}); give each column values of one kind."
+            ) from error
     elif hasattr(source, "to_arrow"):  # of polars
         source = source.to_arrow()
     if isinstance(source, pa.RecordBatch):

@@ -105,8 +105,8 @@ def _roles(folder: Path, top: list[Path]) -> dict[str, str]:
         return {}
     if rest:
         raise DataError(
-            f"{folder} holds {some(named)}, which are splits, beside {some(rest)}; move these away, or into a folder of "
-            "classes of their own."
+            f"{folder} holds {some(named)}, which are splits, beside {some(rest)}; move these away, or into a "
+            "folder of classes of their own."
         )
     if flat:
         raise DataError(
@@ -114,7 +114,9 @@ def _roles(folder: Path, top: list[Path]) -> dict[str, str]:
             "classes, or move it away."
         )
     if len(set(named.values())) < len(named):
-        raise DataError(f"{folder} holds two folders for one split ({some(named)}); put their files together.")
+        raise DataError(
+            f"{folder} holds two folders for one split ({some(named)}); put their files together."
+        )
     return named
 
 

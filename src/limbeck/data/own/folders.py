@@ -81,9 +81,9 @@ def folder(
     A folder has one sub-folder per class, whose name is the class name (files in ``unlabelled`` have none); the key
     of a row is its path in the folder without the suffix, ``cat/001``. The class folders may lie in ``train``, ``val``
     and ``test``, which are kept as splits. Links are followed; hidden files and folders are left out at any depth. A
-    folder with one ``.csv`` in it, or the path of a table (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), is read by its
-    columns; an empty label means unlabelled, files are relative to the table, and without a key column the file's path
-    without the suffix is the key. In a table of numbers every other column is a number.
+    folder with one ``.csv`` in it, or the path of a table (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), is read by
+    its columns; an empty label means unlabelled, files are relative to the table, and without a key column the file's
+    path without the suffix is the key. In a table of numbers every other column is a number.
 
     Args:
         path: the folder or table.
@@ -189,13 +189,17 @@ def _table_rows(path: Path, columns: dict[str, str]) -> tuple[list[_Row], dict[s
     for record in table.records:
         names, source = _cells(record, columns), record.place.partition(" of ")[0]
         load = functools.partial(row_numbers, record, number_columns, str(path))
-        rows.append(_Row(names["key"] or source, source, names["label"] or None, names["group"] or None, load))
+        rows.append(
+            _Row(names["key"] or source, source, names["label"] or None, names["group"] or None, load)
+        )
     return rows, _bad_lines(table), number_columns
 
 
 def _bad_lines(table: Table) -> dict[str, str]:
     return {
-        place.partition(" of ")[0]: f"{place.partition(' of ')[0]} of {table.source} {reason}; mend it or remove it."
+        place.partition(" of ")[
+            0
+        ]: f"{place.partition(' of ')[0]} of {table.source} {reason}; mend it or remove it."
         for place, reason in table.bad.items()
     }
 

@@ -236,7 +236,9 @@ def _row(
         label = _choice(cell, _choice_names(columns, len(texts["choices"])))
     elif label is not None and class_names is not None and label not in class_names:
         raise DataError(f"has the label {label!r}, no class name ({nearest(cell, class_names).rstrip('.?')})")
-    return TextRow(key, place, texts, label, name_of(record.cells.get(columns.group)) if columns.group else "")
+    return TextRow(
+        key, place, texts, label, name_of(record.cells.get(columns.group)) if columns.group else ""
+    )
 
 
 def _text(record: Record, column: str | None) -> str:

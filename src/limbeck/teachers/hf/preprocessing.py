@@ -98,8 +98,8 @@ class Preprocessor:
         if rows := too_short(extractor, model, waves):
             least = min(len(waves[row]) for row in rows)
             raise UnreadableRowsError(
-                f"{_rows(rows, 'sound', name)} too short for {self._source} ({least} samples at {wanted} Hz); leave them "
-                "out.",
+                f"{_rows(rows, 'sound', name)} too short for {self._source} ({least} samples at {wanted} Hz); leave "
+                "them out.",
                 rows,
             )
         return waves
