@@ -2,9 +2,9 @@
 
     python benchmarks/reading.py [--rows 200000] [--repeats 5]
 
-To compare two checkouts, run it with ``PYTHONPATH`` set to the one and the other in turn. A result is the median and the
-least of the repeats, in CPU time, because other work on the machine only adds; every build reads a file that was never
-read before, since ``datasets`` keeps what it has read.
+To compare two checkouts, run it with ``PYTHONPATH`` set to the one and the other in turn. A result is the median and
+the least of the repeats, in CPU time, because other work on the machine only adds; every build reads a file that was
+never read before, since ``datasets`` keeps what it has read.
 """
 
 from __future__ import annotations

@@ -156,3 +156,15 @@ def test_a_picture_that_cannot_be_hashed_is_named():
     ).take(2)
     with pytest.raises(UnreadableRowsError, match=r"picture cannot be read .*Keys: 'k1'"):
         batch.digests()
+
+
+def test_rows_of_different_columns_are_named():
+    data = [{"id": "k0", "text": "a"}, {"id": "k1"}]
+    with pytest.raises(DataError, match="row with key 'k1' has no column 'text'"):
+        RowReader(data, RowColumns()).take(2)
+    with pytest.raises(DataError, match="row number 1 has no column 'id'"):
+        RowReader([{"id": 1}, {"text": "a"}], RowColumns()).take(2)
+    with pytest.raises(DataError, match="row number 1 has no column 'id'"):
+        RowReader([{"id": 1}, (1, 2)], RowColumns()).take(2)
+    unnamed = RowReader([{"": 0, "id": 1, "text": "a"}], RowColumns()).take(1)  # an index that pandas wrote
+    assert list(unnamed.inputs) == ["text"]

@@ -116,29 +116,50 @@ class RowReader:
     def _take_dicts(self, n: int) -> RowBatch:
         keys, rows = self._kept_rows(n)
         names = self._columns
-        views = [DEFAULT_VIEW if names.view is None else str(row[names.view]) for row in rows]
+        if names.view is None:
+            views = [DEFAULT_VIEW] * len(rows)
+        else:
+            views = list(map(str, self._column(rows, names.view, keys)))
         label = names.label or "label"
         keys = plain_keys(keys)
         labels = [self._label(row.get(label), k) for row, k in zip(rows, keys)]
         kept = names.inputs or [
-            c for c in (rows[0] if rows else ()) if c not in {names.key, label, names.view}
+            c for c in (rows[0] if rows else ()) if c and c not in {names.key, label, names.view}
         ]
-        return RowBatch(keys, views, labels, {name: _stack([row[name] for row in rows]) for name in kept})
+        return RowBatch(keys, views, labels, {name: _stack(self._column(rows, name, keys)) for name in kept})
+
+    def _column(self, rows: list[Mapping[str, Any]], name: str, keys: Sequence[Any]) -> list[Any]:
+        try:
+            return [row[name] for row in rows]
+        except (KeyError, TypeError):
+            key = next(k for k, row in zip(keys, rows) if not isinstance(row, Mapping) or name not in row)
+            raise DataError(f"The row with key {key!r} has no column {name!r}; give every row the same.") from None
 
     def _kept_rows(self, n: int) -> tuple[list[Any], list[Mapping[str, Any]]]:
         """The next ``n`` rows that are not left out, and their keys."""
-        name = self._columns.key
         kept_keys: list[Any] = []
         kept: list[Mapping[str, Any]] = []
         while len(kept) < n and (rows := self._next_rows(n - len(kept))):
             self._check_columns(rows[0])
-            keys = [self._at + i if name is None else _plain(row[name]) for i, row in enumerate(rows)]
+            keys = self._keys(rows)
             self._at += len(rows)
             for key, row in zip(keys, rows):
                 if not self._leave_out or key not in self._leave_out:
                     kept_keys.append(key)
                     kept.append(row)
         return kept_keys, kept
+
+    def _keys(self, rows: list[Mapping[str, Any]]) -> list[Any]:
+        name = self._columns.key
+        if name is None:
+            return [self._at + i for i in range(len(rows))]
+        try:
+            return [_plain(row[name]) for row in rows]
+        except (KeyError, TypeError):
+            wrong = next(i for i, row in enumerate(rows) if not isinstance(row, Mapping) or name not in row)
+            raise DataError(
+                f"The row number {self._at + wrong} has no column {name!r}; every row needs its key."
+            ) from None
 
     def _next_rows(self, n: int) -> list[Mapping[str, Any]]:
         if self._stream is not None:

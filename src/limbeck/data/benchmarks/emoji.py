@@ -84,7 +84,7 @@ def emoji_rows(table: Path) -> list[dict[str, str]]:
     if not table.is_file():
         raise DataError(f"{table} does not exist; give the folder that holds emoji.csv and its pictures.")
     found = read_table(table)
-    refuse_bad(found.bad, len(found.records) + len(found.bad), str(table), "error", mend="get it again")
+    refuse_bad(found.bad, len(found.records) + len(found.bad), str(table), "error", may_skip=False)
     if absent := [column for column in _COLUMNS if column not in found.columns]:
         raise DataError(f"{table} lacks the columns {some(absent)}; is it the right emoji.csv?")
     for record in found.records:

@@ -35,7 +35,7 @@ def text_of(cell: Any) -> str:
 def name_of(cell: Any) -> str:
     """A cell that names something (key, class, group): without blanks around it, and in one Unicode form, since the
     same ``é`` is one character on one machine and two on another."""
-    text = text_of(cell).strip()
+    text = cell.strip() if type(cell) is str else text_of(cell).strip()
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
@@ -77,5 +77,5 @@ def number_of(cell: Any) -> float:
 
 def classes_of(labels: Iterable[Any]) -> list[str]:
     """The names of the classes, sorted; names that are all whole numbers by their value."""
-    names = {name_of(label) for label in labels} - {""}
+    names = {name_of(label) for label in dict.fromkeys(labels)} - {""}
     return sorted(names, key=int) if all(map(is_whole, names)) else sorted(names)

@@ -67,30 +67,35 @@ def row_numbers(row: Record, columns: Sequence[str], source: str) -> Tensor:
     Args:
         source: of the table, for messages.
     """
-    cells: list[Any] = [row.cells.get(column) for column in columns]
-    place = f"{row.place.partition(' of ')[0]} of {source}"
+    cells: list[Any] = list(map(row.cells.get, columns))
     try:
-        quick = "_" not in ",".join(cells)  # which float() takes
-        values = [float(cell) for cell in cells] if quick else [number_of(cell) for cell in cells]
+        if "_" in ",".join(cells):  # which float() takes
+            raise ValueError
+        found = torch.tensor(list(map(float, cells)))
     except (TypeError, ValueError):
-        values = [_number(cell, column, place) for cell, column in zip(cells, columns)]
-    found = torch.tensor(values)
+        found = torch.tensor([_number(row, column, source) for column in columns])
     if not found.isfinite().all():
         column = columns[int((~found.isfinite()).nonzero()[0])]
         raise DataError(
-            f"{place} has a number that is not finite in column {column!r}; mend it or remove the line."
+            f"{_place(row, source)} has a number that is not finite in column {column!r}; mend it or remove the line."
         )
     return found
 
 
-def _number(cell: Any, column: str, place: str) -> float:
+def _place(row: Record, source: str) -> str:
+    return f"{row.place.partition(' of ')[0]} of {source}"
+
+
+def _number(row: Record, column: str, source: str) -> float:
+    cell = row.cells.get(column)
     try:
         return number_of(cell)
     except ValueError as error:
         shown = "nothing" if is_nothing(cell) else repr(cell)
         point = " (write decimals with a point)" if re.fullmatch(r"\s*-?\d+,\d+\s*", str(cell)) else ""
         raise DataError(
-            f"{place} has {shown} in column {column!r}, where a number is needed{point}; mend it or remove the line."
+            f"{_place(row, source)} has {shown} in column {column!r}, where a number is needed{point}; "
+            "mend it or remove the line."
         ) from error
 
 
@@ -105,7 +110,7 @@ def table_reader(settings: Mapping[str, Any]) -> Callable[[Path], tuple[Tensor, 
 
     def read(path: Path) -> tuple[Tensor, list[str]]:
         table = read_table(path)
-        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error")
+        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error", may_skip=False)
         for column in columns:
             if column not in table.columns:
                 raise DataError(f"{path} has no column {column!r}; {nearest(column, table.columns)}")
@@ -131,7 +136,7 @@ def text_reader(
 
     def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         table = read_table(path)
-        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error")
+        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error", may_skip=False)
         listed = isinstance(called.get("choices"), str) and called["choices"] in table.columns
         found: dict[str, np.ndarray] = {}
         for column in settings["columns"]:

@@ -86,12 +86,22 @@ def table_of(columns: dict[str, Sequence[Any]], source: str) -> Table:
 
 
 def refuse_bad(
-    bad: dict[str, str], n_rows: int, source: str, on_error: str, *, mend: str = "mend them"
+    bad: dict[str, str],
+    n_rows: int,
+    source: str,
+    on_error: str,
+    *,
+    mend: str = "mend them",
+    may_skip: bool = True,
 ) -> None:
-    """Raises DataError naming the first bad rows, unless ``on_error`` is ``skip`` and some row is left."""
+    """Raises DataError naming the first bad rows, unless ``on_error`` is ``skip`` and some row is left.
+
+    Args:
+        may_skip: the caller has an option to leave them out.
+    """
     if not bad or (on_error == "skip" and len(bad) < n_rows):
         return
     reasons = ", ".join(f"{place} {reason}" for place, reason in list(bad.items())[:3])
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    skip = "" if on_error == "skip" else ", or pass on_error='skip' to leave them out"
+    skip = "" if on_error == "skip" or not may_skip else ", or pass on_error='skip' to leave them out"
     raise DataError(f"{len(bad)} of {n_rows} rows of {source} cannot be used: {reasons}{more}; {mend}{skip}.")

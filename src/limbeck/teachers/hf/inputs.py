@@ -30,7 +30,7 @@ def columns_read(inputs: Mapping[str, Any], model: Any, able: Collection[str], t
     columns: Columns = {}
     for name, value in inputs.items():
         if isinstance(value, Tensor) and (kind := _of_raw_values(name, value, known, able)):
-            columns[name] = kind, list(value)
+            columns[name] = kind, list(map(str, value.tolist())) if kind == "text" else list(value)
         elif isinstance(value, Tensor):
             columns[name] = _tensor_kind(name, value, inputs, known, able), value
         else:
@@ -52,9 +52,12 @@ def columns_read(inputs: Mapping[str, Any], model: Any, able: Collection[str], t
 
 
 def _of_raw_values(name: str, value: Tensor, known: Collection[str], able: Collection[str]) -> str | None:
-    """What a tensor holds that is no model's input: pixels as they come from files, or samples of 16 or 32 bit."""
+    """What a tensor holds that is no model's input: pixels as they come from files, samples of 16 or 32 bit, or texts
+    that are all numbers."""
     if name in known or name in KIND_OF_ARGUMENT:
         return None
+    if value.dim() == 1 and "text" in able:
+        return "text"
     if value.dtype in (torch.uint8, torch.uint16) and value.dim() in (3, 4) and "image" in able:
         return "image"
     is_sound = value.dtype in (torch.int16, torch.int32, torch.uint8) and value.dim() in (2, 3)
