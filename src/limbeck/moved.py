@@ -85,7 +85,7 @@ FILES = {
     "signals.search": "banks.search",
     "signals.shards": "banks.shards",
     "signals.stores": "banks.stores",
-    "signals.table_files": "banks.table_files",
+    "signals.table_files": "data.files.table_files",
     "signals.tables": "banks.tables",
     "students.card": "students.export.card",
     "students.exported": "students.export.exported",

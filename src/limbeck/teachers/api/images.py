@@ -12,12 +12,14 @@ from urllib.request import HTTPRedirectHandler, build_opener
 import numpy as np
 
 from limbeck.banks.answers import Answer
+from limbeck.data.files.media import decode_data_url
+from limbeck.data.files.pictures import open_picture
 from limbeck.errors import ConfigError
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers.api.endpoint_kind import Ask
 from limbeck.teachers.api.prompts import Prompt, rows_of
 from limbeck.teachers.api.questions import BadAnswer, Refused
-from limbeck.teachers.media import decode_data_url, open_picture, png_bytes
+from limbeck.teachers.media import png_bytes
 
 _PICTURE_TOKENS = 1000  # of one picture as an answer, estimated; servers that count them say how many
 _THUMBNAIL = (32, 32)

@@ -16,8 +16,8 @@ from limbeck.students.foreign import no_code
 from limbeck.students.text import fit_tokenizer, load_tokenizer
 from limbeck.teachers.hf.own_recipe import OwnRecipe
 from limbeck.teachers.hf.settings import Preparing
-from limbeck.teachers.hf.sounds import extract, longest_sound, pads_to_longest
-from limbeck.teachers.raw import to_image, to_wave
+from limbeck.teachers.hf.sounds import extract, longest_sound, pads_to_longest, too_short
+from limbeck.teachers.raw import each, to_image, to_waves
 
 _FALLBACK_LENGTH = 512  # tokens, where neither tokenizer nor model says how many it reads
 # Models that were trained on texts padded to their full length, without an attention mask.
@@ -80,13 +80,24 @@ class Preprocessor:
             return self._images(names[0], values)
         return self._sounds(names[0], values)
 
-    def waves(self, name: str, values: Sequence[Any]) -> list[np.ndarray]:
-        """Sounds of the column ``name`` as samples ``[n]`` float32, at the rate that the model reads."""
-        wanted = self._load("audio").sampling_rate
-        return [
-            to_wave(name, value, own_rate=self._how.sampling_rate, wanted=wanted, resample=self._how.resample)
-            for value in values
-        ]
+    def waves(self, name: str, values: Sequence[Any], model: Any = None) -> list[np.ndarray]:
+        """Sounds of the column ``name`` as samples ``[n]`` float32, at the rate that the model reads.
+
+        Raises: UnreadableRowsError for sounds that cannot be read or are too short for ``model``.
+        """
+        extractor = self._load("audio")
+        wanted = extractor.sampling_rate
+        waves = to_waves(
+            name, values, own_rate=self._how.sampling_rate, wanted=wanted, resample=self._how.resample
+        )
+        if rows := too_short(extractor, model, waves):
+            least = min(len(waves[row]) for row in rows)
+            raise UnreadableRowsError(
+                f"{_rows(rows, 'sound', name)} too short for {self._source} ({least} samples at {wanted} Hz); leave "
+                "them out.",
+                rows,
+            )
+        return waves
 
     def needs_equal_lengths(self, kind: str) -> bool:
         """Whether padding would change a row: sounds that are padded and read without a mask."""
@@ -155,12 +166,13 @@ class Preprocessor:
 
     def _images(self, name: str, values: list[Any]) -> dict[str, Tensor]:
         processor = self._load("image")
+        images = each(name, "picture", values, to_image)
         try:
-            return dict(processor(images=[to_image(name, value) for value in values], return_tensors="pt"))
-        except ValueError as error:
+            return dict(processor(images=images, return_tensors="pt"))
+        except (ValueError, ZeroDivisionError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise DataError(
-                f"Images of the column {name!r} cannot be preprocessed for {self._source} "
-                f"({str(error).splitlines()[0].rstrip('.')})."
+                f"Images of the column {name!r} cannot be preprocessed for {self._source} ({reason})."
             ) from error
 
     def _sounds(self, name: str, waves: list[np.ndarray]) -> dict[str, Tensor]:

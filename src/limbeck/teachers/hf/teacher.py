@@ -165,7 +165,7 @@ class HFTeacher:
         )
         for name, (kind, rows) in columns.items():
             if kind == "audio" and not isinstance(rows, Tensor):  # their lengths say which are read together
-                columns[name] = kind, self._preprocess.waves(name, rows)
+                columns[name] = kind, self._preprocess.waves(name, rows, self.model)
         size = 1 if self._cannot_pad(tower, columns) else self.batch_size
         groups = row_groups(columns, size, self._needs_equal_lengths(columns))
         return joined([self._read_rows(tower, columns, rows) for rows in groups], groups)
