@@ -33,9 +33,10 @@ from limbeck.evaluation.results import Row
 from limbeck.layers.pooling import pool
 from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.reporting import report_folder
-from limbeck.runner import run, teacher_bank
+from limbeck.runner import run
 from limbeck.students import model_from_spec
 from limbeck.students.text import encode, tokenizer_of
+from limbeck.teacher_stage import teacher_bank
 
 DATA = Path(os.environ.get("LIMBECK_DATA", "../shared/data"))
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {

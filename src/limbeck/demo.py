@@ -172,7 +172,7 @@ class Demo:
         """A task, and the image teacher's answers: it is trained and asked once, and read from then on."""
         from limbeck.data import make_task
         from limbeck.recipes import TeacherSpec
-        from limbeck.runner import teacher_bank
+        from limbeck.teacher_stage import teacher_bank
 
         task = make_task("av_digits", self.recipe("supervised").data.config, seed=0)
         return task, teacher_bank(TeacherSpec(), task, self.folder)

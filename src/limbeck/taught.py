@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import moved_rows, random_like, shuffled, uniform_like
 from limbeck.banks.stores import HIDDEN
 from limbeck.data.task import Task, TeacherSide
-from limbeck.errors import ConfigError, LinkError, MissingSignalError, some
+from limbeck.errors import ConfigError, DataError, LinkError, MissingSignalError, some
 from limbeck.methods.declared import Side
 from limbeck.methods.registry import MethodPlan
 from limbeck.recipes.recipe import Recipe, TeacherSpec
@@ -113,6 +113,28 @@ def side_of(task: Task, name: str) -> TeacherSide:
     raise LinkError(
         f"Nothing links the teacher {name!r} to the student: the data know {some(task.teachers) or 'no teacher'}; name "
         f"one of these, or give the link in the recipe (teachers.{name}.link)."
+    )
+
+
+def task_of_teacher(task: Task, name: str) -> Task:
+    """What a teacher is to know, as a task of its own: its labelled rows, its views.
+
+    Raises: DataError where it has no labelled rows; LinkError for a teacher that the task does not know.
+    """
+    side = side_of(task, name)
+    if "train" not in side.splits:
+        raise DataError(
+            "The teacher cannot be trained: no labelled rows of its own are left beside those that the link names; "
+            "give it more labelled rows, or name a bank (teacher.bank)."
+        )
+    return replace(
+        task,
+        name=f"{task.name} teacher",
+        splits=side.splits.without("link"),
+        teachers={},
+        views=side.views,
+        truth=None,
+        preprocessor=dict(side.preprocessor),
     )
 
 
