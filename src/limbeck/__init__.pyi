@@ -1,4 +1,5 @@
 from .banks.bank import Bank as Bank
+from .chain import run_chain as run_chain
 from .evaluation.comparison import compare as compare
 from .runner import run as run
 from .signals.output import TeacherOutput as TeacherOutput

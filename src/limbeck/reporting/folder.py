@@ -20,12 +20,13 @@ def report_folder(folder: str | Path) -> Path:
     metrics = read_metrics(folder)
     info: dict[str, Any] = dict(metrics.info)
     runs = folder / info.pop("runs_folder", "runs")
+    home = folder / info.pop("run_folder", ".")
     metric = main_metric(metrics.rows, info)
     curves, warnings = [], list(info.get("warnings", []))
     for row in {(r.arm, r.control, r.seed) for r in metrics.rows}:
         arm, control, seed = row
         run = runs / f"{arm}-{control}-{seed}"
-        run = run if run.is_dir() else folder
+        run = run if run.is_dir() else home
         curves += [
             {"arm": arm, "control": control, "seed": seed, **point}
             for point in _curve(run / "log.jsonl", metric.name)

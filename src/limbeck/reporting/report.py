@@ -23,6 +23,7 @@ from limbeck.reporting.sections import (
     recipe_text,
     result_table,
     setup,
+    stage_table,
 )
 from limbeck.reporting.table import split_name, table_lines
 
@@ -60,7 +61,7 @@ def write_report(
             ``caption``, as from ``feature_map``.
         info: facts, JSON-able. ``summary``: a sentence under the title; ``given``: arm to what its teacher
             gave; ``warnings``: sentences; ``metrics``: how the task is scored, fields of :class:`Metric`, the one
-            that decides first; ``recipe``: text or mapping; every other key becomes a block of the
+            that decides first; ``stages``: of a chain, see ``limbeck.stages.stage_facts``; ``recipe``: text or mapping; every other key becomes a block of the
             setup (``data``, ``teacher``, ``versions``, ``machine``, ...).
 
     Raises: DataError without rows; as :func:`limbeck.evaluation.verdicts` for rows that cannot be compared.
@@ -109,6 +110,8 @@ def _sections(
     bars = bars_figure(rows, split=splits[0], metric=metric)
     heading = f"{metric} by arm, {split_name(splits[0])}"
     sections.append(_section(heading, _figure("bars", bars, BARS_NOTE)))
+    if info.get("stages"):
+        sections.append(_section("Stages", stage_table(info["stages"])))
     if curves:
         figure = curves_figure(curves, arms=arms_of(rows), metric=metric)
         sections.append(_section("Learning curves", _figure("curves", figure, CURVES_NOTE)))
