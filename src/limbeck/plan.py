@@ -123,7 +123,7 @@ def make_student(spec: StudentSpec, train: Examples) -> Student:
         freeze=spec.freeze,
         **spec.config,
     )
-    return Student(model)
+    return Student(model, reading=problem.reading)
 
 
 def training_arguments(

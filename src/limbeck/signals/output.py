@@ -13,7 +13,7 @@ from limbeck.errors import MissingSignalError
 
 Head = tuple[Tensor, Tensor | None]  # the classifier: weight [C, D], bias [C]
 AccessLevel = Literal["weights", "logits", "features", "text"]
-SIGNALS = ("features", "logits", "log_probs", "hidden_states", "text")
+SIGNALS = ("features", "logits", "log_probs", "hidden_states", "prediction", "text")
 
 # The access level that a teacher must offer for each signal, for the sentence that refuses a method.
 ACCESS_OF_SIGNAL: dict[str, AccessLevel] = {
@@ -21,6 +21,7 @@ ACCESS_OF_SIGNAL: dict[str, AccessLevel] = {
     "hidden_states": "weights",
     "logits": "logits",
     "log_probs": "logits",
+    "prediction": "features",
     "head": "weights",
     "text": "text",
 }
@@ -36,6 +37,7 @@ class TeacherOutput:
         log_probs: ``[m, C]``, when only probabilities exist; natural logarithm, rows log-sum to 0. Never
             stored as float16 probabilities, which underflow.
         hidden_states: layer name to ``[m, ...]``.
+        prediction: ``[m, ...]``, of a teacher that classifies nothing: a denoised sample, boxes.
         text: ``m`` strings (rationales, captions, answers).
         labels: ``[m]`` int64, the ground truth where known, -100 = unknown.
         keys: ``m`` identifiers, all ``str`` or all ``int``.
@@ -48,6 +50,7 @@ class TeacherOutput:
     logits: Tensor | None = None
     log_probs: Tensor | None = None
     hidden_states: dict[str, Tensor] = field(default_factory=dict)
+    prediction: Tensor | None = None
     text: list[str] | None = None
     labels: Tensor | None = None
     keys: Sequence[Any] | None = None
@@ -56,7 +59,8 @@ class TeacherOutput:
     counts: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        for value in (self.features, self.logits, self.log_probs, self.labels, self.text, self.keys):
+        whole = (self.features, self.logits, self.log_probs, self.prediction, self.labels, self.text, self.keys)
+        for value in whole:
             if value is not None:
                 return len(value)
         columns = self.hidden_states or self.inputs or {}
@@ -103,6 +107,7 @@ class TeacherOutput:
             logits=apply(self.logits),
             log_probs=apply(self.log_probs),
             hidden_states={name: fn(value) for name, value in self.hidden_states.items()},
+            prediction=apply(self.prediction),
             labels=apply(self.labels),
         )
 
