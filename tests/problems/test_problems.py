@@ -105,9 +105,7 @@ def test_huge_logits_stay_finite(kind):
     z = 1e4 * logits(kind, 6).sign()
     wanted = targets(kind, 6)
     assert bool(KINDS[kind].loss(Bare(z), wanted).isfinite())
-    assert all(
-        math.isfinite(v) for v in KINDS[kind].scores(KINDS[kind].statistics(Bare(z), wanted)).values()
-    )
+    assert all(math.isfinite(v) for v in KINDS[kind].scores(KINDS[kind].statistics(Bare(z), wanted)).values())
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)

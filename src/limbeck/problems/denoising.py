@@ -24,8 +24,9 @@ DIRECTIONS = 64  # along which samples and data are compared
 class Denoising(Problem):
     """A student ``(x [n, ...], t [n]) -> [n, ...]`` that says what noise hides, at times t in [0, 1].
 
-    There is no label loss: a method draws time and noise. Evaluation draws them too, the same for a row in every run: the
-    error of the student's answer at a time of the row's own, and, over all rows, how far samples that the student makes in
+    There is no label loss: a method draws time and noise. Evaluation draws them too, the same for a row in every run:
+    the error of the student's answer at a time of the row's own, and, over all rows, how far samples that the student
+    makes in
     ``steps`` steps from noise are from the data (sliced Wasserstein-1 distance).
 
     Args:

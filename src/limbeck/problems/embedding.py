@@ -49,7 +49,9 @@ class Embedding(Problem):
     def check(self, targets: Targets, source: str) -> None:
         known = targets.values[targets.known]
         if not len(known) or bool((known == known[0]).all()):
-            raise DataError(f"{source} has {'one vector' if len(known) else 'no vector'} to learn in training.")
+            raise DataError(
+                f"{source} has {'one vector' if len(known) else 'no vector'} to learn in training."
+            )
 
     def loss(self, out: Shown, targets: Targets) -> Tensor:
         found, wanted = self._known(out, targets)
@@ -95,7 +97,9 @@ class Embedding(Problem):
 
     def told(self, answer: Mapping[str, Any]) -> str:
         shown = ", ".join(f"{value:.3g}" for value in answer["embedding"][:4])
-        return f"[{shown}{', ...' if len(answer['embedding']) > 4 else ''}] ({len(answer['embedding'])} numbers)"
+        return (
+            f"[{shown}{', ...' if len(answer['embedding']) > 4 else ''}] ({len(answer['embedding'])} numbers)"
+        )
 
     @classmethod
     def label(cls, cell: Any) -> tuple[float, ...]:
@@ -117,7 +121,9 @@ class Embedding(Problem):
     def targets_of(cls, labels: Sequence[Any], names: Sequence[str]) -> Targets:
         width = next((len(label) for label in labels if label is not None), 0)
         if wrong := next((label for label in labels if label is not None and len(label) != width), None):
-            raise DataError(f"Vectors must be of one length; there are some of {width} and {len(wrong)} numbers.")
+            raise DataError(
+                f"Vectors must be of one length; there are some of {width} and {len(wrong)} numbers."
+            )
         values = torch.tensor([label if label is not None else (0.0,) * width for label in labels])
         known = torch.tensor([label is not None for label in labels], dtype=torch.bool)
         return Targets(values.reshape(len(labels), width), known)

@@ -42,7 +42,9 @@ class Positions(Classification):
         if len(self.names) < 2 or not len(found):
             raise DataError(f"{source} holds fewer than two classes of positions; at least two are needed.")
         if absent := [name for c, name in enumerate(self.names) if not bool((found == c).any())]:
-            raise DataError(f"The labelled training rows of {source} have no position of class {some(absent)}.")
+            raise DataError(
+                f"The labelled training rows of {source} have no position of class {some(absent)}."
+            )
 
     def count(self, targets: Targets) -> int:
         return int((targets.values[targets.known] != UNLABELLED).sum())
@@ -94,7 +96,9 @@ class Positions(Classification):
         found, true = found[known], classes[known]
         n = len(self.names)
         hits = torch.bincount(true[found == true], minlength=n)
-        return torch.stack([hits, torch.bincount(found, minlength=n), torch.bincount(true, minlength=n)]).float()
+        return torch.stack(
+            [hits, torch.bincount(found, minlength=n), torch.bincount(true, minlength=n)]
+        ).float()
 
     def classes(self, targets: Targets) -> None:  # type: ignore[override]  # the rows have no one class
         return None

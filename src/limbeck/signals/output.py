@@ -59,7 +59,15 @@ class TeacherOutput:
     counts: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        whole = (self.features, self.logits, self.log_probs, self.prediction, self.labels, self.text, self.keys)
+        whole = (
+            self.features,
+            self.logits,
+            self.log_probs,
+            self.prediction,
+            self.labels,
+            self.text,
+            self.keys,
+        )
         for value in whole:
             if value is not None:
                 return len(value)

@@ -47,7 +47,14 @@ def logits_of(output: Any, model: nn.Module) -> Tensor:
 
 
 # What models call what they return, where it is no tensor: of an embedder its summary before its states.
-_EMBEDDING = ("pooler_output", "image_embeds", "text_embeds", "sentence_embedding", "last_hidden_state", "logits")
+_EMBEDDING = (
+    "pooler_output",
+    "image_embeds",
+    "text_embeds",
+    "sentence_embedding",
+    "last_hidden_state",
+    "logits",
+)
 _PREDICTION = ("prediction", "sample", "logits")
 
 
@@ -74,7 +81,8 @@ def answer_of(output: Any, model: nn.Module, reading: Reading) -> Tensor:
     value = representation_of(output) if reading == "embedding" else prediction_of(output)
     if value is None:
         raise ConfigError(
-            f"{type(model).__name__} returned {type(output).__name__}, which holds no {reading}; let it return a tensor."
+            f"{type(model).__name__} returned {type(output).__name__}, which holds no {reading}; let it "
+            "return a tensor."
         )
     return value
 

@@ -64,8 +64,8 @@ def find_head(model: nn.Module, record: Recorder, logits: Tensor) -> str:
 
 
 def position_head(model: nn.Module, record: Recorder, logits: Tensor) -> str:
-    """Path of the last executed linear layer or pointwise convolution that is as wide as ``logits``: ``[n, *p, C]`` of a
-    linear layer, ``[n, C, *p]`` of a convolution.
+    """Path of the last executed linear layer or pointwise convolution that is as wide as ``logits``: ``[n, *p, C]``
+    of a linear layer, ``[n, C, *p]`` of a convolution.
 
     Raises: HeadNotFoundError with the candidates, when there is none.
     """

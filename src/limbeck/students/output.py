@@ -76,7 +76,7 @@ class StudentOutput:
 
     @property
     def entered(self) -> Tensor | None:
-        """What enters the head, ``[n, *p, d]``, after dropout, where the logits have not been computed yet; else None."""
+        """What enters the head, ``[n, *p, d]``, after dropout, where the logits have not been computed yet."""
         return self._logits.entered if isinstance(self._logits, LazyLogits) else None
 
     @property

@@ -58,8 +58,8 @@ class LinearCall:
     """One execution of a linear layer: its ``inputs [..., d]`` before dropout and its ``outputs [..., C]`` (of a
     pointwise convolution with the channels last).
 
-    ``functional_dropout`` says that a dropout which is no module fed it; ``entered`` is what came in, after dropout, where
-    the layer was skipped, and ``outputs`` are then empty.
+    ``functional_dropout`` says that a dropout which is no module fed it; ``entered`` is what came in, after dropout,
+    where the layer was skipped, and ``outputs`` are then empty.
     """
 
     path: str

@@ -54,13 +54,14 @@ class Student(nn.Module):
     features ``[n, d]``, and hidden states ``[n, K, ...]``.
 
     Args:
-        model: any ``nn.Module`` whose forward returns a tensor, a Hugging Face output, a mapping, or a tuple whose first
-            entry is the answer.
+        model: any ``nn.Module`` whose forward returns a tensor, a Hugging Face output, a mapping, or a tuple whose
+            first entry is the answer.
         head: path of the head in ``model``; ``None`` finds it.
-        reading: ``classifier``: logits ``[n, C]``, the features are what enters the head, before dropout. The head is the
-            last ``nn.Linear`` executed in the first forward (or in :meth:`probe`) that makes the logits.
+        reading: ``classifier``: logits ``[n, C]``, the features are what enters the head, before dropout. The head is
+            the last ``nn.Linear`` executed in the first forward (or in :meth:`probe`) that makes the logits.
             ``positions``: the same at every token, frame or pixel, ``[n, *p, C]``; the head may be a 1x1 convolution
-            (logits ``[n, C, *p]`` are turned). Where nothing follows the head, its outputs are made only when ``logits``
+            (logits ``[n, C, *p]`` are turned). Where nothing follows the head, its outputs are made only when
+            ``logits``
             are read. ``embedding``: features and prediction are what the model returns. ``prediction``: so is the
             prediction. See :attr:`limbeck.problems.Problem.reading`.
 
@@ -69,9 +70,7 @@ class Student(nn.Module):
     here), as the reentrant kind hides hidden states from the gradient.
     """
 
-    def __init__(
-        self, model: nn.Module, head: str | None = None, *, reading: Reading = "classifier"
-    ) -> None:
+    def __init__(self, model: nn.Module, head: str | None = None, *, reading: Reading = "classifier") -> None:
         super().__init__()
         if reading not in get_args(Reading):
             raise UnknownNameError(
@@ -81,7 +80,8 @@ class Student(nn.Module):
         self._head = head
         # Whether a functional dropout feeds the head; seen in the first training forward, then watched for.
         self._functional_dropout: bool | None = None
-        self._head_is_last = False  # nothing follows it, so that its outputs can be made later; seen in a first forward
+        # Whether nothing follows the head, so that its outputs can be made later; seen in a first forward.
+        self._head_is_last = False
         if head is not None:
             self._check_head(head)
 
@@ -157,9 +157,7 @@ class Student(nn.Module):
             output = self(inputs, hidden)
         shapes = {name: tuple(value.shape) for name, value in output.hidden_states.items()}
         if self.classifies:
-            return StudentShape(
-                self.head_path, output.features.shape[-1], output.logits.shape[-1], shapes
-            )
+            return StudentShape(self.head_path, output.features.shape[-1], output.logits.shape[-1], shapes)
         width = output.prediction.shape[-1]
         return StudentShape(None, width if self.reading == "embedding" else None, width, shapes)
 

@@ -26,7 +26,8 @@ class Schedule:
     Args:
         kind: ``cosine``: :math:`\alpha_t = \cos(\pi t / 2)`; ``linear``: :math:`\alpha_t^2 = \exp(-9.95 t^2 - 0.05 t)`,
             the continuous form of betas from 1e-4 to 0.02 over 1000 steps.
-        predicts: ``noise`` :math:`\epsilon`, ``data`` :math:`x_0`, or ``velocity`` :math:`\alpha_t \epsilon - \sigma_t x_0`.
+        predicts: ``noise`` :math:`\epsilon`, ``data`` :math:`x_0`, or ``velocity`` :math:`\alpha_t \epsilon -
+            \sigma_t x_0`.
 
     Source: Ho et al., arXiv 2006.11239; Salimans and Ho, arXiv 2202.00512, sections 2 and 4 and appendix D.
     """
