@@ -18,6 +18,8 @@ from limbeck.problems.smoothing import smoothed
 
 NAMES = ("ant", "bee", "cat")
 KINDS: dict[str, Problem] = {kind: problem_class(kind)(NAMES) for kind in PROBLEMS}
+POSITIONS = {"token_classes": (4,), "segmentation": (3, 2)}  # of a row
+LABELLED = [kind for kind in PROBLEMS if KINDS[kind].has_label_loss]
 
 
 def targets(kind: str, n: int) -> Targets:
@@ -28,29 +30,31 @@ def targets(kind: str, n: int) -> Targets:
         return Targets(torch.randn(n, generator=generator), known)
     if kind == "multilabel":
         return Targets((torch.rand(n, 3, generator=generator) > 0.5).float(), known)
-    return Targets(torch.randint(3, (n,), generator=generator), known)
+    if kind == "embedding":
+        return Targets(torch.randn(n, 3, generator=generator), known)
+    return Targets(torch.randint(3, (n, *POSITIONS.get(kind, ())), generator=generator), known)
 
 
 def logits(kind: str, n: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    width = KINDS[kind].n_outputs()
-    return torch.randn(n, width, generator=torch.Generator().manual_seed(n + 1)).to(dtype)
+    shape = (n, *POSITIONS.get(kind, ()), KINDS[kind].n_outputs() or 3)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(n + 1)).to(dtype)
 
 
 # ---- every problem ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_a_loss_is_a_sum_over_known_units(kind):
     posed, z, wanted = KINDS[kind], logits(kind, 9), targets(kind, 9)
     whole = posed.loss(Bare(z), wanted)
     parts = [posed.loss(Bare(z[rows]), wanted.rows(rows)) for rows in (torch.arange(4), torch.arange(4, 9))]
     assert float(whole) == pytest.approx(float(sum(parts)))
-    assert posed.count(wanted) == 6
+    assert posed.count(wanted) == 6 * math.prod(POSITIONS.get(kind, ()))
     kept = wanted.known
     assert float(posed.loss(Bare(z[kept]), wanted.rows(kept))) == pytest.approx(float(whole))
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_nothing_known_is_zero_with_a_gradient_path(kind):
     posed, z = KINDS[kind], logits(kind, 4).requires_grad_()
     wanted = targets(kind, 4).forgotten(torch.ones(4, dtype=torch.bool))
@@ -63,7 +67,7 @@ def test_nothing_known_is_zero_with_a_gradient_path(kind):
     )
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_gradients(kind):
     posed, wanted = KINDS[kind], targets(kind, 5)
     z, other = logits(kind, 5).requires_grad_(), logits(kind, 6)[:5].requires_grad_()
@@ -74,14 +78,14 @@ def test_gradients(kind):
     assert other.grad is None
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_a_match_is_zero_where_both_agree(kind):
     z = logits(kind, 5)
     assert float(KINDS[kind].match(z, z, temperature=3.0)) == pytest.approx(0, abs=1e-12)
     assert float(KINDS[kind].match(z, -z, temperature=3.0)) > 0
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_widened(kind, dtype):
     loss = KINDS[kind].loss(Bare(logits(kind, 6, dtype)), targets(kind, 6))
@@ -89,7 +93,7 @@ def test_half_precision_is_widened(kind, dtype):
     assert bool(loss.isfinite())
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_scores_have_every_metric_and_answers_every_name(kind):
     posed, z, wanted = KINDS[kind], logits(kind, 30), targets(kind, 30)
     statistics = posed.statistics(Bare(z), wanted)
@@ -100,7 +104,7 @@ def test_scores_have_every_metric_and_answers_every_name(kind):
     assert all(isinstance(answer, dict) for answer in answers)
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_huge_logits_stay_finite(kind):
     z = 1e4 * logits(kind, 6).sign()
     wanted = targets(kind, 6)

@@ -71,17 +71,18 @@ def test_an_embedding_model_needs_no_head():
 
 
 def test_no_head_lists_the_candidates():
-    teacher = ModuleTeacher(nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3)), nn.Linear(3, 5)))
-    with pytest.raises(HeadNotFoundError, match=r"0 gives \[2, 6\]; 2 gives \[2, 2, 5\].*gives='embedding'"):
-        teacher({"x": torch.randn(2, 4)})
-    with pytest.raises(HeadNotFoundError, match="ran: none"):
+    at_positions = nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (2, 3)), nn.Linear(3, 5))
+    with pytest.raises(ConfigError, match=r"logits \[2, 2, 5\], at several positions .*gives='positions'"):
+        ModuleTeacher(at_positions)({"x": torch.randn(2, 4)})
+    assert ModuleTeacher(at_positions, gives="positions")({"x": torch.randn(2, 4)}).logits.shape == (2, 2, 5)
+    with pytest.raises(HeadNotFoundError, match=r"no nn\.Linear at all"):
         ModuleTeacher(nn.Tanh())({"x": torch.randn(2, 4)})
 
 
 def test_wrong_use():
     with pytest.raises(UnknownNameError, match=r"no layer 'encodr'.*did you mean 'encoder'"):
         ModuleTeacher(nn.ModuleDict({"encoder": nn.Linear(1, 1)}), layers=["encodr"])
-    with pytest.raises(ConfigError, match="gives must be"):
+    with pytest.raises(UnknownNameError, match="no reading 'logits'"):
         ModuleTeacher(model(), gives="logits")
     with pytest.raises(DataError, match=r"'x' holds values \(str\)"):
         ModuleTeacher(model())({"x": ["a", "b"]})

@@ -5,6 +5,7 @@ Axis legend: n rows, p positions of a row (none, tokens, pixels), C outputs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
@@ -16,6 +17,7 @@ from limbeck.errors import UnknownNameError, nearest
 from limbeck.problems.metric import Metric
 from limbeck.signals.classes import UNLABELLED
 
+PLACES = ("file", "line", "row")  # what ``limbeck predict`` adds to an answer
 Reading = Literal["classifier", "positions", "embedding", "prediction"]
 
 
@@ -179,8 +181,10 @@ class Problem:
         return [{"probabilities": dict(zip(self.names, row, strict=True))} for row in rows]
 
     def told(self, answer: Mapping[str, Any]) -> str:
-        """An answer for people, on a line: the most likely classes."""
-        return likeliest(answer["probabilities"])
+        """An answer for people, on a line: the most likely classes; one without probabilities as JSON."""
+        if "probabilities" in answer:
+            return likeliest(answer["probabilities"])
+        return json.dumps({n: v for n, v in answer.items() if n not in PLACES}, ensure_ascii=False)
 
     def fitted(self, targets: Targets) -> Problem:
         """The problem with what the targets tell of its size; itself where they tell nothing."""

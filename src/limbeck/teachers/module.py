@@ -83,7 +83,8 @@ class ModuleTeacher:
             said.prediction = out.prediction
         else:
             self._knows_head = True
-            said.features, said.logits = out.features, self._logits(out)
+            with torch.no_grad():
+                said.features, said.logits = out.features, self._logits(out)
         return said
 
     def _logits(self, out: StudentOutput) -> Tensor:
