@@ -130,8 +130,13 @@ def expected_of_checkpoint(
 
 
 def _check_problem(plan: MethodPlan, train: Examples) -> None:
-    """Refuse a method for a problem that it does not claim."""
+    """Refuse a method for a problem that it does not claim, or that has no label loss where it has nothing else."""
     problem, claimed = train.problem, plan.declared.problems
+    if not problem.has_label_loss and set(plan.declared.units.values()) == {"labelled"}:
+        raise ConfigError(
+            f"Labels teach nothing in the problem {problem.kind}, and the method {plan.name!r} has no other term; take "
+            "one that is for it, as 'denoise' is for denoising."
+        )
     if claimed and problem.kind not in claimed:
         what = "goes by classes, and this task predicts" if not problem.is_distribution else "is not for"
         raise ConfigError(

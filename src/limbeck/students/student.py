@@ -124,8 +124,8 @@ class Student(nn.Module):
         if self.reading == "classifier" and logits.ndim != 2:
             raise ConfigError(
                 f"{type(self.model).__name__} gives logits {list(logits.shape)}, at several positions of a row; "
-                "read it so: take a problem of positions (token_classes, segmentation), reading='positions' of a Student, or "
-                "gives='positions' of a teacher."
+                "read it so: take a problem of positions (token_classes, segmentation), reading='positions' of a "
+                "Student, or gives='positions' of a teacher."
             )
         if self._head is None:
             find = find_head if self.reading == "classifier" else position_head

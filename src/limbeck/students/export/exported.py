@@ -85,7 +85,7 @@ class ExportedStudent:
         """What the problem answers for each row, JSON-able: ``{"probabilities": {...}}``, ``{"value": ...}``, ..."""
         outputs, mask = self.outputs(inputs), inputs.get("attention_mask")
         is_of_positions = mask is not None and mask.shape == outputs.shape[:-1]
-        return self.problem.answers(outputs, mask if is_of_positions else None)
+        return self.problem.answers(outputs, mask) if is_of_positions else self.problem.answers(outputs)
 
 
 def load_exported(folder: str | Path) -> ExportedStudent:
