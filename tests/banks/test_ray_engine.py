@@ -85,7 +85,7 @@ def test_workers_fail_resume_and_give_the_bank_of_the_plain_engine(ray_here: Non
 
 def test_a_finished_bank_starts_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "b", rows())
-    monkeypatch.setattr("limbeck.banks.ray_engine._Workers._start", lambda _: pytest.fail("started"))
+    monkeypatch.setattr("limbeck.banks.engines.ray_engine._Workers._start", lambda _: pytest.fail("started"))
     assert len(build(tmp_path / "b", rows(), engine="ray")) == ROWS
 
 

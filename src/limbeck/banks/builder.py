@@ -23,8 +23,9 @@ from limbeck.banks.files import (
     write_shard,
 )
 from limbeck.banks.key_index import kind_of
+from limbeck.banks.layout import width_of
 from limbeck.banks.manifest import DTYPES, HEAD_FILE, INDEX_FILE, MANIFEST_FILE, Manifest
-from limbeck.banks.plain_engine import Answered, Engine, Planned
+from limbeck.banks.engines.plain_engine import Answered, Engine, Planned
 from limbeck.banks.rows import RowBatch, RowReader
 from limbeck.banks.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.banks.stores import TEXT
@@ -179,7 +180,7 @@ class Builder:
 
     def _check_width(self, schema: Schema) -> None:
         for name in ("logits", "log_probs"):
-            width = schema[name]["shape"][-1] if name in schema else None
+            width = width_of(schema[name]) if name in schema else None
             if width is not None and self.names is not None and width != len(self.names):
                 raise ClassNamesError(
                     f"The teacher gives {width} {name} for {len(self.names)} class names; "

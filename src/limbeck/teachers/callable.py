@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import settings_fingerprint
-from limbeck.signals.output import SIGNALS, AccessLevel, TeacherOutput
+from limbeck.signals.output import SIGNALS, AccessLevel, TeacherOutput, as_signal
 
 ACCESS_LEVELS = ("weights", "logits", "features", "text")
 
@@ -21,8 +21,8 @@ class CallableTeacher:
 
     Args:
         function: takes the batch (column name to tensor or list) and returns a :class:`TeacherOutput`, or a
-            mapping of signal names (``features``, ``logits``, ``log_probs``, ``hidden_states``, ``text``) to
-            arrays.
+            mapping of signal names (``features``, ``logits``, ``hidden_states``, ``text``, ...) to arrays; a list
+            of arrays of different lengths is a :class:`~limbeck.signals.Ragged`.
         version: what tells one state of the function from another (a model's name and date, a hash); part of
             the fingerprint. Default: the function's name and source code, which do not show what it loads or
             calls.
@@ -65,7 +65,7 @@ class CallableTeacher:
             )
         if unknown := [name for name in answer if name not in SIGNALS]:
             raise UnknownNameError(f"There is no signal {unknown[0]!r}; {nearest(str(unknown[0]), SIGNALS)}")
-        return TeacherOutput(**{name: _signal(name, value) for name, value in answer.items()})
+        return TeacherOutput(**{name: as_signal(name, value) for name, value in answer.items()})
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``function`` and, if given, ``version``."""
@@ -73,14 +73,6 @@ class CallableTeacher:
         if self._version is not None:
             return {"function": name, "version": self._version}
         return {"function": f"{name} {settings_fingerprint(source_of(self.function))}"}
-
-
-def _signal(name: str, value: Any) -> Any:
-    if name == "text":
-        return list(value)
-    if name == "hidden_states":
-        return {layer: torch.as_tensor(state) for layer, state in value.items()}
-    return torch.as_tensor(value)
 
 
 def source_of(function: Any) -> str:
