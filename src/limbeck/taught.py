@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import moved_rows, random_like, shuffled, uniform_like
+from limbeck.banks.layout import entry_of, width_of
 from limbeck.banks.stores import HIDDEN
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, LinkError, MissingSignalError, some
@@ -195,4 +196,4 @@ def _live(live: LiveTeacher, wanted: _Wanted) -> Taught:
 
 def _width(said: TeacherOutput, signal: str) -> int | None:
     value = getattr(said, signal)
-    return None if value is None else int(value.shape[-1])
+    return None if value is None else width_of(entry_of(value))

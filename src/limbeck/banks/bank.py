@@ -370,7 +370,10 @@ class Bank:
         if labels is not None:
             labels = np.where(labels >= 0, place[labels], UNLABELLED)
 
-        functions = {"logits": partial(in_classes, picked=index), "log_probs": partial(log_probs_in_classes, picked=index)}
+        functions = {
+            "logits": partial(in_classes, picked=index),
+            "log_probs": partial(log_probs_in_classes, picked=index),
+        }
         head = self.head and (self.head[0][index], None if self.head[1] is None else self.head[1][index])
         bank = self.derive(
             (Bank.with_class_names, (self, tuple(names), class_map)),

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.banks.columns import Schema, check_labels, check_schema, columns_of, schema_of, to_stored
+from limbeck.banks.engines.plain_engine import Answered, Engine, Planned
 from limbeck.banks.files import (
     ShardRows,
     clear,
@@ -25,7 +26,6 @@ from limbeck.banks.files import (
 from limbeck.banks.key_index import kind_of
 from limbeck.banks.layout import width_of
 from limbeck.banks.manifest import DTYPES, HEAD_FILE, INDEX_FILE, MANIFEST_FILE, Manifest
-from limbeck.banks.engines.plain_engine import Answered, Engine, Planned
 from limbeck.banks.rows import RowBatch, RowReader
 from limbeck.banks.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.banks.stores import TEXT

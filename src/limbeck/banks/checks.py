@@ -20,10 +20,14 @@ LOG_SUM_TOLERANCE = 0.05  # bfloat16 keeps 3 digits
 def check_layouts(columns: Mapping[str, Any]) -> None:
     """BankError for a layout that a signal cannot have."""
     if "tokens" in columns and n_classes_of(columns["tokens"]) is None:
-        raise BankError("The teacher's tokens must be a TopK or a Ragged of it; give whole predictions as logits.")
+        raise BankError(
+            "The teacher's tokens must be a TopK or a Ragged of it; give whole predictions as logits."
+        )
     for name, value in columns.items():
         if name not in ("tokens", "log_probs") and hasattr(value, "map") and n_classes_of(value) is not None:
-            raise BankError(f"The teacher's {name} cannot be a TopK; give its likeliest classes as log_probs.")
+            raise BankError(
+                f"The teacher's {name} cannot be a TopK; give its likeliest classes as log_probs."
+            )
 
 
 def check_boxes(columns: Mapping[str, Any], keys: Sequence[Key]) -> None:
@@ -34,7 +38,9 @@ def check_boxes(columns: Mapping[str, Any], keys: Sequence[Key]) -> None:
             raise BankError(f"The teacher gives {lone[0]} without boxes.")
         return
     if row_shape(boxes)[-1:] != (4,):
-        raise BankError(f"The teacher's boxes are x0, y0, x1, y1, not {list(row_shape(boxes)[-1:])} numbers each.")
+        raise BankError(
+            f"The teacher's boxes are x0, y0, x1, y1, not {list(row_shape(boxes)[-1:])} numbers each."
+        )
     for name in BOXES[1:]:
         if name in columns and not torch.equal(_lengths(columns[name]), _lengths(boxes)):
             wrong = _lengths(columns[name]) != _lengths(boxes)
@@ -94,7 +100,8 @@ def check_top_k(name: str, column: Signal, keys: Sequence[Key]) -> None:
         if is_wrong.any():
             wrong = bad_keys(column, is_wrong, keys)
             raise BankError(
-                f"The teacher's {name} hold {what} for {len(wrong)} keys: {some(wrong)}; make them with TopK.of(logits, k)."
+                f"The teacher's {name} hold {what} for {len(wrong)} keys: {some(wrong)}; "
+                "make them with TopK.of(logits, k)."
             )
 
 

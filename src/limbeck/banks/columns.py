@@ -91,7 +91,9 @@ def _number_stored(name: str, column: Signal, dtype: torch.dtype, keys: Sequence
     numbers = parts_of(column)
     check_finite(name, column, numbers[""], keys, "NaN or Inf", _mend(name))
     if n_classes_of(column) is not None:
-        check_finite(name, column, numbers[".rest"], keys, "a rest that is NaN or Inf", f"Log 0 is {LOG_ZERO:g}.")
+        check_finite(
+            name, column, numbers[".rest"], keys, "a rest that is NaN or Inf", f"Log 0 is {LOG_ZERO:g}."
+        )
         check_top_k(name, column, keys)
     elif name == "log_probs":
         check_log_probs(column, numbers[""], keys)

@@ -92,7 +92,9 @@ def random_like(bank: Bank, seed: int) -> Bank:
             values[name] = _noise_like(seen, len(bank), generator, normalise=name == "log_probs")
         else:
             other = bank._store.take([name], drawn)[name]
-            values[name] = other if name == TEXT else _noise_in(other, seen, generator, normalise=name == "log_probs")
+            values[name] = (
+                other if name == TEXT else _noise_in(other, seen, generator, normalise=name == "log_probs")
+            )
     return bank.derive((random_like, (bank, seed)), store=MemoryStore(values))
 
 
@@ -153,7 +155,8 @@ def uniform_like(bank: Bank) -> Bank:
 
     Of likeliest k classes it keeps k, and gives the rest its share.
 
-    Raises: DataError when the bank names no classes and predicts none, and for predictions of rows of different lengths.
+    Raises: DataError when the bank names no classes and predicts none, and for predictions of rows of different
+        lengths.
     """
     n_classes = _n_classes(bank)
     row = torch.full((1, n_classes), 1.0 / n_classes).log()
@@ -167,8 +170,9 @@ def uniform_like(bank: Bank) -> Bank:
 
 
 def _predictions(bank: Bank) -> list[str]:
-    """Names of the prediction signals of a bank; ``log_probs`` if it has none. DataError for rows of different lengths."""
-    found = [name for name in ("logits", "log_probs") if name in bank.signals]
+    """Names of the prediction signals of a bank, ``log_probs`` if it has none; DataError where rows have different
+    lengths."""
+    found: list[str] = [name for name in ("logits", "log_probs") if name in bank.signals]
     if ragged := [name for name in found if bank.manifest.signals[name].get("ragged")]:
         raise DataError(
             f"The {ragged[0]} of {bank.name} have rows of different lengths, of which there is no such control; take "

@@ -1,7 +1,7 @@
 """How a signal lies in a shard: one tensor, or several beside each other for rows of different lengths and likeliest k.
 
-``NAME`` alone is ``[n, ...]``. Of a Ragged it is ``[T, ...]``, and ``NAME.ends`` ``[n]`` says where each row ends; of a TopK
-it holds the log-probabilities, with ``NAME.ids`` (int32) and ``NAME.rest`` beside it.
+``NAME`` alone is ``[n, ...]``. Of a Ragged it is ``[T, ...]``, and ``NAME.ends`` ``[n]`` says where each row ends; of a
+TopK it holds the log-probabilities, with ``NAME.ids`` (int32) and ``NAME.rest`` beside it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ def told(entry: Entry) -> str:
     shape = [*(["*"] if entry.get("ragged") else []), *entry.get("shape", ())]
     if "n_classes" in entry:
         *outer, k = shape
-        return f"{_listed(outer)} of {k} of {entry['n_classes']:,}" if outer else f"{k} of {entry['n_classes']:,}"
+        return (
+            f"{_listed(outer)} of {k} of {entry['n_classes']:,}"
+            if outer
+            else f"{k} of {entry['n_classes']:,}"
+        )
     return _listed(shape) if shape else ""
 
 
@@ -89,7 +93,9 @@ def check_part(path: Path, name: str, entry: Entry, tensors: Mapping[str, Tensor
         ends = tensors[name + _ENDS].numpy()
         steps = np.diff(ends, prepend=0)
         if len(ends) != n_rows or (steps < 0).any() or (ends[-1] if len(ends) else 0) != n_values:
-            raise corrupt(path, f"the ends of the {n_rows} rows of {name!r} do not rise to its {n_values} values")
+            raise corrupt(
+                path, f"the ends of the {n_rows} rows of {name!r} do not rise to its {n_values} values"
+            )
     elif n_values != n_rows:
         raise corrupt(path, f"{name!r} has {n_values} rows instead of {n_rows}")
     if "n_classes" in entry:
@@ -101,7 +107,7 @@ def check_part(path: Path, name: str, entry: Entry, tensors: Mapping[str, Tensor
 def check_ids(path: Path, name: str, entry: Entry, tensors: Mapping[str, Tensor]) -> None:
     """CorruptShardError unless all class numbers of a TopK are below its number of classes; reads them all."""
     ids = tensors[name + _IDS] if "n_classes" in entry else None
-    if ids is not None and ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < entry["n_classes"]):
+    if ids is not None and ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < entry["n_classes"]):
         raise corrupt(path, f"class numbers of {name!r} are not below {entry['n_classes']}")
 
 

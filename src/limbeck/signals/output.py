@@ -19,7 +19,14 @@ AccessLevel = Literal["weights", "logits", "features", "text"]
 # boxes in absolute or relative units, as the problem has them: x0, y0, x1, y1
 BOXES = ("boxes", "box_labels", "box_scores")
 SIGNALS = ("features", "logits", "log_probs", "tokens", *BOXES, "hidden_states", "prediction", "text")
-_NUMBERS = ("features", "logits", "log_probs", "tokens", *BOXES, "prediction")  # a tensor, a Ragged or a TopK each
+_NUMBERS = (
+    "features",
+    "logits",
+    "log_probs",
+    "tokens",
+    *BOXES,
+    "prediction",
+)  # a tensor, a Ragged or a TopK each
 
 # The access level that a teacher must offer for each signal, for the sentence that refuses a method.
 ACCESS_OF_SIGNAL: dict[str, AccessLevel] = {
@@ -28,7 +35,9 @@ ACCESS_OF_SIGNAL: dict[str, AccessLevel] = {
     "logits": "logits",
     "log_probs": "logits",
     "tokens": "logits",
-    **dict.fromkeys(BOXES, "logits"),  # type: ignore[dict-item]
+    "boxes": "logits",
+    "box_labels": "logits",
+    "box_scores": "logits",
     "prediction": "features",
     "head": "weights",
     "text": "text",
@@ -158,4 +167,4 @@ def _differ(rows: Sequence[Any]) -> bool:
     """Whether the rows have different lengths, or keep the likeliest of their classes."""
     if any(isinstance(row, TopK) for row in rows):
         return True
-    return len({len(row) for row in rows if hasattr(row, "__len__") and getattr(row, "ndim", 1)}) > 1
+    return len({len(row) for row in rows if isinstance(row, (list, tuple)) or getattr(row, "ndim", None)}) > 1

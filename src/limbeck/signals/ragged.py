@@ -39,7 +39,11 @@ class Ragged:
     def __post_init__(self) -> None:
         values = self.values if isinstance(self.values, TopK) else torch.as_tensor(self.values)
         lengths = torch.as_tensor(self.lengths)
-        if lengths.dim() != 1 or lengths.is_floating_point() or (isinstance(values, Tensor) and not values.dim()):
+        if (
+            lengths.dim() != 1
+            or lengths.is_floating_point()
+            or (isinstance(values, Tensor) and not values.dim())
+        ):
             raise DataError(
                 f"A Ragged needs values [T, ...] and whole lengths [n]; the lengths are {lengths.dtype} of shape "
                 f"{list(lengths.shape)}."
@@ -67,7 +71,9 @@ class Ragged:
         bare = [part.dim() == 1 and not len(part) for part in parts]  # [], which has neither width nor dtype
         like = next((part for part, is_bare in zip(parts, bare) if not is_bare), parts[0])
         for i, (part, is_bare) in enumerate(zip(parts, bare)):
-            if part.dim() == 0 or (not is_bare and (part.shape[1:], part.dtype) != (like.shape[1:], like.dtype)):
+            if part.dim() == 0 or (
+                not is_bare and (part.shape[1:], part.dtype) != (like.shape[1:], like.dtype)
+            ):
                 raise DataError(
                     f"The rows of a Ragged need one width and dtype; row {i} is {part.dtype} {list(part.shape)}, "
                     f"another {like.dtype} {list(like.shape)}."
@@ -190,7 +196,9 @@ def _joined_top_k(values: Sequence[Any]) -> TopK:
             f"All rows must be a TopK of the same k and number of classes; one keeps {first.k} of "
             f"{first.n_classes}, another is {_told(odd[0])}."
         )
-    ids, log_probs, rest = (torch.cat([getattr(v, part) for v in values]) for part in ("ids", "log_probs", "rest"))
+    ids, log_probs, rest = (
+        torch.cat([getattr(v, part) for v in values]) for part in ("ids", "log_probs", "rest")
+    )
     return replace(first, ids=ids, log_probs=log_probs, rest=rest)
 
 

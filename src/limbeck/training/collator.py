@@ -168,7 +168,11 @@ def _stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _tensors(rows: TeacherRows) -> dict[str, Any]:
     """A teacher's rows as nested tensors, which the Trainer can move to a device."""
-    said = {n: packed(v) for n in (*SIGNALS, "labels", "head", "inputs") if (v := getattr(rows.said, n)) is not None}
+    said = {
+        n: packed(v)
+        for n in (*SIGNALS, "labels", "head", "inputs")
+        if (v := getattr(rows.said, n)) is not None
+    }
     return {"said": said, "pair_index": rows.pair_index, "group_s": rows.group_s, "group_t": rows.group_t}
 
 

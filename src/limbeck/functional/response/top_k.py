@@ -26,7 +26,9 @@ def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     Raises: ConfigError unless 1 <= k <= V.
     """
     if not 1 <= k <= logits.shape[-1]:
-        raise ConfigError(f"The likeliest {k} of {logits.shape[-1]} classes cannot be kept; take k from 1 to that.")
+        raise ConfigError(
+            f"The likeliest {k} of {logits.shape[-1]} classes cannot be kept; take k from 1 to that."
+        )
     whole = torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)
     log_probs, ids = whole.topk(k, dim=-1)
     # summed over the others: 1 less the sum of the k would lose a small rest to rounding
