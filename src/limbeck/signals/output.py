@@ -147,24 +147,26 @@ class TeacherOutput:
 
 
 def as_signal(name: str, value: Any) -> Any:
-    """A signal as it is handed in: tensors of arrays, and a Ragged of a list whose rows have different lengths.
-
-    The rows of boxes make a Ragged also where they happen to have one length.
-    """
+    """A signal as it is handed in: a tensor of arrays, and a Ragged of a list of arrays ``[l_i, ...]`` of different
+    lengths; the rows of boxes make one also where they happen to have one length."""
     if value is None or isinstance(value, (Tensor, Ragged, TopK)):
         return value
     if name == "text":
         return list(value)
     if name == "hidden_states":
         return {layer: as_signal(layer, state) for layer, state in value.items()}
-    rows = list(value) if isinstance(value, (list, tuple)) else None
-    if rows and (name in BOXES or _differ(rows)):
-        return Ragged.of(rows)
-    return torch.as_tensor(np.asarray(rows) if rows and isinstance(rows[0], np.ndarray) else value)
+    if isinstance(value, (list, tuple)) and value:
+        if name in BOXES or _differ(value):
+            return Ragged.of(value)
+        if isinstance(value[0], Tensor):
+            return torch.stack(list(value))
+        return torch.as_tensor(np.asarray(value) if isinstance(value[0], np.ndarray) else value)
+    return torch.as_tensor(value)
 
 
 def _differ(rows: Sequence[Any]) -> bool:
-    """Whether the rows have different lengths, or keep the likeliest of their classes."""
-    if any(isinstance(row, TopK) for row in rows):
-        return True
-    return len({len(row) for row in rows if isinstance(row, (list, tuple)) or getattr(row, "ndim", None)}) > 1
+    """Whether the rows have different lengths, or keep the likeliest of their classes; not vectors, whose widths are a
+    mistake."""
+    return any(isinstance(row, TopK) for row in rows) or (
+        len({len(row) for row in rows if isinstance(row, (Tensor, np.ndarray)) and row.ndim > 1}) > 1
+    )
