@@ -151,7 +151,7 @@ def test_boxes_with_labels_and_scores(detections):
     assert shown.sum(1).tolist() == [3, 0, 2]
     assert detections.signals == {"tokens", "boxes", "box_labels", "box_scores", "hidden_states", "labels"}
     assert detections.lookup(["picture 0"], signals=["boxes"]).tokens is None
-    drawn = detections.sample(50, labels=torch.ones(50), generator=torch.Generator().manual_seed(0))
+    drawn = detections.sample(50, labels=[1] * 50, generator=torch.Generator().manual_seed(0))
     assert set(drawn.boxes.lengths.tolist()) == {0, 1, 4}, "rows of class 1"
     assert drawn.tokens.values.ids.max() < 50
 
@@ -163,15 +163,15 @@ def test_the_likeliest_classes_are_a_prediction(tmp_path):
     bank = Bank.from_arrays(tmp_path / "b", keys=[0, 1], log_probs=TopK.of(probs.log(), 2), class_names=names)
     assert bank.width("log_probs") == 4
     assert bank.access == "logits"
-    torch.testing.assert_close(
-        bank.lookup([0]).log_predictions().exp(), torch.tensor([[0.5, 0.3, 0.1, 0.1]])
-    )
+    torch.testing.assert_close(bank.lookup([0]).log_predictions().exp(), torch.tensor([[0.5, 0.3, 0.1, 0.1]]))
     turned = bank.with_class_names(("d", "c", "b", "a")).lookup([0])
     torch.testing.assert_close(turned.log_predictions().exp(), torch.tensor([[0.1, 0.1, 0.3, 0.5]]))
     with pytest.raises(DataError, match="likeliest 2 of 4 classes cannot be cut to 1"):
         bank.with_class_names(("x",), {"x": "a"}).lookup([0])
     with pytest.raises(ClassNamesError, match="4 columns for 3 class names"):
-        Bank.from_arrays(tmp_path / "c", keys=[0, 1], log_probs=TopK.of(probs.log(), 2), class_names=names[:3])
+        Bank.from_arrays(
+            tmp_path / "c", keys=[0, 1], log_probs=TopK.of(probs.log(), 2), class_names=names[:3]
+        )
 
 
 def test_info_shows_the_layout(detections, capsys):
@@ -321,18 +321,42 @@ def changed(**parts: object) -> TopK:
             NonFiniteError,
             "values beyond float16 .* for 1 keys: 'two'",
         ),
-        ({"tokens": [torch.ones(2, 3), torch.ones(1, 3)]}, BankError, "tokens must be a TopK or a Ragged of it"),
+        (
+            {"tokens": [torch.ones(2, 3), torch.ones(1, 3)]},
+            BankError,
+            "tokens must be a TopK or a Ragged of it",
+        ),
         ({"logits": GOOD}, BankError, "logits cannot be a TopK; give its likeliest classes as log_probs"),
-        ({"log_probs": changed(ids=torch.tensor([[0, 1], [4, 5]]))}, BankError, "not below 5 for 1 keys: 'two'"),
-        ({"log_probs": changed(ids=torch.tensor([[0, -1], [4, 1]]))}, BankError, "not below 5 for 1 keys: 'one'"),
-        ({"log_probs": changed(ids=torch.tensor([[0, 1], [4, 4]]))}, BankError, "a class twice for 1 keys: 'two'"),
+        (
+            {"log_probs": changed(ids=torch.tensor([[0, 1], [4, 5]]))},
+            BankError,
+            "not below 5 for 1 keys: 'two'",
+        ),
+        (
+            {"log_probs": changed(ids=torch.tensor([[0, -1], [4, 1]]))},
+            BankError,
+            "not below 5 for 1 keys: 'one'",
+        ),
+        (
+            {"log_probs": changed(ids=torch.tensor([[0, 1], [4, 4]]))},
+            BankError,
+            "a class twice for 1 keys: 'two'",
+        ),
         (
             {"log_probs": changed(log_probs=torch.zeros(2, 2), rest=None)},
             BankError,
             "leaves a negative mass for the rest for 2 keys",
         ),
-        ({"log_probs": changed(rest=torch.tensor([0.0, GOOD.rest[1]]))}, BankError, "is not 1 for 1 keys: 'one'"),
-        ({"log_probs": changed(rest=torch.tensor([torch.nan, 0]))}, NonFiniteError, "a rest that is NaN or Inf"),
+        (
+            {"log_probs": changed(rest=torch.tensor([0.0, GOOD.rest[1]]))},
+            BankError,
+            "is not 1 for 1 keys: 'one'",
+        ),
+        (
+            {"log_probs": changed(rest=torch.tensor([torch.nan, 0]))},
+            NonFiniteError,
+            "a rest that is NaN or Inf",
+        ),
         (
             {"tokens": Ragged(changed(log_probs=torch.full((2, 2), torch.nan)), torch.tensor([0, 2]))},
             NonFiniteError,
@@ -344,7 +368,12 @@ def changed(**parts: object) -> TopK:
             "log_probs do not sum to probability 1 for 2 keys",
         ),
         (
-            {"hidden_states": {"a": Ragged(torch.ones(1, 2), torch.tensor([0, 1])), "a.ends": torch.ones(2, 1)}},
+            {
+                "hidden_states": {
+                    "a": Ragged(torch.ones(1, 2), torch.tensor([0, 1])),
+                    "a.ends": torch.ones(2, 1),
+                }
+            },
             BankError,
             "'hidden_states.a' and 'hidden_states.a.ends' cannot lie in one bank",
         ),

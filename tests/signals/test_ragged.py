@@ -29,7 +29,9 @@ def test_padded_by_hand():
 @settings(max_examples=40, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 4), min_size=1, max_size=6),
-    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.uint8, torch.bool]),
+    dtype=st.sampled_from(
+        [torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.uint8, torch.bool]
+    ),
     data=st.data(),
 )
 def test_it_is_the_list_of_its_rows(lengths, dtype, data):
@@ -74,16 +76,34 @@ def test_a_row_of_nothing_is_shown_as_nothing():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Ragged(torch.ones(5, 2), torch.tensor([2, 2])), "sum to its 5 values; they are 2, 2 and sum to 4"),
+        (
+            lambda: Ragged(torch.ones(5, 2), torch.tensor([2, 2])),
+            "sum to its 5 values; they are 2, 2 and sum to 4",
+        ),
         (lambda: Ragged(torch.ones(1), torch.tensor([2, -1])), "must be 0 or more"),
         (lambda: Ragged(torch.ones(2), torch.tensor([2.0])), "whole lengths"),
         (lambda: Ragged.of([]), "at least one row"),
-        (lambda: Ragged.of([torch.ones(2, 3), torch.ones(2, 4)]), r"one width and dtype; row 1 is .*\[2, 4\]"),
-        (lambda: Ragged.of([torch.ones(2), torch.ones(2).long()]), "one width and dtype; row 1 is torch.int64"),
-        (lambda: TopK(torch.zeros(2, 3).long(), torch.zeros(2, 2), 5), "a log-probability for each class number"),
+        (
+            lambda: Ragged.of([torch.ones(2, 3), torch.ones(2, 4)]),
+            r"one width and dtype; row 1 is .*\[2, 4\]",
+        ),
+        (
+            lambda: Ragged.of([torch.ones(2), torch.ones(2).long()]),
+            "one width and dtype; row 1 is torch.int64",
+        ),
+        (
+            lambda: TopK(torch.zeros(2, 3).long(), torch.zeros(2, 2), 5),
+            "a log-probability for each class number",
+        ),
         (lambda: TopK(torch.zeros(2, 3).long(), torch.zeros(2, 3), 2), "A TopK of 2 classes keeps 1 to 2"),
-        (lambda: TopK(torch.zeros(2, 3).long(), torch.zeros(2, 3), 5, torch.zeros(3)), "one number for each row"),
-        (lambda: joined([TopK.of(torch.randn(2, 5), k) for k in (2, 3)]), "one keeps 2 of 5, another is 3 of 5"),
+        (
+            lambda: TopK(torch.zeros(2, 3).long(), torch.zeros(2, 3), 5, torch.zeros(3)),
+            "one number for each row",
+        ),
+        (
+            lambda: joined([TopK.of(torch.randn(2, 5), k) for k in (2, 3)]),
+            "one keeps 2 of 5, another is 3 of 5",
+        ),
         (lambda: F.mse_loss(torch.ones(1), Ragged.of([[1.0]])), r"mse_loss was given .* \.padded\(\)"),
     ],
 )

@@ -114,7 +114,8 @@ class Builder:
 
     def _finish(self) -> None:
         self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {}) | self.all_rows.counts
-        self.manifest.signals = {name: dict(entry) for name, entry in self.schema.items()}
+        # by name: a shard's notes, which a resumed build goes by, do not keep the teacher's order
+        self.manifest.signals = {name: dict(self.schema[name]) for name in sorted(self.schema)}
         write_head(self.folder, self.teacher.head or self.head)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
 

@@ -24,16 +24,14 @@ _ENDS, _IDS, _REST = ".ends", ".ids", ".rest"
 
 
 def entry_of(value: Signal) -> dict[str, Any]:
-    """What ``bank.json`` says of a column: the shape of a row (of a Ragged: of an element), the teacher's dtype, and
+    """In alphabetic order, what ``bank.json`` says of a column: the shape of a row (of a Ragged: of an element), the teacher's dtype, and
     ``ragged`` or ``n_classes`` (of a TopK) where they apply."""
     numbers = parts_of(value)[""]
     teacher_dtype = str(numbers.dtype).removeprefix("torch.")
-    entry: dict[str, Any] = {"shape": list(row_shape(value)), "teacher_dtype": teacher_dtype}
-    if isinstance(value, Ragged):
-        entry["ragged"] = True
-    if (n_classes := n_classes_of(value)) is not None:
-        entry["n_classes"] = n_classes
-    return entry
+    n_classes = n_classes_of(value)
+    entry: dict[str, Any] = {} if n_classes is None else {"n_classes": n_classes}
+    entry |= {"ragged": True} if isinstance(value, Ragged) else {}
+    return entry | {"shape": list(row_shape(value)), "teacher_dtype": teacher_dtype}
 
 
 def is_plain(entry: Entry) -> bool:

@@ -71,5 +71,9 @@ def test_bins_are_the_sums_of_the_whole(n_classes, data, seed):
     bins = binned(logits, ids)
     torch.testing.assert_close(bins, torch.cat([log_probs, rest.unsqueeze(-1)], -1), rtol=1e-4, atol=1e-5)
     ones = torch.ones(3, 2)
-    for whole in (bins, dense(ids, log_probs, rest, n_classes), dense(ids, log_probs, rest, n_classes, "renormalised")):
+    for whole in (
+        bins,
+        dense(ids, log_probs, rest, n_classes),
+        dense(ids, log_probs, rest, n_classes, "renormalised"),
+    ):
         torch.testing.assert_close(whole.exp().sum(-1), ones)
