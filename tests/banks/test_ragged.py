@@ -248,7 +248,7 @@ def spoilt(path: Path, **tensors: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [
         ("boxes.ends", [2, 1, 5, 6, 6, 10]),
         ("boxes.ends", [2, 2, 5, 6, 6, 11]),
@@ -300,7 +300,7 @@ def changed(**parts: object) -> TopK:
 
 
 @pytest.mark.parametrize(
-    "columns, error, message",
+    ("columns", "error", "message"),
     [
         ({"boxes": [torch.ones(2, 4)]}, DataError, "boxes has 1 rows"),
         ({"boxes": [torch.ones(2, 4), torch.ones(1, 3)]}, DataError, "one width and dtype"),
@@ -386,7 +386,7 @@ def test_bad_columns(tmp_path, columns, error, message):
 
 
 @pytest.mark.parametrize(
-    "second, message",
+    ("second", "message"),
     [
         (torch.ones(2, 3), r"features are \[3\] in the batch that starts at key 2, but \[\*, 3\] before"),
         (Ragged.of([torch.ones(1, 4)] * 2), r"features have shape \[4\] .* but \[3\] before"),

@@ -17,7 +17,7 @@ from limbeck.signals.ragged import joined, packed, unpacked
 
 
 def rows(lengths: list[int], width: int = 3, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
-    return [(100 * i + torch.arange(l * width)).reshape(l, width).to(dtype) for i, l in enumerate(lengths)]
+    return [(100 * i + torch.arange(n * width)).reshape(n, width).to(dtype) for i, n in enumerate(lengths)]
 
 
 def test_padded_by_hand():
@@ -74,7 +74,7 @@ def test_a_row_of_nothing_is_shown_as_nothing():
 
 
 @pytest.mark.parametrize(
-    "make, message",
+    ("make", "message"),
     [
         (
             lambda: Ragged(torch.ones(5, 2), torch.tensor([2, 2])),

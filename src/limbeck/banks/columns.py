@@ -25,9 +25,12 @@ def columns_of(output: TeacherOutput, keys: Sequence[Key]) -> dict[str, Any]:
     belong together."""
     plain = [name for name in SIGNALS if name != "hidden_states"]
     columns: dict[str, Any] = {
-        name: as_signal(name, getattr(output, name)) for name in plain if getattr(output, name) is not None
+        name: as_signal(name, value, f"teacher's {name}")
+        for name in plain
+        if (value := getattr(output, name)) is not None
     }
-    columns |= {HIDDEN + layer: as_signal(layer, value) for layer, value in output.hidden_states.items()}
+    hidden = {HIDDEN + layer: value for layer, value in output.hidden_states.items()}
+    columns |= {name: as_signal(name, value, f"teacher's {name}") for name, value in hidden.items()}
     if not columns:
         raise BankError("The teacher says nothing: give at least one of features, logits, log_probs, text.")
     for name, value in columns.items():

@@ -24,8 +24,8 @@ _ENDS, _IDS, _REST = ".ends", ".ids", ".rest"
 
 
 def entry_of(value: Signal) -> dict[str, Any]:
-    """In alphabetic order, what ``bank.json`` says of a column: the shape of a row (of a Ragged: of an element), the teacher's dtype, and
-    ``ragged`` or ``n_classes`` (of a TopK) where they apply."""
+    """What ``bank.json`` says of a column, by name: the shape of a row (of a Ragged: of an element), the teacher's
+    dtype, and ``ragged`` or ``n_classes`` (of a TopK) where they apply."""
     numbers = parts_of(value)[""]
     teacher_dtype = str(numbers.dtype).removeprefix("torch.")
     n_classes = n_classes_of(value)

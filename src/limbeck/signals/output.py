@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck.errors import DataError, MissingSignalError
 from limbeck.signals.ragged import Ragged, mapped, rows_of
+from limbeck.signals.tensors import tensor_of
 from limbeck.signals.top_k import TopK
 
 Head = tuple[Tensor, Tensor | None]  # the classifier: weight [C, D], bias [C]
@@ -146,22 +147,24 @@ class TeacherOutput:
         return torch.log_softmax(values.float(), dim=-1)
 
 
-def as_signal(name: str, value: Any) -> Any:
+def as_signal(name: str, value: Any, what: str = "") -> Any:
     """A signal as it is handed in: a tensor of arrays, and a Ragged of a list of arrays ``[l_i, ...]`` of different
-    lengths; the rows of boxes make one also where they happen to have one length."""
+    lengths; the rows of boxes make one also where they happen to have one length.
+
+    Args:
+        what: what to call it in the error; default: ``name``.
+
+    Raises: DataError for what is no array of numbers.
+    """
     if value is None or isinstance(value, (Tensor, Ragged, TopK)):
         return value
     if name == "text":
         return list(value)
     if name == "hidden_states":
-        return {layer: as_signal(layer, state) for layer, state in value.items()}
-    if isinstance(value, (list, tuple)) and value:
-        if name in BOXES or _differ(value):
-            return Ragged.of(value)
-        if isinstance(value[0], Tensor):
-            return torch.stack(list(value))
-        return torch.as_tensor(np.asarray(value) if isinstance(value[0], np.ndarray) else value)
-    return torch.as_tensor(value)
+        return {layer: as_signal(layer, state, f"hidden_states[{layer!r}]") for layer, state in value.items()}
+    if isinstance(value, (list, tuple)) and value and (name in BOXES or _differ(value)):
+        return Ragged.of(value)
+    return tensor_of(value, what or name)
 
 
 def _differ(rows: Sequence[Any]) -> bool:

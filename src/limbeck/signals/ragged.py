@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import DataError, some
+from limbeck.signals.tensors import tensor_of
 from limbeck.signals.top_k import TopK
 
 _PACKED = "parts of a signal"
@@ -67,7 +68,7 @@ class Ragged:
             raise DataError("A Ragged needs at least one row.")
         if any(isinstance(row, TopK) for row in rows):
             return cls(_joined_top_k(list(rows)), torch.tensor([len(row) for row in rows]))
-        parts = [torch.as_tensor(row) for row in rows]
+        parts = [tensor_of(row, f"values of row {i}") for i, row in enumerate(rows)]
         bare = [part.dim() == 1 and not len(part) for part in parts]  # [], which has neither width nor dtype
         like = next((part for part, is_bare in zip(parts, bare) if not is_bare), parts[0])
         for i, (part, is_bare) in enumerate(zip(parts, bare)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ class CallableTeacher:
         with torch.no_grad():
             answer = self.function(inputs)
         if isinstance(answer, TeacherOutput):
-            return answer
+            return _of_tensors(answer)
         if not isinstance(answer, Mapping):
             raise ConfigError(
                 f"The teacher's function returned {type(answer).__name__}; it must return a TeacherOutput "
@@ -73,6 +74,12 @@ class CallableTeacher:
         if self._version is not None:
             return {"function": name, "version": self._version}
         return {"function": f"{name} {settings_fingerprint(source_of(self.function))}"}
+
+
+def _of_tensors(answer: TeacherOutput) -> TeacherOutput:
+    """An output with tensors where it holds arrays."""
+    given = {name: value for name in SIGNALS if (value := getattr(answer, name)) is not None}
+    return replace(answer, **{name: as_signal(name, value) for name, value in given.items()})
 
 
 def source_of(function: Any) -> str:
