@@ -62,7 +62,9 @@ def test_a_batch_holds_the_rows_of_the_bank(toy: ModuleType, bank: Bank) -> None
     assert said["tokens"].lengths.tolist() == [3, 0, 2, 2]
     assert torch.equal(said["tokens"].values.ids, stored.tokens.values.ids)
     assert torch.equal(said.hidden_states["last"].values, stored.hidden_states["last"].values)
-    assert all(torch.is_tensor(leaf) or isinstance(leaf, (int, str)) for leaf in leaves(batch)), "can be moved"
+    assert all(torch.is_tensor(leaf) or isinstance(leaf, (int, str)) for leaf in leaves(batch)), (
+        "can be moved"
+    )
 
 
 def leaves(batch: Any) -> list[Any]:
@@ -79,7 +81,12 @@ def test_a_method_learns_from_tokens_however_the_batch_is_cut(
     weights, losses = [], []
     for parts in (1, 4):
         run = toy.trainer(
-            "kd", tmp_path / str(parts), bank, gradient_accumulation_steps=parts, optim="sgd", learning_rate=0.1
+            "kd",
+            tmp_path / str(parts),
+            bank,
+            gradient_accumulation_steps=parts,
+            optim="sgd",
+            learning_rate=0.1,
         )
         run.model.method = run.terms.method = Tokens(TokensConfig(), run.model.method.shapes)
         run.train()
@@ -92,7 +99,9 @@ def test_a_method_learns_from_tokens_however_the_batch_is_cut(
 
 
 def test_a_bank_without_tokens_is_refused_before_training() -> None:
-    with pytest.raises(MissingSignalError, match=r"needs the teacher's 'tokens'.* access level 'logits' gives it"):
+    with pytest.raises(
+        MissingSignalError, match=r"needs the teacher's 'tokens'.* access level 'logits' gives it"
+    ):
         check_signals("sorted", {"tokens"}, {"features"}, "features")
 
 

@@ -78,8 +78,14 @@ class CallableTeacher:
 
 def _of_tensors(answer: TeacherOutput) -> TeacherOutput:
     """An output with tensors where it holds arrays."""
-    given = {name: value for name in SIGNALS if (value := getattr(answer, name)) is not None}
-    return replace(answer, **{name: as_signal(name, value) for name, value in given.items()})
+    given = {name: as_signal(name, value) for name in SIGNALS if (value := getattr(answer, name)) is not None}
+    hidden = given.pop("hidden_states")
+    changed = {
+        name: value for name, value in given.items() if name != "text" and value is not getattr(answer, name)
+    }
+    if any(hidden[layer] is not state for layer, state in answer.hidden_states.items()):
+        changed["hidden_states"] = hidden
+    return replace(answer, **changed) if changed else answer
 
 
 def source_of(function: Any) -> str:

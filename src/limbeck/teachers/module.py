@@ -15,6 +15,7 @@ from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.students.calling import call_by_name
 from limbeck.teachers.base import device_of, representation_of, to_device
+from limbeck.teachers.compact import compacted
 
 
 class ModuleTeacher:
@@ -27,6 +28,10 @@ class ModuleTeacher:
             over all positions of a text at the one that the model answers with);
             ``embedding``: features = what the model returns, ``[m, D]``.
         layers: module paths whose outputs are kept as hidden states.
+        ragged: of what it says at every position ``[m, L, ...]`` keep those that the input ``attention_mask`` shows, as
+            rows of different lengths.
+        top_k: keep its likeliest classes alone: of its logits their log-probabilities (``log_probs``; at every
+            position ``tokens``) and the mass of all others.
         preprocessing: JSON-able description of how its inputs are made; part of the fingerprint.
         licence: what its owner allows; kept with a bank.
 
@@ -46,6 +51,8 @@ class ModuleTeacher:
         class_names: Sequence[str] | None = None,
         gives: Literal["classifier", "embedding"] = "classifier",
         layers: Sequence[str] = (),
+        ragged: bool = False,
+        top_k: int | None = None,
         preprocessing: Any = None,
         licence: str = "",
     ) -> None:
@@ -58,10 +65,16 @@ class ModuleTeacher:
         self.class_names = None if class_names is None else tuple(class_names)
         self.access: AccessLevel = "weights"
         self._layers = {name: modules[name] for name in layers}
+        self._ragged, self._top_k = ragged, top_k
         self._preprocessing = preprocessing
         self._head: nn.Linear | None = None
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
+        """What it says of ``m`` inputs, on the model's device."""
+        mask = inputs.get("attention_mask") if self._ragged else None
+        return compacted(self._whole(inputs), mask, self._top_k)
+
+    def _whole(self, inputs: Mapping[str, Any]) -> TeacherOutput:
         """Features and logits of ``m`` inputs, on the model's device."""
         self.model.eval()
         given = to_device(inputs, device_of(self.model))
@@ -88,10 +101,13 @@ class ModuleTeacher:
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``architecture``, ``weights``, ``reading`` (what is taken from it), ``preprocessing``."""
+        read: list[Any] = [self.gives, sorted(self._layers)]
+        if self._ragged or self._top_k is not None:
+            read += [self._ragged, self._top_k]
         return {
             "architecture": settings_fingerprint(repr(self.model)),
             "weights": module_fingerprint(self.model),
-            "reading": settings_fingerprint([self.gives, sorted(self._layers)]),
+            "reading": settings_fingerprint(read),
             "preprocessing": settings_fingerprint(self._preprocessing),
         }
 
