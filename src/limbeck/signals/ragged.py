@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -100,15 +101,23 @@ class Ragged:
         """Values ``[n, L, ...]`` (or a TopK of that shape), L the longest row, and what is shown of them, ``[n, L]``
         bool. Beyond a row's end stands ``fill``; of a TopK a uniform distribution, which no loss turns into NaN."""
         longest = int(self.lengths.max()) if len(self) else 0
-        shown = torch.arange(longest, device=self.lengths.device) < self.lengths.unsqueeze(1)
+        offsets = torch.arange(longest, device=self.lengths.device)
+        shown = offsets < self.lengths.unsqueeze(1)
+        starts = self.lengths.cumsum(0) - self.lengths
+        places = torch.where(shown, starts.unsqueeze(1) + offsets, len(self.values)).flatten()
+
+        def placed(values: Tensor, empty: Tensor | float) -> Tensor:
+            # a gather, with what stands beyond the ends as one more element: a GPU need not wait for a count
+            beyond = values.new_empty((1, *values.shape[1:]))
+            beyond[:] = empty
+            return torch.cat([values, beyond]).index_select(0, places).unflatten(0, shown.shape)
+
         if not isinstance(self.values, TopK):
-            return _placed(self.values, shown, fill), shown
+            return placed(self.values, fill), shown
         said = self.values
-        n_bins = said.k + (said.n_classes > said.k)
-        uniform = float(-torch.log(torch.tensor(float(n_bins))))
-        ids = torch.arange(said.k, device=shown.device).repeat(*shown.shape, *[1] * (said.ids.dim() - 1))
-        ids[shown] = said.ids
-        log_probs, rest = _placed(said.log_probs, shown, uniform), _placed(said.rest, shown, uniform)
+        uniform = -math.log(said.k + (said.n_classes > said.k))
+        ids = placed(said.ids, torch.arange(said.k, device=offsets.device))
+        log_probs, rest = placed(said.log_probs, uniform), placed(said.rest, uniform)
         return TopK(ids, log_probs, said.n_classes, rest), shown
 
     def rows(self, index: Any) -> Ragged:
@@ -138,12 +147,6 @@ class Ragged:
             f"{getattr(function, '__name__', function)} was given a signal with rows of different lengths; read its "
             "values and mask with .padded()."
         )
-
-
-def _placed(values: Tensor, shown: Tensor, fill: float) -> Tensor:
-    whole = values.new_full((*shown.shape, *values.shape[1:]), fill)
-    whole[shown] = values
-    return whole
 
 
 # ---- any signal: a tensor, a Ragged or a TopK -------------------------------------------------------------------
