@@ -150,3 +150,9 @@ def test_lists_of_different_lengths_are_ragged():
     assert as_signal("features", [torch.ones(3), torch.ones(3)]).shape == (2, 3)
     assert as_signal("features", [[1.0, 2.0]]).shape == (1, 2)
     assert isinstance(as_signal("boxes", [torch.ones(2, 4), torch.ones(2, 4)]), Ragged)
+    pixels = as_signal("boxes", [[[0, 0, 5, 5]], [], [[1.5, 0, 2, 2]]])
+    assert pixels.values.tolist() == [[0, 0, 5, 5], [1.5, 0, 2, 2]]
+    assert (
+        as_signal("boxes", Ragged(torch.ones(2, 4).long(), torch.tensor([2]))).values.dtype == torch.float32
+    )
+    assert as_signal("box_labels", [[3], []]).values.dtype == torch.int64

@@ -129,7 +129,8 @@ class TeacherOutput:
         return self._each(lambda value: mapped(value, fn))
 
     def _each(self, fn: Callable[[Any], Any]) -> TeacherOutput:
-        found = {name: fn(v) for name in (*_NUMBERS, "labels") if (v := getattr(self, name)) is not None}
+        names = (*_NUMBERS, "labels")
+        found = {name: fn(as_signal(name, v)) for name in names if (v := getattr(self, name)) is not None}
         return replace(self, **found, hidden_states={n: fn(v) for n, v in self.hidden_states.items()})
 
     def log_predictions(self) -> Tensor:
@@ -156,6 +157,8 @@ def as_signal(name: str, value: Any, what: str = "") -> Any:
 
     Raises: DataError for what is no array of numbers.
     """
+    if name in ("boxes", "box_scores"):  # in whole pixels perhaps
+        return _floating(value, what or name)
     if value is None or isinstance(value, (Tensor, Ragged, TopK)):
         return value
     if name == "text":
@@ -165,6 +168,16 @@ def as_signal(name: str, value: Any, what: str = "") -> Any:
     if isinstance(value, (list, tuple)) and value and (name in BOXES or _differ(value)):
         return Ragged.of(value)
     return tensor_of(value, what or name)
+
+
+def _floating(value: Any, what: str) -> Any:
+    if isinstance(value, (list, tuple)) and value:
+        rows = [tensor_of(row, what) for row in value]
+        return Ragged.of([row if row.is_floating_point() else row.float() for row in rows])
+    if value is None or isinstance(value, TopK):
+        return value
+    whole = value if isinstance(value, Ragged) else tensor_of(value, what)
+    return mapped(whole, lambda numbers: numbers if numbers.is_floating_point() else numbers.float())
 
 
 def _differ(rows: Sequence[Any]) -> bool:
