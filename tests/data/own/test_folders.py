@@ -173,6 +173,10 @@ FAULTS = {
         "key,label,a\nk0,x,1,5\nk1,y,2\nk2,x,3\n",
         r"1 of 3 rows .*line 2 of .* has 4 cells for 3 columns",
     ),
+    "too many everywhere": (
+        "key,label,a\nk0,x,1,5\nk1,y,2,5\n",
+        r"2 of 2 rows .*line 2 of .* has 4 cells for 3 columns",
+    ),
     "too few": ("key,label,a\nk0,x\nk1,y,2\nk2,x,3\n", "line 2 of .* has 2 cells for 3 columns"),
     "decimal commas": (
         "key;label;a\nk0;x;1,5\nk1;y;2\n",

@@ -211,7 +211,7 @@ def test_a_model_in_a_folder_of_its_own(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("modules.json", "{", "modules.json cannot be read"),
+        ("modules.json", "{", "modules.json is no valid JSON"),
         ("1_Pooling/config.json", '{"pooling_mode": "men"}', "pools by 'men', which is not known; did you mean 'mean'"),
         ("2_Dense/config.json", "{}", "no in_features that could be one"),
         ("2_Dense/config.json", '{"in_features": 16, "out_features": 5}', "weights of 2_Dense .* do not fit"),

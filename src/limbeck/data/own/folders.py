@@ -118,6 +118,8 @@ def folder(
     else:
         read = file_reader(settings, resample=resample)
         rows, bad = _listed_rows(table, columns, read) if table else (_class_folder_rows(path, read), {})
+    if bad and (on_error == "error" or not rows):  # before what such lines leave of the labels is judged
+        raise DataError(_refusal(bad, len(rows) + len(bad), path, on_error))
     names = _class_names(rows, class_names, path)
     examples, report, kept = _load(rows, bad, names, path, on_error)
     groups: dict[Key, str] = {row.key: row.group for row in kept if row.group is not None}

@@ -236,7 +236,7 @@ def _loader(kind: str, source: str, hub: Mapping[str, Any]) -> Any:
 
     if kind == "text":
         return load_tokenizer(source, **hub)
-    with no_code(source, trusted=hub["trust_remote_code"]):
+    with no_code(source, trusted=bool(hub.get("trust_remote_code"))):
         if kind == "image":  # the other backend is torchvision, which this package never loads
             return AutoImageProcessor.from_pretrained(source, backend="pil", **hub)
         return AutoFeatureExtractor.from_pretrained(source, **hub)
