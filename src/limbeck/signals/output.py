@@ -20,14 +20,8 @@ AccessLevel = Literal["weights", "logits", "features", "text"]
 # boxes in absolute or relative units, as the problem has them: x0, y0, x1, y1
 BOXES = ("boxes", "box_labels", "box_scores")
 SIGNALS = ("features", "logits", "log_probs", "tokens", *BOXES, "hidden_states", "prediction", "text")
-_NUMBERS = (
-    "features",
-    "logits",
-    "log_probs",
-    "tokens",
-    *BOXES,
-    "prediction",
-)  # a tensor, a Ragged or a TopK each
+# a tensor, a Ragged or a TopK each
+_NUMBERS = tuple(name for name in SIGNALS if name not in ("hidden_states", "text"))
 
 # The access level that a teacher must offer for each signal, for the sentence that refuses a method.
 ACCESS_OF_SIGNAL: dict[str, AccessLevel] = {
