@@ -490,6 +490,7 @@ def test_killed_at_random_moments_the_bank_has_the_same_bytes(tmp_path, n_moment
     keys = tuple(f"text {i}" for i in range(n))
     data = Examples.classified({"x": torch.arange(float(n))}, keys, torch.full((n,), -100), ("a", "b"))
     options = {"batch_size": 4, "shard_size": 12, "dtype": "float16"}
+    Bank.build(tmp_path / "first", Reader(), data, **options)  # everything is imported
     start = time.perf_counter()
     Bank.build(tmp_path / "undisturbed", Reader(), data, **options)
     duration = time.perf_counter() - start
