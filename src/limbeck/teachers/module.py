@@ -17,6 +17,7 @@ from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 from limbeck.teachers.base import device_of, to_device
+from limbeck.teachers.compact import compacted
 
 
 class ModuleTeacher:
@@ -30,6 +31,10 @@ class ModuleTeacher:
             pixel; ``embedding``: features are what the model returns; ``prediction``: so is the prediction.
         head: path of the head; None finds it.
         layers: its inner layers that are kept as hidden states: module paths, ``layer:4``, ``layer:50%``.
+        ragged: of what it says at every position ``[m, L, ...]`` keep those that the input ``attention_mask`` shows, as
+            rows of different lengths.
+        top_k: keep its likeliest classes alone: of its logits their log-probabilities (``log_probs``; at every
+            position ``tokens``) and the mass of all others.
         preprocessing: JSON-able description of how its inputs are made; part of the fingerprint.
         licence: what its owner allows; kept with a bank.
 
@@ -50,6 +55,8 @@ class ModuleTeacher:
         gives: Reading = "classifier",
         head: str | None = None,
         layers: Sequence[str] = (),
+        ragged: bool = False,
+        top_k: int | None = None,
         preprocessing: Any = None,
         licence: str = "",
     ) -> None:
@@ -62,11 +69,17 @@ class ModuleTeacher:
             if not is_numbered(name) and name not in modules:
                 raise UnknownNameError(f"The model has no layer {name!r}; {nearest(name, modules)}")
         self._layers = tuple(layers)
+        self._ragged, self._top_k = ragged, top_k
         self._preprocessing = preprocessing
         self._knows_head = False
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
         """What it says of ``m`` inputs, on the model's device."""
+        mask = inputs.get("attention_mask") if self._ragged else None
+        return compacted(self._whole(inputs), mask, self._top_k)
+
+    def _whole(self, inputs: Mapping[str, Any]) -> TeacherOutput:
+        """Features and logits of ``m`` inputs, on the model's device."""
         self.model.eval()
         n_rows = len(next(iter(inputs.values())))
         with torch.no_grad():
@@ -103,9 +116,12 @@ class ModuleTeacher:
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``architecture``, ``weights``, ``reading`` (what is taken from it), ``preprocessing``."""
+        read: list[Any] = [self.gives, sorted(self._layers)]
+        if self._ragged or self._top_k is not None:
+            read += [self._ragged, self._top_k]
         return {
             "architecture": settings_fingerprint(repr(self.model)),
             "weights": module_fingerprint(self.model),
-            "reading": settings_fingerprint([self.gives, sorted(self._layers)]),
+            "reading": settings_fingerprint(read),
             "preprocessing": settings_fingerprint(self._preprocessing),
         }

@@ -14,7 +14,8 @@ from limbeck.problems.base import Targets
 from limbeck.seeding import keyed_generator
 from limbeck.signals.key import Key
 from limbeck.signals.links.base import Draw, Link, Source
-from limbeck.signals.output import TeacherOutput
+from limbeck.signals.output import SIGNALS, TeacherOutput
+from limbeck.signals.ragged import packed, unpacked
 from limbeck.signals.teacher_rows import TeacherRows, places
 
 
@@ -184,15 +185,17 @@ def _stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _tensors(rows: TeacherRows) -> dict[str, Any]:
     """A teacher's rows as nested tensors, which the Trainer can move to a device."""
-    names = ("features", "logits", "log_probs", "prediction", "text", "labels", "head", "inputs")
-    said = {name: value for name in names if (value := getattr(rows.said, name)) is not None}
-    said |= {"hidden_states": rows.said.hidden_states} if rows.said.hidden_states else {}
+    said = {
+        n: packed(v)
+        for n in (*SIGNALS, "labels", "head", "inputs")
+        if (v := getattr(rows.said, n)) is not None
+    }
     return {"said": said, "pair_index": rows.pair_index, "group_s": rows.group_s, "group_t": rows.group_t}
 
 
 def teacher_rows(batch: Mapping[str, Any]) -> dict[str, TeacherRows]:
     """The inverse: name to that teacher's rows, from a collated batch."""
     return {
-        name: TeacherRows(**{**rows, "said": TeacherOutput(**rows["said"])})
+        name: TeacherRows(**{**rows, "said": TeacherOutput(**unpacked(rows["said"]))})
         for name, rows in batch.get("teachers", {}).items()
     }
