@@ -137,6 +137,11 @@ def _check_problem(plan: MethodPlan, train: Examples) -> None:
             f"Labels teach nothing in the problem {problem.kind}, and the method {plan.name!r} has no other term; take "
             "one that is for it, as 'denoise' is for denoising."
         )
+    if problem.reading == "positions" and "features" in plan.declared.needs and problem.kind not in claimed:
+        raise ConfigError(
+            f"Method {plan.name!r} compares one vector of a row, and the student of a {problem.kind} shows one at "
+            "every position; take a method of its outputs (kd, divergence), or one that names this problem."
+        )
     if claimed and problem.kind not in claimed:
         what = "goes by classes, and this task predicts" if not problem.is_distribution else "is not for"
         raise ConfigError(

@@ -79,7 +79,8 @@ class Positions(Classification):
         return logits
 
     def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
-        """For each row and class how many known positions are hits, found and true, ``[n, 3, C]``."""
+        """For each row and class how many known positions are hits, found and true, ``[n, 3, C]``; of more than
+        :data:`MANY` classes all of them together, ``[n, 3, 1]``."""
         classes = self.at_positions(out, targets)
         counts = [self._counts(found, true) for found, true in zip(self._found(out, classes), classes)]
         return {"counts": torch.stack(counts) if counts else torch.zeros(0, 3, len(self.names))}
@@ -95,6 +96,11 @@ class Positions(Classification):
         known = classes != UNLABELLED
         found, true = found[known], classes[known]
         n = len(self.names)
+        if n >= MANY:
+            known_here = len(true)
+            return torch.tensor(
+                [[float((true == found).sum())], [known_here], [known_here]], device=true.device
+            )
         hits = torch.bincount(true[found == true], minlength=n)
         return torch.stack(
             [hits, torch.bincount(found, minlength=n), torch.bincount(true, minlength=n)]
@@ -136,13 +142,18 @@ def accuracy(counts: Tensor) -> float:
 
 
 def macro_f1(counts: Tensor) -> float:
-    """F1 of each class that occurs or is found, their mean."""
+    """F1 of each class that occurs or is found, their mean; NaN where classes were counted together."""
+    if counts.shape[-1] == 1:
+        return float("nan")
     there = (counts[TRUE] + counts[FOUND]) > 0
     return float((2 * counts[HITS] / (counts[FOUND] + counts[TRUE]))[there].mean())
 
 
 def mean_iou(counts: Tensor) -> float:
-    """Intersection over union of each class that occurs or is found, their mean."""
+    """Intersection over union of each class that occurs or is found, their mean; NaN where they were counted
+    together."""
+    if counts.shape[-1] == 1:
+        return float("nan")
     union = counts[FOUND] + counts[TRUE] - counts[HITS]
     return float((counts[HITS] / union)[union > 0].mean())
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
 from limbeck.functional.diffusion.schedule import normal_like, uniform_times
 from limbeck.methods.base import Declared, Method, Settings, StepBatch, Weight, weight
-from limbeck.problems.denoising import Denoising
+
+if TYPE_CHECKING:
+    from limbeck.problems.denoising import Denoising
 
 
 @dataclass
@@ -35,9 +38,9 @@ class Denoise(Method):
         return super().declared(config).with_(student="asked")
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
-        assert isinstance(b.problem, Denoising)
-        x, path = b.inputs[b.problem.names[0]], b.problem.path
+        asked = cast("Denoising", b.problem)  # it claims no other
+        x, path = b.inputs[asked.names[0]], asked.path
         noise, t = normal_like(x, b.generator), uniform_times(len(x), b.generator).to(x)
-        found = b.run(b.problem.inputs_at(b.inputs, path.noised(x, noise, t), t)).prediction
+        found = b.run(asked.inputs_at(b.inputs, path.noised(x, noise, t), t)).prediction
         error = (found - path.target(x, noise, t)).float().square()
         return {"denoising": error.flatten(1).mean(1).sum()}
