@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from pathlib import Path
@@ -14,10 +13,8 @@ from digits import tiny_task
 from safetensors.torch import load_file
 
 import limbeck
-from limbeck import cli
 from limbeck.chain import plan_chain, run_chain
 from limbeck.distill import distill
-from limbeck.errors import ConfigError
 from limbeck.evaluation import read_metrics
 from limbeck.recipes import Recipe, make_chain
 from limbeck.students.export.folder import load_exported

@@ -14,10 +14,10 @@ from torch.nn import functional
 from limbeck import __version__
 from limbeck.data.base import Examples, Inputs
 from limbeck.evaluation.results import Row, write_metrics
+from limbeck.fit import RunResult
 from limbeck.methods.registry import plan_method
 from limbeck.recipes.recipe import Recipe, TeacherSpec
 from limbeck.reporting import report_folder
-from limbeck.fit import RunResult
 from limbeck.runner import run
 from limbeck.students.export.folder import export_student
 from limbeck.training.collator import without_padding

@@ -22,7 +22,6 @@ from limbeck.plan import recipe_facts
 from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint
-from limbeck.signals.layers import is_numbered
 from limbeck.stages import StageRecord, read_records, write_records
 from limbeck.students import model_from_spec
 from limbeck.taught import side_of, task_of_teacher
@@ -65,7 +64,7 @@ def teacher_bank(
 
     Args:
         folder: the run folder; the bank is made in ``bank/`` (see also :func:`trained_teacher`).
-        layers: module paths of the teacher whose outputs the bank holds too.
+        layers: inner layers of the teacher whose states are asked for too.
     """
     if spec.bank is not None:
         return Bank.open(spec.bank)
@@ -85,8 +84,7 @@ def _asked(spec: TeacherSpec, task: Task, folder: Path, name: str, layers: Seque
     else:
         torch.manual_seed(keyed_seed(spec.seed, "teacher"))
         model = model_from_spec(spec.model, problem=link.problem, init=spec.init, **spec.config)
-    paths = [layer for layer in layers if not is_numbered(layer)]
-    return ModuleTeacher(model, class_names=link.class_names, layers=paths)
+    return ModuleTeacher(model, class_names=link.class_names, layers=layers)
 
 
 def trained_teacher(

@@ -262,7 +262,7 @@ def _check_references(values: Mapping[str, Any], name: str, names: list[str]) ->
     earlier = names[: names.index(name)]
     for place, text in _strings(values, ""):
         told = _reference(text)
-        if not text.startswith(REFERENCE) or told in earlier and _PLACES.fullmatch(place):
+        if not text.startswith(REFERENCE) or (told in earlier and _PLACES.fullmatch(place)):
             continue
         if not _PLACES.fullmatch(place):
             raise ConfigError(
