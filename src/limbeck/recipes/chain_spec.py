@@ -63,8 +63,13 @@ class Chain:
     def _student(self, spec: StudentSpec) -> StudentSpec:
         if told := _reference(spec.model):
             theirs = self._student(self.stages[told].student)
-            own = {"config": {**theirs.config, **spec.config}, "pooling": spec.pooling or theirs.pooling}
-            spec = replace(spec, model=theirs.model, **own, init=spec.init or f"{REFERENCE}{told}")
+            spec = replace(
+                spec,
+                model=theirs.model,
+                config={**theirs.config, **spec.config},
+                pooling=spec.pooling or theirs.pooling,
+                init=spec.init or f"{REFERENCE}{told}",
+            )
         if told := _reference(spec.init):
             spec = replace(spec, init=str(self.shipped(told)))
         return spec
@@ -221,6 +226,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values.")
+    assert root is not None
     for key, value in root.value:
         if key.value == "stages" and isinstance(value, yaml.MappingNode):
             names = [name.value for name, _ in value.value]
