@@ -13,8 +13,11 @@ from digits import tiny_task
 from safetensors.torch import load_file
 
 import limbeck
+from limbeck import cli
+from limbeck.banks import Bank
 from limbeck.chain import plan_chain, run_chain
 from limbeck.distill import distill
+from limbeck.errors import ConfigError
 from limbeck.evaluation import read_metrics
 from limbeck.recipes import Recipe, make_chain
 from limbeck.students.export.folder import load_exported
@@ -156,3 +159,186 @@ def test_a_killed_chain_goes_on_to_the_same_weights(
     assert min(step for name, step in first_steps if name == stage) > 10, "it started from its first step"
     for name in ("teacher", "hints", "student"):
         assert same(tmp_path / "cut" / name, whole / name)
+
+
+def test_finished_stages_are_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a stage was run")
+
+    monkeypatch.setattr("limbeck.chain.distill", never)
+    said: list[str] = []
+    result = run_chain(chain(finished), tell=said.append)
+    assert result.ran == ()
+    assert (
+        result.scores
+        == json.loads((finished / "chain.json").read_text())["stages"]["student"]["facts"]["scores"]
+    )
+    assert said[0] == "stage 1 of 3, teacher: finished before"
+
+
+@pytest.mark.parametrize(
+    ("stage", "patch", "words"),
+    [
+        ("teacher", {"training.learning_rate": 0.5}, r"training.learning_rate=0.01 and now has .*=0.5"),
+        (
+            "hints",
+            {"method.name": "feature_ot"},
+            "method.name='fitnets' and now has method.name='feature_ot'",
+        ),
+        ("student", {"training.max_steps": 21}, "training.max_steps=20 and now has training.max_steps=21"),
+    ],
+)
+def test_an_edited_finished_stage_is_named(stage: str, patch: Any, words: str, finished: Path) -> None:
+    before = (finished / "chain.json").read_bytes()
+    edited = chain(finished)
+    edited["stages"][stage].update(patch)
+    with pytest.raises(
+        ConfigError, match=f"Stage '{stage}' is finished, .*{words}.*delete {finished / stage}"
+    ):
+        run_chain(edited)
+    assert (finished / "chain.json").read_bytes() == before
+    with pytest.raises(ConfigError, match="has been edited"):
+        plan_chain(make_chain(edited))
+    elsewhere = chain(finished)
+    elsewhere["base"]["training"] |= {"logging_steps": 3}  # decides nothing
+    assert {planned.state for planned in plan_chain(make_chain(elsewhere))} == {"finished"}
+
+
+def test_from_a_stage_that_ships_other_weights_on_the_chain_is_run_again(finished: Path) -> None:
+    edited = chain(finished)
+    edited["stages"]["hints"]["training.learning_rate"] = 0.02
+    shutil.rmtree(finished / "hints")
+    old = {name: value.clone() for name, value in weights(finished / "student").items()}
+    said: list[str] = []
+    assert run_chain(edited, tell=said.append).ran == ("hints", "student")
+    assert "training again, as its recipe or a stage that it uses has changed" in said[2]
+    assert not torch.equal(old["0.weight"], weights(finished / "student")["0.weight"])
+
+
+def test_a_stage_that_was_deleted_comes_back_the_same(finished: Path, whole: Path) -> None:
+    shutil.rmtree(finished / "hints")
+    assert run_chain(chain(finished)).ran == ("hints",)  # and what it ships is what the student started from
+    assert same(finished / "hints", whole / "hints")
+
+
+def test_a_started_stage_that_was_edited_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_log = RunLog.on_log
+
+    def dies(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        on_log(self, args, state, control, **kwargs)
+        if state.global_step >= 16:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunLog, "on_log", dies)
+        with pytest.raises(Killed):
+            run_chain(chain(tmp_path / "cut"))
+    edited = chain(tmp_path / "cut")
+    edited["stages"]["teacher"]["training"]["learning_rate"] = 0.02
+    edited["stages"] = {"teacher": edited["stages"]["teacher"]}
+    assert [planned.state for planned in plan_chain(make_chain(edited))] == ["again"]
+    run_chain(edited)
+    run_chain({**edited, "output_dir": str(tmp_path / "whole")})
+    assert same(tmp_path / "cut" / "teacher", tmp_path / "whole" / "teacher")
+
+
+def test_what_is_not_the_chains_is_left_alone(finished: Path, tmp_path: Path) -> None:
+    (finished / "hints" / "student" / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ConfigError, match="is not what the stage 'hints' wrote; delete"):
+        run_chain(chain(finished))
+    (tmp_path / "new" / "teacher").mkdir(parents=True)
+    (tmp_path / "new" / "teacher" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"notes|holds what chain.json does not list"):
+        run_chain(chain(tmp_path / "new"))
+    assert (tmp_path / "new" / "teacher" / "notes.txt").exists()
+
+
+def test_the_report_lists_the_stages(whole: Path) -> None:
+    info = read_metrics(whole).info
+    assert info["title"].startswith("teacher → hints → student: kd on blobs")
+    assert [(s["stage"], s["uses"]) for s in info["stages"]] == [
+        ("teacher", {}),
+        ("hints", {"teacher": "teacher"}),
+        ("student", {"hints": "bank"}),
+    ]
+    page = (whole / "report.html").read_text(encoding="utf-8")
+    assert ">Stages</h2>" in page
+    assert "Learning curves" in page
+    assert '<th scope="row">hints</th><td>fitnets</td>' in page
+
+
+def test_generations_and_a_stage_that_trains_its_own_teacher(tmp_path: Path) -> None:
+    student = {"model": "table_encoder", "config": {"n_columns": 6}}
+    taught = {"student": student, "teacher": {**TEACHER, "training": TEACHER_TRAINING}, "method.name": "kd"}
+    again = {"student": student, "teacher": {"model": "stage:first", "view": "same"}, "method.name": "kd"}
+    run_chain(
+        {
+            "base": {"training": TRAINING},
+            "stages": {
+                "first": taught,
+                "born_again": again,
+                "third": {**again, "teacher": {"live": "stage:born_again", "view": "same"}},
+            },
+            "output_dir": str(tmp_path),
+        }
+    )
+    stages = [facts["stage"] for facts in read_metrics(tmp_path).info["stages"]]
+    assert stages == ["first/teacher", "first", "born_again", "third"]
+    keys = set(Bank.open(tmp_path / "born_again" / "bank").keys)
+    assert keys == set(tiny_task().splits["train"].keys)
+    assert not (tmp_path / "third" / "bank").exists()
+
+
+# ---- the command line ------------------------------------------------------------------------------------------
+
+
+def test_the_command(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import yaml
+
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**chain(finished), "output_dir": "elsewhere"}, sort_keys=False))
+    command = ["chain", "--config", str(path), "--output_dir"]
+    assert cli.main([*command, str(tmp_path / "new"), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["teacher", "new", "supervised", "on"]
+    assert lines[2].endswith("uses weights of hints, bank of hints")
+    assert not (tmp_path / "new").exists()
+    assert cli.main([*command, str(finished)]) == 0
+    out = capsys.readouterr().out
+    assert f"student: {finished / 'student' / 'student'}" in out
+    assert "20 steps (finished before)" in out
+    assert cli.main([*command, str(finished), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["stages"]) == {"teacher", "hints", "student"}
+    assert cli.main(["chain", "--config", "fitnet"]) == 2
+    assert "did you mean 'fitnets'?" in capsys.readouterr().err
+    assert cli.main(["recipes"]) == 0
+    assert "limbeck chain --config fitnets\n    FitNets as its paper trains it" in capsys.readouterr().out
+
+
+def test_the_shipped_fitnets_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage by stage: what lies above the guided layer waits, and the student starts from what the hints made."""
+    import yaml
+    from raw_files import fsdd_folder, mnist_folder
+
+    from limbeck.data import make_task
+    from limbeck.recipes.chain_spec import shipped_chains
+
+    monkeypatch.setattr("limbeck.fit.make_task", make_task)
+    values = yaml.safe_load(shipped_chains()["fitnets"].read_text())
+    values["base"]["data"]["config"] |= {
+        "images": f"mnist:{mnist_folder(tmp_path / 'mnist')}",
+        "audio": f"fsdd:{fsdd_folder(tmp_path / 'fsdd')}",
+        "labels_per_class": 2,
+    }
+    values["base"]["training"]["max_steps"] = values["stages"]["teacher"]["training"]["max_steps"] = 2
+    result = run_chain({**values, "output_dir": str(tmp_path / "run")})
+    assert result.ran == ("teacher", "hints", "student")
+    from limbeck.banks import Bank
+
+    bank = Bank.open(tmp_path / "run" / "hints" / "bank")
+    assert {"features", "logits", "hidden.8"} <= set(bank.manifest.signals) or "8" in str(
+        bank.manifest.signals
+    )
+    assert not (tmp_path / "run" / "student" / "bank").exists()

@@ -100,9 +100,10 @@ def link_of(spec: TeacherSpec, name: str, source: Bank | LiveTeacher, task: Task
 
     Raises: LinkError where neither says anything of this teacher.
     """
-    if spec.link is not None:
+    of_student = spec.view == "same" and spec.bank is None  # asked about the student's own rows
+    if spec.link is not None or of_student:
         theirs = source.samples.keys if isinstance(source, LiveTeacher) else source.keys
-        return link_named(spec.link, student_keys=task.splits["train"].keys, teacher_keys=theirs)
+        return link_named(spec.link or "paired", student_keys=task.splits["train"].keys, teacher_keys=theirs)
     return side_of(task, name).link
 
 

@@ -47,7 +47,7 @@ def teacher_of(
         raise ConfigError("A teacher is a bank or live, not both; leave out one.")
     if spec.live is None:
         return teacher_bank(spec, task, folder, name, layers)
-    link = side_of(task, name).splits["link"]
+    link = _rows(spec, task, name)
     if spec.live == "model":
         return LiveTeacher(_asked(spec, task, folder, name, layers), link, view=spec.view)
     if not spec.live.startswith("hf:"):
@@ -68,7 +68,7 @@ def teacher_bank(
     """
     if spec.bank is not None:
         return Bank.open(spec.bank)
-    link = side_of(task, name).splits["link"]
+    link = _rows(spec, task, name)
     teacher = _asked(spec, task, folder, name, layers)
     if is_first_process():
         Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
@@ -78,13 +78,20 @@ def teacher_bank(
 
 def _asked(spec: TeacherSpec, task: Task, folder: Path, name: str, layers: Sequence[str]) -> ModuleTeacher:
     """The recipe's network, trained first where it says so."""
-    link = side_of(task, name).splits["link"]
+    link = _rows(spec, task, name)
     if spec.is_trained_first:
         model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder, name)
     else:
         torch.manual_seed(keyed_seed(spec.seed, "teacher"))
         model = model_from_spec(spec.model, problem=link.problem, init=spec.init, **spec.config)
     return ModuleTeacher(model, class_names=link.class_names, layers=layers)
+
+
+def _rows(spec: TeacherSpec, task: Task, name: str) -> Examples:
+    """What the teacher is asked about: what the link names, or the student's own rows."""
+    if spec.view == "same":
+        return task.splits["train"].forgotten()
+    return side_of(task, name).splits["link"]
 
 
 def trained_teacher(

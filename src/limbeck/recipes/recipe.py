@@ -49,7 +49,8 @@ class TeacherSpec:
         class_map: student class name to teacher class name, where they differ.
         live: ask it in every step of the training, in this process, in place of a bank: ``model`` (the network named
             under ``model``, trained first if ``train`` is set) or ``hf:PATH``.
-        view: of a live teacher: ``teacher`` (its own samples of the rows), or ``same`` (what the student is shown).
+        view: ``teacher`` (its own samples of the rows), or ``same``: the student's rows, of a live teacher with the
+            views that the student is shown; for a teacher of the student's modality.
         link: what links it to the student, where the data do not say or say otherwise: ``paired`` (by equal keys),
             ``by_class`` or ``unpaired``.
         init: folder of a shipped student (``RUN/student``) of that network, whose weights it has; it is not trained.
