@@ -291,6 +291,23 @@ def test_generations_and_a_stage_that_trains_its_own_teacher(tmp_path: Path) -> 
     assert not (tmp_path / "third" / "bank").exists()
 
 
+def test_killed_between_training_and_its_record(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(student: Path) -> str:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("limbeck.chain.shipped_digest", dies)
+        with pytest.raises(Killed):
+            run_chain(chain(tmp_path / "cut"))
+    one = chain(tmp_path / "cut")
+    one["stages"] = {"teacher": one["stages"]["teacher"]}
+    assert [planned.state for planned in plan_chain(make_chain(one))] == ["goes on"]
+    run_chain(one)
+    assert same(tmp_path / "cut" / "teacher", whole / "teacher")
+
+
 # ---- the command line ------------------------------------------------------------------------------------------
 
 
