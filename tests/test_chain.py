@@ -308,6 +308,33 @@ def test_killed_between_training_and_its_record(
     assert same(tmp_path / "cut" / "teacher", whole / "teacher")
 
 
+def test_the_chain_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import re
+
+    import yaml
+    from raw_files import write_grating, write_tone
+
+    from limbeck.data import make_task
+    from limbeck.predict import predict_files
+
+    monkeypatch.setattr("limbeck.fit.make_task", make_task)
+    monkeypatch.chdir(tmp_path)
+    for c, name in enumerate(("cat", "dog")):
+        for i in range(20):
+            write_tone(Path("recordings", name, f"{i}.wav"), 2 * c, seconds=0.2, seed=i)
+            write_grating(Path("photos", name, f"{i}.png"), c, seed=i)
+            write_grating(Path("photos", name, f"alone{i}.png"), c, seed=100 + i)
+    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if "stages:" in b)
+    values = yaml.safe_load(block)
+    values["base"]["training"]["max_steps"] = 3
+    result = run_chain(values)
+    assert result.ran == ("teacher", "large", "small")
+    (row,) = predict_files(result.student, [Path("recordings/cat/0.wav")])
+    (seen,) = predict_files(result.folder / "teacher" / "student", [Path("photos/cat/0.png")])
+    assert set(row["probabilities"]) == set(seen["probabilities"]) == {"cat", "dog"}
+
+
 # ---- the command line ------------------------------------------------------------------------------------------
 
 
