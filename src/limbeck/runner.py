@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_model, save_model
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.banks.bank import Bank
 from limbeck.data import make_task
@@ -49,6 +49,7 @@ class RunResult:
         task: what it was trained on.    recipe: as it was run.    folder: the run folder.
         warnings: what was warned of during the run.
         tokenizer: of a text student, for its export.
+        statistics: split to what the problem keeps of each of its rows, in their order (:meth:`Problem.statistics`).
     """
 
     scores: dict[str, float]
@@ -63,6 +64,7 @@ class RunResult:
     tokenizer: Any = None
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    statistics: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def run(
@@ -114,10 +116,12 @@ def run(
     seconds = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.perf_counter() - seconds
-    metrics = final_scores(trainer, task)
+    statistics = final_statistics(trainer, task)
+    metrics = {split: task.problem.scores(kept) for split, kept in statistics.items()}
     return RunResult(
         scores={split: values[task.problem.metric.name] for split, values in metrics.items()},
         metrics=metrics,
+        statistics=statistics,
         links={name: teacher.link.name for name, teacher in trainer.collate.teachers.items()},
         steps=trainer.state.global_step,
         seconds=seconds,
@@ -133,21 +137,22 @@ def run(
     )
 
 
-def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, dict[str, float]]:
-    """The problem's metrics of the scored student on validation and, once and at the end, on every final split."""
-    scores = {}
+def final_statistics(trainer: DistillationTrainer, task: Task) -> dict[str, dict[str, Tensor]]:
+    """What the problem keeps of each row under the scored student, on validation and, once and at the end, on every
+    final split."""
+    found = {}
     if "validation" in task.splits:
-        scores["validation"] = _scores(trainer, task.splits["validation"])
+        found["validation"] = _statistics(trainer, task.splits["validation"])
     with task.splits.final_evaluation() as final:
         for role in final.final_roles:
-            scores[role] = _scores(trainer, final[role])
-    return scores
+            found[role] = _statistics(trainer, final[role])
+    return found
 
 
-def _scores(trainer: DistillationTrainer, examples: Examples) -> dict[str, float]:
-    found = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics
-    assert found is not None
-    return {metric.name: float(found[f"final_{metric.name}"]) for metric in examples.problem.metrics}
+def _statistics(trainer: DistillationTrainer, examples: Examples) -> dict[str, Tensor]:
+    found = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").predictions
+    assert isinstance(found, dict)
+    return {name: torch.from_numpy(value) for name, value in found.items()}
 
 
 # ---- teachers ---------------------------------------------------------------------------------------------
