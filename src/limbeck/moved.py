@@ -42,7 +42,6 @@ FILES = {
     "data.vec": "data.benchmarks.vec",
     "data.vec_tasks": "data.benchmarks.vec_tasks",
     "data.views": "data.files.views",
-    "evaluation.compare": "evaluation.comparison",
     "functional.adjoint": "functional.transport.adjoint",
     "functional.attached": "functional.hand_gradients",
     "functional.class_blocks": "functional.transport.class_blocks",

@@ -186,15 +186,22 @@ def _teachers(
     return found
 
 
-def teacher_of(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher") -> Bank | LiveTeacher:
-    """A bank, or a live teacher, as the recipe says."""
+def teacher_of(
+    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher", *, as_found: bool = False
+) -> Bank | LiveTeacher:
+    """A bank, or a live teacher, as the recipe says.
+
+    Args:
+        as_found: a network that was trained in this folder before is taken as it is, also for other data.
+    """
     if spec.bank is not None and spec.live is not None:
         raise ConfigError("A teacher is a bank or live, not both; leave out one.")
     if spec.live is None:
-        return teacher_bank(spec, task, folder, name)
+        return teacher_bank(spec, task, folder, name, as_found=as_found)
     link = side_of(task, name).splits["link"]
     if spec.live == "model":
-        model = ModuleTeacher(_model(spec, task, folder, name), class_names=link.class_names)
+        net = _model(spec, task, folder, name, as_found)
+        model = ModuleTeacher(net, class_names=link.class_names)
         return LiveTeacher(model, link, view=spec.view)
     if not spec.live.startswith("hf:"):
         raise ConfigError(
@@ -203,38 +210,52 @@ def teacher_of(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher
     return LiveTeacher(HFTeacher(spec.live.removeprefix("hf:")), link, view=spec.view)
 
 
-def teacher_bank(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher") -> Bank:
+def teacher_bank(
+    spec: TeacherSpec,
+    task: Task,
+    folder: Path,
+    name: str = "teacher",
+    *,
+    called: str = "bank",
+    as_found: bool = False,
+) -> Bank:
     """The bank that the recipe names, or one made by asking the recipe's teacher about the linked rows.
 
     The teacher is trained, and asked, once: started again in the same folder with the same spec and data, its
     weights are loaded from ``teacher/`` and the bank is opened. Its scores by split go to
     ``task.info["teacher_accuracy"]``.
+
+    Args:
+        called: the bank's folder inside ``folder``.    as_found: see :func:`teacher_of`.
     """
     if spec.bank is not None:
         return Bank.open(spec.bank)
     link = side_of(task, name).splits["link"]
-    teacher = ModuleTeacher(_model(spec, task, folder, name), class_names=link.class_names)
+    net = _model(spec, task, folder, name, as_found)
+    teacher = ModuleTeacher(net, class_names=link.class_names)
     if is_first_process():
-        Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
+        Bank.build(folder / called, teacher, link, batch_size=256, overwrite=True)
     wait_for_all()
-    return Bank.open(folder / "bank")
+    return Bank.open(folder / called)
 
 
-def _model(spec: TeacherSpec, task: Task, folder: Path, name: str) -> nn.Module:
+def _model(spec: TeacherSpec, task: Task, folder: Path, name: str, as_found: bool) -> nn.Module:
     """The recipe's network, trained first where it says so."""
     link = side_of(task, name).splits["link"]
     if spec.train:
-        model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder / "teacher", name)
+        model, task.info["teacher_accuracy"] = trained_teacher(
+            spec, task, folder / "teacher", name, as_found=as_found
+        )
         return model
     torch.manual_seed(keyed_seed(spec.seed, "teacher"))
     return model_from_spec(spec.model, problem=link.problem, **spec.config)
 
 
 def trained_teacher(
-    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher"
+    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher", *, as_found: bool = False
 ) -> tuple[nn.Module, dict[str, float]]:
     """A teacher trained on its own modality by the same loop, and its score by split; loaded if it was trained
-    before."""
+    before, on these data or (``as_found``) on any."""
     side = side_of(task, name)
     if "train" not in side.splits:
         raise DataError(
@@ -247,7 +268,8 @@ def trained_teacher(
     record, weights = folder / "teacher.json", folder / "model.safetensors"
     known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     wait_for_all()  # all have looked before any of them starts to train
-    if known.get("identity") != identity or not weights.is_file():
+    fits = known.get("identity") == identity or (as_found and known)
+    if not fits or not weights.is_file():
         model, accuracy = _train_teacher(spec, task, side, folder)
         if is_first_process():
             save_model(model, str(weights))

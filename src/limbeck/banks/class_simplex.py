@@ -20,9 +20,9 @@ SAMPLE = 8192  # rows that spread and confidence are measured on
 def prototype_like(bank: Bank, classes: np.ndarray) -> Bank:
     """``bank`` with a vertex of a regular simplex, one for each class, in place of every signal.
 
-    All classes are equally far apart, so whatever the teacher knew of which classes resemble each other, or of a single
-    sample, is gone. Features keep the bank's mean and spread, predictions its mean confidence; a head, if there was one,
-    reads the vertices. Hidden states and texts are left out.
+    All classes are equally far apart, so whatever the teacher knew of which classes resemble each other, or of a
+    single sample, is gone. Features keep the bank's mean and spread, predictions its mean confidence; a head, if there
+    was one, reads the vertices. Hidden states and texts are left out.
 
     Args:
         classes: ``[N]`` int64 class of each row, as far as the student's own labels tell it; -1 = they do not: such a
@@ -35,12 +35,13 @@ def prototype_like(bank: Bank, classes: np.ndarray) -> Bank:
         raise DataError(f"The control 'prototype' needs classes, and the bank {bank.name} has none.")
     if not (classes >= 0).any():
         raise DataError(
-            "The control 'prototype' is a teacher that knows what the student's labels say, and over this link they say "
-            "nothing of the teacher's rows; take 'shuffled', 'random' or 'uniform'."
+            "The control 'prototype' is a teacher that knows what the student's labels say, and over this link they "
+            "say nothing of the teacher's rows; take 'shuffled', 'random' or 'uniform'."
         )
     rows = torch.from_numpy(np.where(classes >= 0, classes, n_classes))  # the last code is the centre
     some = np.linspace(0, len(bank) - 1, min(len(bank), SAMPLE)).round().astype(np.int64)
-    seen, values, head = bank.take(some), {}, None
+    seen, head = bank.take(some), None
+    values: dict[str, Tensor] = {}
     codes = _scaled_codes(seen.log_predictions().exp(), n_classes) if _predicts(bank) else None
     if codes is not None:
         shown = {"logits": codes, "log_probs": codes.log_softmax(-1)}
@@ -53,8 +54,8 @@ def prototype_like(bank: Bank, classes: np.ndarray) -> Bank:
 
 
 def simplex(n_classes: int, width: int) -> Tensor:
-    """``[C, width]`` float32: vertices of a regular simplex around 0 at length 1; where fewer than C - 1 dimensions do not
-    hold one, random directions."""
+    """``[C, width]`` float32: vertices of a regular simplex around 0 at length 1; random directions where fewer than
+    C - 1 dimensions do not hold one."""
     if width < n_classes - 1:
         draw = torch.randn(n_classes, width, generator=keyed_generator("simplex"))
         return torch.nn.functional.normalize(draw, dim=1)

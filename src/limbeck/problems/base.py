@@ -150,7 +150,8 @@ class Problem:
         return None
 
     def confusion(self, statistics: Mapping[str, Tensor]) -> Tensor | None:
-        """``[C, C]`` int64 counts of rows by what is true (down) and what was found; None where rows have no one class."""
+        """``[C, C]`` int64 counts of rows by what is true (down) and what was found; None where rows have no one
+        class."""
         return None
 
     def confidences(self, statistics: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:

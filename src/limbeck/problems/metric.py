@@ -76,7 +76,8 @@ TEACHER_GAP = Metric("teacher_divergence", better="lower", told="plain", title="
 METRICS = {
     metric.name: metric
     for metric in (
-        ACCURACY, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION, AGREEMENT, TEACHER_GAP,
+        ACCURACY, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION,
+        AGREEMENT, TEACHER_GAP,
     )
 }  # fmt: skip
 

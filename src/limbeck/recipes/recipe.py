@@ -185,7 +185,10 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
         "--teachers", type=dict[str, TeacherSpec], default={}, help="Several teachers by name."
     )
     parser.add_argument(
-        "--control", type=str, default="none", help="none, shuffled, random, uniform, prototype; or KIND:TEACHER."
+        "--control",
+        type=str,
+        default="none",
+        help="none, shuffled, random, uniform, prototype; or KIND:TEACHER.",
     )
     parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
     parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.evaluation.estimates import estimate
 from limbeck.evaluation.results import NO_CONTROL, Row
-from limbeck.evaluation.statistics import estimate, values_by_seed
+from limbeck.evaluation.statistics import values_by_seed
 from limbeck.problems.metric import Metric, metric_named
 from limbeck.reporting.table import Line, score_text, split_name
 
@@ -51,8 +52,8 @@ def reading_note(rows: Sequence[Row], metric: Metric) -> str:
         return f'<p class="note">One run: no spread, no interval, no verdict. Gains are {unit}.</p>'
     return (
         f'<p class="note">Mean ± standard deviation over {n} seeds. Gains are differences within a seed, '
-        f"{unit}, with their 95% t interval. A gain is called the teacher's only if it is above 0 "
-        "and above what the same arm gains in its controls, with p &lt; 0.05 after Holm's correction.</p>"
+        f"{unit}, with their 95% t interval. The teacher is said to help only if the gain is above 0 and above what "
+        "every control gains, over the seeds (p &lt; 0.05 after Holm's correction) and over resampled test items.</p>"
     )
 
 

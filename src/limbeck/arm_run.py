@@ -1,0 +1,208 @@
+"""One run of a comparison: a recipe with its control and its teachers, and everything that is kept of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.banks.bank import Bank
+from limbeck.data import make_task
+from limbeck.data.base import Examples
+from limbeck.data.task import Task
+from limbeck.distill import result_rows
+from limbeck.errors import LimbeckError
+from limbeck.evaluation.agreement import agreement
+from limbeck.evaluation.comparison import Arm
+from limbeck.evaluation.cost import measured
+from limbeck.evaluation.outcome import Outcome
+from limbeck.evaluation.results import NO_CONTROL, Row
+from limbeck.methods.registry import plan_method
+from limbeck.plan import make_student
+from limbeck.problems.metric import AGREEMENT, TEACHER_GAP
+from limbeck.recipes.recipe import MethodSpec, Recipe
+from limbeck.reporting.two_dimensions import feature_map
+from limbeck.runner import RunResult, run
+from limbeck.seeding import keyed_seed
+from limbeck.shared_teachers import Place
+from limbeck.signals.fingerprint import input_digests, settings_fingerprint, tensor_digest
+from limbeck.taught import link_of
+from limbeck.teachers.live import LiveTeacher
+
+LABEL_SMOOTHING = "label_smoothing"
+SMOOTHED = 0.1
+SAMPLE = 64  # rows of a split whose inputs are part of its fingerprint
+COMPARED = 2000  # rows with a teacher's answer on which student and teacher are compared
+DRAWN = 600  # rows of a picture
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """What :func:`limbeck.evaluation.run_arms` calls for each run; picklable.
+
+    Args:
+        recipes: arm to its recipe.    places: (arm, seed) to where each of its teachers lies.
+        pictures: the seed whose runs without a control are drawn.
+    """
+
+    recipes: Mapping[str, Recipe]
+    places: Mapping[tuple[str, int], Mapping[str, Place]]
+    pictures: int
+
+    def __call__(self, arm: Arm, control: str, seed: int, folder: Path) -> Outcome:
+        recipe = replace(controlled(self.recipes[arm.name], control), seed=seed, output_dir=str(folder))
+        with measured() as cost:
+            task = make_task(recipe.data.name, recipe.data.config, seed=seed)
+            places, specs = self.places.get((arm.name, seed), {}), recipe.teacher_specs()
+            teachers = {name: place.open(specs[name], task, name) for name, place in places.items()}
+            taught = plan_method(recipe.method.name, recipe.method.config).declared.has_teacher
+            counted = [_counted(teacher) for teacher in teachers.values()] if taught else []
+            result = run(recipe, task=task, banks=teachers if taught else None, show_progress=False)
+            near = _near_teacher(result, teachers)
+        cost.teacher_calls = sum(count.rows for count in counted)
+        rows = [replace(row, control=control) for row in result_rows(result, arm=arm.name)]
+        drawn = control == NO_CONTROL and seed == self.pictures and taught
+        problem = result.task.problem
+        return Outcome(
+            rows=rows + [_row(rows[0], name, value) for name, value in near.items() if math.isfinite(value)],
+            items=result.statistics,
+            data=data_fingerprint(result.task),
+            problem={**problem.spec(), "names": list(problem.names)},
+            metrics=[asdict(metric) for metric in (*problem.metrics, AGREEMENT, TEACHER_GAP)],
+            curve=result.curve,
+            warnings=result.warnings,
+            cost=cost,
+            pictures=_pictures(result, teachers) if drawn else {},
+            facts={"data": _plain(result.task.info)},
+        )
+
+
+def controlled(recipe: Recipe, control: str) -> Recipe:
+    """The recipe with that one thing broken."""
+    if control == LABEL_SMOOTHING:
+        return replace(recipe, method=MethodSpec("supervised", {"label_smoothing": SMOOTHED}))
+    return replace(recipe, control=control)
+
+
+def data_fingerprint(task: Task) -> dict[str, str]:
+    """Split to a hash of its keys, of what is to be found, and of some inputs."""
+    splits = task.splits
+    with splits.final_evaluation() as final:
+        return {role: _fingerprint(final[role]) for role in final.roles}
+
+
+def _fingerprint(rows: Examples) -> str:
+    some = torch.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).round().long()
+    inputs = {
+        name: value.tolist() if not isinstance(value, Tensor) else value
+        for name, value in rows.rows(some).items()
+    }
+    targets = {name: tensor_digest(value).hex() for name, value in rows.targets.tensors().items()}
+    return settings_fingerprint(
+        [[str(key) for key in rows.keys], targets, input_digests(inputs, len(some)).tobytes().hex()]
+    )
+
+
+@dataclass
+class _Count:
+    """How many rows a teacher was asked about; of a bank those it holds."""
+
+    rows: int
+
+
+class _Counted:
+    """A live teacher that counts the rows it is asked about."""
+
+    def __init__(self, teacher: Any, count: _Count) -> None:
+        self.teacher, self.count = teacher, count
+
+    def __call__(self, inputs: Any) -> Any:
+        self.count.rows += len(next(iter(inputs.values())))
+        return self.teacher(inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.teacher, name)
+
+
+def _counted(teacher: Bank | LiveTeacher) -> _Count:
+    count = _Count(len(teacher) if isinstance(teacher, Bank) else 0)
+    if isinstance(teacher, LiveTeacher):
+        teacher.teacher = _Counted(teacher.teacher, count)
+    return count
+
+
+def _row(like: Row, metric: str, value: float) -> Row:
+    """A score on the training rows that the teacher answered too."""
+    return replace(like, split="train", metric=metric, value=value)
+
+
+@torch.no_grad()
+def _near_teacher(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher]) -> dict[str, float]:
+    """Agreement with the only teacher, as it is without any control, on training rows of the same sample."""
+    bank = next(iter(teachers.values()), None)
+    task, recipe = result.task, result.recipe
+    if len(teachers) != 1 or not isinstance(bank, Bank) or not task.problem.is_distribution:
+        return {}
+    if not {"logits", "log_probs"} & bank.signals:
+        return {}
+    name, spec = next(iter(recipe.teacher_specs().items()))
+    teacher_of = getattr(link_of(spec, name, bank, task), "teacher_of", {})
+    train = task.splits["train"]
+    rows = [i for i, key in enumerate(train.keys) if key in teacher_of][:COMPARED]
+    if not rows:
+        return {}
+    if bank.class_names is not None:
+        bank = bank.with_class_names(task.class_names, spec.class_map)
+    said = bank.lookup([teacher_of[train.keys[i]] for i in rows])
+    logits = torch.cat(
+        [_shown(result.student, train, rows[i : i + 256])[1] for i in range(0, len(rows), 256)]
+    )
+    return agreement(logits, said.log_predictions())
+
+
+def _shown(student: Any, rows: Examples, index: Any) -> tuple[Tensor, Tensor]:
+    """Features and logits of some rows, on the processor."""
+    device = next(student.parameters()).device
+    out = student({n: v.to(device) if isinstance(v, Tensor) else v for n, v in rows.rows(index).items()})
+    return out.features.float().cpu(), out.logits.float().cpu()
+
+
+@torch.no_grad()
+def _pictures(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher]) -> dict[str, Any]:
+    """What can be drawn of a run: features of teacher and student before and after."""
+    bank = next(iter(teachers.values()), None)
+    task = result.task
+    if not isinstance(bank, Bank) or "features" not in bank.signals or bank.labels is None:
+        return {}
+    seen = next(bank.blocks(DRAWN))
+    if seen.features is None or seen.labels is None:
+        return {}
+    torch.manual_seed(keyed_seed(result.recipe.seed, "student"))
+    before = make_student(result.recipe.student, task.splits["train"]).eval()
+    with suppress(LimbeckError), task.splits.final_evaluation() as final:  # too few rows of a class for a map
+        clips = final[final.final_roles[0]] if final.final_roles else final["validation"]
+        index = range(min(len(clips), DRAWN))
+        labels = clips.labels[: len(index)]
+        features = {
+            "teacher": seen.features,
+            "student before": _shown(before, clips, index)[0],
+            "student after": _shown(result.student, clips, index)[0],
+        }
+        by_modality = {"teacher": seen.labels, "student before": labels, "student after": labels}
+        return {"map": feature_map(features, by_modality, class_names=bank.class_names or clips.class_names)}
+    return {}
+
+
+def _plain(value: Any) -> Any:
+    """Facts as JSON can hold them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
