@@ -73,7 +73,7 @@ def compare(
         seeds: how many, or which.    jobs: processes.    threads: of each.
         output: folder; default ``runs/compare``.
         vary: one or more keys of the recipe, each with the values it takes (``{"method.config.temperature": [1, 4]}``).
-        arms: name to what is changed for that arm, in place of ``methods`` and ``vary``.
+        arms: name to what is changed for that arm; ``methods`` then chooses some of them by name.
         title, command: for the report.
 
     Raises: ConfigError, UnknownNameError, LinkError, MissingSignalError before the first run; DataError for arms that
@@ -120,13 +120,15 @@ def recipe_arms(
             f"The recipe of a comparison has no control of its own, and this one has {recipe.control!r}; name it "
             "under controls."
         )
-    if arms and (methods or vary):
-        raise ConfigError("Arms are given by methods and vary, or by an arms file, not both; leave out one.")
+    if arms and vary:
+        raise ConfigError(
+            "Keys are varied for methods, not for arms that are given; write the values into the arms."
+        )
     asked = _checked_controls(controls)
     own = tuple(control for control in asked if control != LABEL_SMOOTHING)
     base = replace(recipe, method=MethodSpec(BASELINE))
     found = [RecipeArm(BASELINE, base, tuple(c for c in asked if c == LABEL_SMOOTHING), "no teacher")]
-    patches = arms if arms else _patches(recipe, methods, vary or {})
+    patches = _chosen(arms, methods) if arms else _patches(recipe, methods, vary or {})
     for name, patch in patches.items():
         patched = changed(recipe, patch.changes, f"arm {name!r}")
         if patched.method.name == BASELINE and name == BASELINE:
@@ -141,6 +143,14 @@ def recipe_arms(
         for control in arm.controls:
             check_recipe(controlled(arm.recipe, control))
     return _scored_alike(found)
+
+
+def _chosen(arms: Mapping[str, ArmPatch], names: Sequence[str]) -> Mapping[str, ArmPatch]:
+    """The arms that are named, in that order; all where none is."""
+    for name in names:
+        if name not in (*arms, BASELINE):
+            raise UnknownNameError(f"There is no arm {name!r}; {nearest(name, arms)}")
+    return {name: arms[name] for name in names if name in arms} if names else arms
 
 
 def _patches(

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from limbeck.banks.bank import Bank
-from limbeck.banks.class_simplex import prototype_like
-from limbeck.banks.controls import moved_rows, random_like, shuffled, uniform_like
+from limbeck.banks.controls import moved_rows, prototype_like, random_like, shuffled, uniform_like
 from limbeck.banks.stores import HIDDEN
 from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide

@@ -71,7 +71,13 @@ def _parser() -> Parser:
         "example:\n  limbeck compare --config av_digits_paired --methods kd --controls shuffled,random --seeds 5",
     )
     add = parser.add_argument
-    add("--methods", type=parse_list, default=(), metavar="A,B", help="methods (default: the recipe's)")
+    add(
+        "--methods",
+        type=parse_list,
+        default=(),
+        metavar="A,B",
+        help="methods (default: the recipe's), or arms of the file",
+    )
     add(
         "--controls", type=parse_list, metavar="A,B",
         help="shuffled, random, uniform, prototype, label_smoothing; KIND:TEACHER (default: shuffled)",

@@ -10,6 +10,7 @@ from limbeck.errors import DataError, some
 from limbeck.problems.metric import Metric, metric_named
 
 CONFIDENCE = 0.95
+NO_SPREAD = 1e-12  # what rounding leaves of equal values
 POWER = 0.8  # with which the smallest difference that can be seen would be seen
 ENOUGH_FOR_RESAMPLING = (
     10  # seeds; from 5 a BCa interval excludes 0 on about 18% of data without any difference
@@ -69,10 +70,10 @@ def estimate(values: Mapping[int, float], *, step: float = 0.0) -> Estimate:
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values.values()) / (n - 1))
     error = max(sd, step / math.sqrt(12)) / math.sqrt(n)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    if error > 1e-12:
+    if error > NO_SPREAD:
         p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
     else:  # equal values: the interval is a point and the test statistic infinite or 0/0
-        p = 0.0 if abs(mean) > 1e-12 else 1.0
+        p = 0.0 if abs(mean) > NO_SPREAD else 1.0
     return Estimate(mean, sd, mean - half, mean + half, p, dict(values))
 
 
@@ -111,7 +112,7 @@ def resampled_seeds(gain: Estimate) -> Resampled | None:
     from scipy import stats
 
     values = np.array(list(gain.values.values()))
-    if len(values) < ENOUGH_FOR_RESAMPLING or not gain.sd:
+    if len(values) < ENOUGH_FOR_RESAMPLING or not gain.sd or gain.sd < NO_SPREAD:
         return None
     found = stats.bootstrap(
         (values,), np.mean, confidence_level=CONFIDENCE, method="BCa", n_resamples=9999, rng=0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST_CLASSES = 60  # rows of the table of classes
+OF_A_RUN = ("link", "seed", "teacher_accuracy")  # facts of the data that are not those of all arms
 DIAGNOSIS_FILE = "diagnosis.json"
 RELIABILITY_NOTE = (
     "How often an answer was right against how sure the student was of it, all seeds together; larger dots stand for "
@@ -214,7 +215,8 @@ def reproduced(found: Comparison) -> list[str]:
     outcome = next(iter(found.outcomes.values()), None)
     rows = [row for cell in found.done for row in found.outcomes[cell].rows]
     if outcome is not None:
-        info = {"data": outcome.facts.get("data", {}), "fingerprints of the data": outcome.data, **info}
+        shared = {k: v for k, v in outcome.facts.get("data", {}).items() if k not in OF_A_RUN}
+        info = {"data": shared, "fingerprints of the data": outcome.data, **info}
     content = setup(rows, info) if rows else ""
     if command:
         content += f"<h4>The command</h4><pre>{html.escape(str(command))}</pre>"

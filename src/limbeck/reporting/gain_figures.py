@@ -56,7 +56,7 @@ def forest_figure(verdicts: Sequence[Verdict], metric: Metric, shared: Mapping[s
     figure.update_layout(
         showlegend=False,
         height=90 + ROW * len(lines),
-        xaxis={"title": {"text": f"gain over the student without a teacher ({unit})"}, "fixedrange": True},
+        xaxis={"title": {"text": f"gain ({unit})"}, "fixedrange": True},
         yaxis={
             "tickvals": list(range(len(lines))),
             "ticktext": [html.escape(_cut(line.name)) for line in lines],

@@ -14,6 +14,7 @@ from limbeck.evaluation.results import Row
 from limbeck.evaluation.statistics import arms_of, cautions
 from limbeck.files import write_whole
 from limbeck.problems.metric import Metric, metric_named
+from limbeck.reporting.figures import bars_figure, curves_figure, map_figure
 from limbeck.reporting.headline import headline
 from limbeck.reporting.sections import (
     item_list,

@@ -14,6 +14,7 @@ from limbeck.problems.metric import Metric, metric_named
 from limbeck.reporting.table import Line, score_text, split_name
 
 # Keys of `info` that have a place of their own outside the setup.
+MOST_ENTRIES = 12  # of a list among the facts
 PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary", "metrics")
 
 
@@ -119,7 +120,8 @@ def _fact(value: Any) -> str:
             or "–"
         )
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_fact(v) for v in value) or "–"
+        rest = f" and {len(value) - MOST_ENTRIES} more" if len(value) > MOST_ENTRIES else ""
+        return ", ".join(_fact(v) for v in value[:MOST_ENTRIES]) + rest or "–"
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -155,11 +155,11 @@ def score_text(value: Estimate, metric: str | Metric = "accuracy") -> str:
     return number(value.mean) if value.sd is None else f"{number(value.mean)} ± {number(value.sd)}"
 
 
-def gain_text(gain: Gain | None, metric: str | Metric = "accuracy") -> str:
+def gain_text(gain: Gain | Estimate | None, metric: str | Metric = "accuracy") -> str:
     """``+39.2 [+32.9, +45.6]``, of shares in points; the difference alone from one run; a dash where there is none."""
     if gain is None:
         return "–"
-    signed, seeds = metric_named(metric).signed, gain.seeds
+    signed, seeds = metric_named(metric).signed, gain.seeds if isinstance(gain, Gain) else gain
     if seeds.low is None or seeds.high is None:
         return signed(seeds.mean)
     return f"{signed(seeds.mean)} [{signed(seeds.low)}, {signed(seeds.high)}]"
