@@ -20,7 +20,7 @@ from limbeck.distill import result_rows
 from limbeck.errors import LimbeckError
 from limbeck.evaluation.agreement import agreement
 from limbeck.evaluation.comparison import Arm
-from limbeck.evaluation.cost import measured
+from limbeck.evaluation.cost import Cost, measured
 from limbeck.evaluation.outcome import Outcome
 from limbeck.evaluation.results import NO_CONTROL, Row
 from limbeck.methods.registry import plan_method
@@ -56,31 +56,49 @@ class ArmRun:
     pictures: int
 
     def __call__(self, arm: Arm, control: str, seed: int, folder: Path) -> Outcome:
-        recipe = replace(controlled(self.recipes[arm.name], control), seed=seed, output_dir=str(folder))
+        recipe = replace(self.recipes[arm.name], seed=seed, output_dir=str(folder))
         with measured() as cost:
             task = make_task(recipe.data.name, recipe.data.config, seed=seed)
             places, specs = self.places.get((arm.name, seed), {}), recipe.teacher_specs()
             teachers = {name: place.open(specs[name], task, name) for name, place in places.items()}
-            taught = plan_method(recipe.method.name, recipe.method.config).declared.has_teacher
-            counted = [_counted(teacher) for teacher in teachers.values()] if taught else []
-            result = run(recipe, task=task, banks=teachers if taught else None, show_progress=False)
-            near = _near_teacher(result, teachers)
-        cost.teacher_calls = sum(count.rows for count in counted)
-        rows = [replace(row, control=control) for row in result_rows(result, arm=arm.name)]
-        drawn = control == NO_CONTROL and seed == self.pictures and taught
-        problem = result.task.problem
-        return Outcome(
-            rows=rows + [_row(rows[0], name, value) for name, value in near.items() if math.isfinite(value)],
-            items=result.statistics,
-            data=data_fingerprint(result.task),
-            problem={**problem.spec(), "names": list(problem.names)},
-            metrics=[asdict(metric) for metric in (*problem.metrics, AGREEMENT, TEACHER_GAP)],
-            curve=result.curve,
-            warnings=result.warnings,
-            cost=cost,
-            pictures=_pictures(result, teachers) if drawn else {},
-            facts={"data": _plain(result.task.info)},
-        )
+            found = outcome_of(recipe, arm.name, control, task, teachers, drawn=seed == self.pictures)
+        return replace(found, cost=replace(cost, teacher_calls=found.cost.teacher_calls))
+
+
+def outcome_of(
+    recipe: Recipe,
+    arm: str,
+    control: str,
+    task: Task,
+    teachers: Mapping[str, Bank | LiveTeacher],
+    *,
+    drawn: bool = False,
+) -> Outcome:
+    """Run one arm, with that one thing broken, and keep what a comparison needs of it.
+
+    Args:
+        recipe: without its control.    arm: its name.    teachers: those of the recipe, by name; for a method without a
+            teacher those that the student is held against.    drawn: features are put into a picture.
+    """
+    recipe = controlled(recipe, control)
+    taught = plan_method(recipe.method.name, recipe.method.config).declared.has_teacher
+    counted = [_counted(teacher) for teacher in teachers.values()] if taught else []
+    result = run(recipe, task=task, banks=teachers if taught else None, show_progress=False)
+    rows = [replace(row, control=control) for row in result_rows(result, arm=arm)]
+    near = _near_teacher(result, teachers)
+    problem = result.task.problem
+    return Outcome(
+        rows=rows + [_row(rows[0], name, value) for name, value in near.items() if math.isfinite(value)],
+        items=result.statistics,
+        data=data_fingerprint(result.task),
+        problem={**problem.spec(), "names": list(problem.names)},
+        metrics=[asdict(metric) for metric in (*problem.metrics, AGREEMENT, TEACHER_GAP)],
+        curve=result.curve,
+        warnings=result.warnings,
+        cost=Cost(teacher_calls=sum(count.rows for count in counted)),
+        pictures=_pictures(result, teachers) if drawn and taught and control == NO_CONTROL else {},
+        facts={"data": _plain(result.task.info)},
+    )
 
 
 def controlled(recipe: Recipe, control: str) -> Recipe:
