@@ -3,8 +3,8 @@
     python benchmarks/null_comparisons.py --n 100
 
 Each comparison has new data and a new random teacher: noise in the place of its answers, for pairs. Beside the student
-without a teacher and the arm run the controls ``shuffled`` and ``random``, five seeds each, all as in ``limbeck compare``.
-Every "the teacher helps" is false. Goes on where it stopped.
+without a teacher and the arm run the controls ``shuffled`` and ``random``, five seeds each, all as in ``limbeck
+compare``. Every "the teacher helps" is false. Goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from limbeck.evaluation import Arm, Outcome, run_arms
 from limbeck.evaluation.summary import judged
 from limbeck.recipes import MethodSpec, Recipe, StudentSpec
 from limbeck.seeding import keyed_generator
-from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.links import Paired
 
 CLASSES, WIDTH = ("a", "b", "c", "d"), 8
@@ -81,9 +80,7 @@ def _cloud(number: int, role: str, n: int) -> Examples:
     classes = torch.arange(n) % len(CLASSES)
     noise = 1.6 * torch.randn(n, WIDTH, generator=keyed_generator("null", number, role))
     keys = [f"{role}{i}" for i in range(n)]
-    return Examples.classified(
-        {"x": means[classes] + noise}, keys, torch.where(classes >= 0, classes, UNLABELLED), CLASSES
-    )
+    return Examples.classified({"x": means[classes] + noise}, keys, classes, CLASSES)
 
 
 def random_bank(number: int, folder: Path) -> None:

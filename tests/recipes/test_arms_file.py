@@ -55,9 +55,14 @@ def test_another_method_starts_from_its_own_settings() -> None:
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, error: type[Exception], words: str) -> None:
+    path = written(tmp_path, text)
     with pytest.raises(error, match=words):
-        for name, patch in read_arms(written(tmp_path, text)).arms.items():
-            changed(Recipe(), patch.changes, name)
+        read_and_change(path)
+
+
+def read_and_change(path: Path) -> None:
+    for name, patch in read_arms(path).arms.items():
+        changed(Recipe(), patch.changes, name)
 
 
 def test_those_that_ship() -> None:
