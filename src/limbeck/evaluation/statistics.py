@@ -270,8 +270,8 @@ def _say(
     if p_teacher is None:
         return "distillation_helps", f"{start}, but no control was run, so whose gain it is cannot be said."
     worst, over = min(v.over_control.items(), key=lambda item: item[1].mean)
+    control, worst = v.control_gain[worst], worst.replace("_", " ")
     beside = f"{points(over, metric)} over its {worst} control"
-    control = v.control_gain[worst]
     gains_too = control.seen() == "better"
     if p_teacher < 1 - CONFIDENCE and all(g.seen(p_teacher) == "better" for g in v.over_control.values()):
         rest = (

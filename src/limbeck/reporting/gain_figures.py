@@ -56,10 +56,10 @@ def forest_figure(verdicts: Sequence[Verdict], metric: Metric, shared: Mapping[s
     figure.update_layout(
         showlegend=False,
         height=90 + ROW * len(lines),
-        xaxis={"title": {"text": f"gain ({unit})"}, "fixedrange": True},
+        xaxis={"title": {"text": f"gain ({unit})"}, "range": _padded(lines, metric), "fixedrange": True},
         yaxis={
             "tickvals": list(range(len(lines))),
-            "ticktext": [html.escape(_cut(line.name)) for line in lines],
+            "ticktext": [html.escape(_cut(line.name.replace("_", " "))) for line in lines],
             "range": [len(lines) - 0.4, -0.6],
             "fixedrange": True,
             "showgrid": False,
@@ -67,6 +67,17 @@ def forest_figure(verdicts: Sequence[Verdict], metric: Metric, shared: Mapping[s
         },
     )
     return figure
+
+
+def _padded(lines: Sequence[Line], metric: Metric) -> list[float]:
+    """Everything with its intervals, 0 among it, and some room on both sides."""
+    ends = [0.0]
+    for line in lines:
+        seeds = line.gain.seeds
+        found = (seeds.mean, seeds.low, seeds.high, *(line.gain.items or ()))
+        ends += [metric.scale * value for value in found if value is not None]
+    room = 0.05 * (max(ends) - min(ends)) or 1.0
+    return [min(ends) - room, max(ends) + room]
 
 
 def _add_line(figure: Figure, place: int, line: Line, metric: Metric) -> None:

@@ -54,7 +54,9 @@ class Line:
         gains = self.verdict.control_gain
         if set(gains) <= {"shuffled"}:
             return self.control_gain
-        return ", ".join(f"{self.metric.signed(gain.mean)} {name}" for name, gain in gains.items())
+        return ", ".join(
+            f"{self.metric.signed(gain.mean)} {name.replace('_', ' ')}" for name, gain in gains.items()
+        )
 
     @property
     def short_verdict(self) -> str:

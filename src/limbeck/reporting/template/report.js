@@ -43,7 +43,7 @@
   new ResizeObserver((entries) => {
     if (entries[0].contentRect.width === width) return;
     width = entries[0].contentRect.width;
-    draw();
+    requestAnimationFrame(draw); // drawing changes the height, which must not happen inside the observer
   }).observe(document.querySelector("main"));
   dark.addEventListener("change", draw);
   for (const folded of document.querySelectorAll("details")) folded.addEventListener("toggle", draw);
