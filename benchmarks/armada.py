@@ -10,7 +10,7 @@ those that ship:
 
 gives the same table; this script only spares time. The student is MiniLM with its upper layer and a new head trained,
 and what the frozen layers below give for a text does not change, so it is computed once (without dropout) and the runs
-start from there; ``student.freeze`` of the recipes trains the same parameters and computes the frozen layers in every step.
+start from there; ``student.freeze`` of the recipes trains the same parameters and computes these layers in every step.
 """
 
 from __future__ import annotations

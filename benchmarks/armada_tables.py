@@ -26,9 +26,8 @@ def main() -> None:
             if verdict.gain is not None:
                 gains.setdefault(arm, []).append(dict(verdict.gain.seeds.values))
     if any(len(tasks) > 1 for tasks in gains.values()):
-        print(
-            "\n### Interquartile mean of the gains over all tasks, in points\n\n| arm | gain [95%] | tasks |\n|---|---|---|"
-        )
+        print("\n### Interquartile mean of the gains over all tasks, in points\n")
+        print("| arm | gain [95%] | tasks |\n|---|---|---|")
     for arm, tasks in gains.items():
         if len(tasks) > 1:
             mean = interquartile_mean(tasks)

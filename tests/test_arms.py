@@ -121,6 +121,17 @@ def test_one_run_and_one_test_item(recipe, tmp_path):
     assert "Classes without a test row: bee, cat" in page
 
 
+def test_pictures_of_the_first_seed(recipe, tmp_path):
+    found = run(recipe, tmp_path, methods=("feature_ot",), controls=("shuffled",))
+    drawn = {cell[:3]: outcome.pictures for cell, outcome in found.outcomes.items() if outcome.pictures}
+    assert list(drawn) == [("feature_ot", "none", 0)]
+    pictures = drawn["feature_ot", "none", 0]
+    assert set(pictures["map"]["modality"]) == {"teacher", "student before", "student after"}
+    shares = pictures["plan"]["shares"]
+    assert (len(shares), len(shares[0])) == (3, 3)
+    assert all(sum(row) == pytest.approx(100, abs=0.1) for row in shares)
+
+
 def test_a_live_teacher_is_counted(recipe, tmp_path):
     live = TeacherSpec(model="table_encoder", config={"n_columns": toy.WIDTH}, train=False, live="model")
     found = run(replace(recipe, teacher=live), tmp_path, seeds=1, controls=("shuffled",))

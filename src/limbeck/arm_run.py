@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from limbeck.banks.bank import Bank
 from limbeck.data import make_task
@@ -40,6 +41,10 @@ SMOOTHED = 0.1
 SAMPLE = 64  # rows of a split whose inputs are part of its fingerprint
 COMPARED = 2000  # rows with a teacher's answer on which student and teacher are compared
 DRAWN = 600  # rows of a picture
+PLAN_NOTE = (
+    "Where the method's transport plan sends test rows of each class of the student (down), in per cent of that class, "
+    "over the teacher's classes (across). A plan that finds the classes is dark on the diagonal."
+)
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ def _shown(student: Any, rows: Examples, index: Any) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _pictures(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher]) -> dict[str, Any]:
-    """What can be drawn of a run: features of teacher and student before and after."""
+    """What can be drawn of a run: features of teacher and student before and after, and the plan between them."""
     bank = next(iter(teachers.values()), None)
     task = result.task
     if not isinstance(bank, Bank) or "features" not in bank.signals or bank.labels is None:
@@ -203,18 +208,39 @@ def _pictures(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher]) -> 
         return {}
     torch.manual_seed(keyed_seed(result.recipe.seed, "student"))
     before = make_student(result.recipe.student, task.splits["train"]).eval()
-    with suppress(LimbeckError), task.splits.final_evaluation() as final:  # too few rows of a class for a map
-        clips = final[final.final_roles[0]] if final.final_roles else final["validation"]
-        index = range(min(len(clips), DRAWN))
-        labels = clips.labels[: len(index)]
-        features = {
-            "teacher": seen.features,
-            "student before": _shown(before, clips, index)[0],
-            "student after": _shown(result.student, clips, index)[0],
-        }
-        by_modality = {"teacher": seen.labels, "student before": labels, "student after": labels}
-        return {"map": feature_map(features, by_modality, class_names=bank.class_names or clips.class_names)}
-    return {}
+    with task.splits.final_evaluation() as final:
+        rows = final[final.final_roles[0]] if final.final_roles else final["validation"]
+        index = range(min(len(rows), DRAWN))
+        own, labels = _shown(before, rows, index)[0], rows.labels[: len(index)]
+        after = _shown(result.student, rows, index)[0]
+    found = _plan(result, (after, labels), (seen.features.float(), seen.labels), bank.class_names)
+    features = {"teacher": seen.features, "student before": own, "student after": after}
+    by_modality = {"teacher": seen.labels, "student before": labels, "student after": labels}
+    with suppress(LimbeckError):  # too few rows of a class for a map
+        names = bank.class_names or rows.class_names
+        found["map"] = feature_map(features, by_modality, class_names=names)
+    return found
+
+
+def _plan(
+    result: RunResult,
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    teacher_names: Sequence[str] | None,
+) -> dict[str, Any]:
+    """How much of each class of the student goes to each class of the teacher, in per cent; (features, labels) each."""
+    names, others = result.task.class_names, teacher_names or result.task.class_names
+    (x_s, y_s), (x_t, y_t) = ((x[y >= 0], y[y >= 0]) for x, y in (student, teacher))
+    if result.method is None or not len(y_s) or not len(y_t):
+        return {}
+    plan = result.method.cpu().plan_between(x_s, x_t)
+    if plan is None:
+        return {}
+    of_s, of_t = (functional.one_hot(y, len(n)).double() for y, n in ((y_s, names), (y_t, others)))
+    mass = of_s.T @ plan.double() @ of_t
+    shares = 100 * mass / mass.sum(1, keepdim=True).clamp(min=1e-12)
+    plain = [[round(share, 2) for share in row] for row in shares.tolist()]
+    return {"plan": {"shares": plain, "student": list(names), "teacher": list(others), "caption": PLAN_NOTE}}
 
 
 def _plain(value: Any) -> Any:

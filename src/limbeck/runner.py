@@ -20,6 +20,7 @@ from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
+from limbeck.methods.base import Method
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.plan import make_student, make_trainer, training_arguments
 from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, check_recipe
@@ -50,6 +51,7 @@ class RunResult:
         warnings: what was warned of during the run.
         tokenizer: of a text student, for its export.
         statistics: split to what the problem keeps of each of its rows, in their order (:meth:`Problem.statistics`).
+        method: with its trained parts.
     """
 
     scores: dict[str, float]
@@ -65,6 +67,7 @@ class RunResult:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    method: Method | None = None
 
 
 def run(
@@ -122,6 +125,7 @@ def run(
         scores={split: values[task.problem.metric.name] for split, values in metrics.items()},
         metrics=metrics,
         statistics=statistics,
+        method=trainer.model.method,
         links={name: teacher.link.name for name, teacher in trainer.collate.teachers.items()},
         steps=trainer.state.global_step,
         seconds=seconds,
