@@ -74,7 +74,7 @@ def test_started_again_it_runs_what_is_missing_and_keeps_settings_apart(options)
     assert (other.n_resumed, {row.steps for row in other.rows}) == (0, {1})
     back = run_demo(DemoOptions(**options), show_progress=False)
     assert (back.n_resumed, {(row.seed, row.steps) for row in back.rows}) == (3, {(0, 2)})
-    folder = next(back.folder.glob("runs/paired-none-0-*"))
+    folder = back.folder / "runs" / next(cell for cell in back.cells if cell.arm == "paired").folder_name
     assert Recipe.load(folder / "recipe.yaml").training["max_steps"] == 2
 
 
@@ -114,3 +114,19 @@ def test_every_arm_is_a_valid_recipe():
     found = recipe_arms(demo_recipe(DemoOptions()), arms=arms, controls=("shuffled",))
     assert [arm.name for arm in found] == list(demo_arms()), ARMS_FILE
     assert all(arm.recipe.training["ema"] for arm in found)
+
+
+@pytest.mark.full
+def test_the_table_is_the_same_whatever_the_jobs(options, tmp_path):
+    options["arms"] = ("paired", "bagged")
+    one = run_demo(DemoOptions(**options), show_progress=False)
+    two = run_demo(DemoOptions(**options | {"output": str(tmp_path / "two"), "jobs": 2}), show_progress=False)
+    assert values(one) == values(two)
+
+
+def values(found):
+    return [
+        (*cell[:3], row.split, row.metric, row.value)
+        for cell in found.done
+        for row in found.outcomes[cell].rows
+    ]
