@@ -12,7 +12,7 @@ import toy
 from limbeck.arms import compare, recipe_arms
 from limbeck.data.splits import Splits
 from limbeck.data.task import Task, TeacherSide
-from limbeck.errors import ConfigError, DataError, LimbeckError, LinkError, UnknownNameError
+from limbeck.errors import ConfigError, DataError, LimbeckError, LinkError, SplitError, UnknownNameError
 from limbeck.evaluation import Comparison
 from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.recipes.arms_file import ArmPatch
@@ -130,6 +130,26 @@ def test_pictures_of_the_first_seed(recipe, tmp_path):
     shares = pictures["plan"]["shares"]
     assert (len(shares), len(shares[0])) == (3, 3)
     assert all(sum(row) == pytest.approx(100, abs=0.1) for row in shares)
+
+
+def test_the_best_checkpoint_is_chosen_on_validation_and_test_rows_stay_shut(recipe, tmp_path):
+    """The step that validation likes best is scored; before the end nobody can read a test row."""
+    best = {
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "accuracy",
+        "eval_strategy": "steps",
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "learning_rate": 0.3,
+        "max_steps": 6,
+    }
+    found = run(replace(recipe, training={**TRAINING, **best}), tmp_path, seeds=1)
+    for cell in found.cells:
+        outcome = found.outcomes[cell]
+        chosen = {row.split: row.value for row in outcome.rows if row.metric == "accuracy"}
+        assert chosen["validation"] == pytest.approx(max(value for _, value in outcome.curve))
+    with pytest.raises(SplitError, match="before the final evaluation"):
+        task("toy").splits["test"]
 
 
 def test_a_live_teacher_is_counted(recipe, tmp_path):
