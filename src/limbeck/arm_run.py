@@ -170,7 +170,7 @@ def _near_teacher(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher])
     """Agreement with the only teacher, as it is without any control, on training rows of the same sample."""
     bank = next(iter(teachers.values()), None)
     task, recipe = result.task, result.recipe
-    if len(teachers) != 1 or not isinstance(bank, Bank) or not task.problem.is_distribution:
+    if len(teachers) != 1 or not isinstance(bank, Bank) or not _goes_by_rows(task):
         return {}
     if not {"logits", "log_probs"} & bank.signals:
         return {}
@@ -184,16 +184,22 @@ def _near_teacher(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher])
         bank = bank.with_class_names(task.class_names, spec.class_map)
     said = bank.lookup([teacher_of[train.keys[i]] for i in rows])
     logits = torch.cat(
-        [_shown(result.student, train, rows[i : i + 256])[1] for i in range(0, len(rows), 256)]
+        [_shown(result.student, train, rows[i : i + 256], "logits") for i in range(0, len(rows), 256)]
     )
     return agreement(logits, said.log_predictions())
 
 
-def _shown(student: Any, rows: Examples, index: Any) -> tuple[Tensor, Tensor]:
-    """Features and logits of some rows, on the processor."""
+def _goes_by_rows(task: Task) -> bool:
+    """Whether each row has one class, so that student and teacher can be held against each other row by row."""
+    train = task.splits["train"]
+    return task.problem.is_distribution and task.problem.classes(train.targets) is not None
+
+
+def _shown(student: Any, rows: Examples, index: Any, what: str) -> Tensor:
+    """``features`` or ``logits`` of some rows, on the processor."""
     device = next(student.parameters()).device
     out = student({n: v.to(device) if isinstance(v, Tensor) else v for n, v in rows.rows(index).items()})
-    return out.features.float().cpu(), out.logits.float().cpu()
+    return getattr(out, what).float().cpu()
 
 
 @torch.no_grad()
@@ -203,6 +209,8 @@ def _pictures(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher]) -> 
     task = result.task
     if not isinstance(bank, Bank) or "features" not in bank.signals or bank.labels is None:
         return {}
+    if not _goes_by_rows(task):
+        return {}
     seen = next(bank.blocks(DRAWN))
     if seen.features is None or seen.labels is None:
         return {}
@@ -211,8 +219,8 @@ def _pictures(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher]) -> 
     with task.splits.final_evaluation() as final:
         rows = final[final.final_roles[0]] if final.final_roles else final["validation"]
         index = range(min(len(rows), DRAWN))
-        own, labels = _shown(before, rows, index)[0], rows.labels[: len(index)]
-        after = _shown(result.student, rows, index)[0]
+        own, labels = _shown(before, rows, index, "features"), rows.labels[: len(index)]
+        after = _shown(result.student, rows, index, "features")
     found = _plan(result, (after, labels), (seen.features.float(), seen.labels), bank.class_names)
     features = {"teacher": seen.features, "student before": own, "student after": after}
     by_modality = {"teacher": seen.labels, "student before": labels, "student after": labels}

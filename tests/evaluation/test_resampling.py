@@ -10,7 +10,7 @@ import torch
 from limbeck.evaluation import Row, cautions, verdicts
 from limbeck.evaluation.resampling import DRAWS, FEWEST_ITEMS, Items, RunId, Scored, resampled_items
 from limbeck.problems import Classification, Regression
-from limbeck.problems.base import Logits, Targets
+from limbeck.problems.base import Bare, Targets
 from limbeck.problems.classification import numbered
 from limbeck.problems.metric import ACCURACY, MACRO_F1, RMSE
 
@@ -22,7 +22,7 @@ def kept(right: torch.Tensor) -> dict[str, torch.Tensor]:
     """Statistics of answers that are right where ``right [n]`` says so."""
     true = torch.arange(len(right)) % 2
     found = torch.where(right, true, 1 - true)
-    return CLASSES.statistics(Logits(4.0 * torch.eye(2)[found]), numbered(true))
+    return CLASSES.statistics(Bare(4.0 * torch.eye(2)[found]), numbered(true))
 
 
 def items_of(*right: torch.Tensor, seeds: int = 1, problem=CLASSES, metric=ACCURACY) -> Items:
@@ -61,7 +61,7 @@ def test_metrics_that_are_no_mean_over_items() -> None:
     right = torch.linspace(0, 1, 50)[:, None]
     runs = {
         RunId(name, "none", 0): Scored(
-            line.statistics(Logits(right + error), Targets(right[:, 0], torch.ones(50).bool())), "x"
+            line.statistics(Bare(right + error), Targets(right[:, 0], torch.ones(50).bool())), "x"
         )
         for name, error in (("near", 0.1), ("far", 0.3))
     }

@@ -14,7 +14,7 @@ import torch
 from limbeck.evaluation import Arm, Comparison, Outcome, Row, run_arms
 from limbeck.evaluation.cost import Cost
 from limbeck.problems import Classification
-from limbeck.problems.base import Logits
+from limbeck.problems.base import Bare
 from limbeck.problems.classification import numbered
 from limbeck.reporting import feature_map, report, report_folder
 from limbeck.reporting.paper_tables import LATEX_FILE, MARKDOWN_FILE
@@ -36,7 +36,7 @@ def outcome(arm: str, control: str, seed: int, *, n: int = 120) -> Outcome:
     true = torch.arange(n) % 2  # the third class has no test row
     right = torch.rand(n, generator=g) < RIGHT.get((arm, control), 0.5) + 0.01 * seed
     logits = 3.0 * torch.eye(3)[torch.where(right, true, 1 - true)] + 0.5 * torch.randn(n, 3, generator=g)
-    kept = PROBLEM.statistics(Logits(logits), numbered(true))
+    kept = PROBLEM.statistics(Bare(logits), numbered(true))
     link = "none" if arm == "supervised" else "paired"
     rows = [
         Row(arm, "kd", link, control, seed, "test", name, value, 2.0, 30)

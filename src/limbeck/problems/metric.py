@@ -72,12 +72,17 @@ AVERAGE_PRECISION = Metric("average_precision", title="Mean average precision")
 AGREEMENT = Metric("teacher_agreement", title="Agreement with the teacher")
 TEACHER_GAP = Metric("teacher_divergence", better="lower", told="plain", title="Divergence from the teacher")
 
+MEAN_IOU = Metric("mean_iou", title="Mean IoU")
+COSINE = Metric("cosine", told="plain", negligible=0.01, title="Cosine similarity")
+DENOISING_ERROR = Metric("denoising_error", better="lower", told="plain", negligible=0.01)
+SLICED_WASSERSTEIN = Metric("sliced_wasserstein", better="lower", told="plain", negligible=0.01)
+
 # Metrics of the problems that ship, for results that only name theirs.
 METRICS = {
     metric.name: metric
     for metric in (
-        ACCURACY, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION,
-        AGREEMENT, TEACHER_GAP,
+        ACCURACY, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION, MEAN_IOU, COSINE,
+        DENOISING_ERROR, SLICED_WASSERSTEIN, AGREEMENT, TEACHER_GAP,
     )
 }  # fmt: skip
 
