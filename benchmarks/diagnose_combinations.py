@@ -196,7 +196,7 @@ class Studies:
         if c.text:
             keys = [f"image/{task.splits['train'].keys[row].removeprefix('text/')}" for row in free]
             return keys, task.truth.numpy()[free]
-        link = self._digit_images()["link"]
+        link = self._digit_images().splits["link"]
         return list(link.keys), link.labels.numpy()
 
     # ---- teachers -------------------------------------------------------------------------------------------
@@ -234,14 +234,14 @@ class Studies:
         )
         (path / "own_accuracy.txt").write_text(str(0.38 if c.teacher == "Tswap" else accuracy))
 
-    def _digit_images(self, source: str | None = None) -> Any:
-        """Splits of the images, ``link`` all 5,000 with their labels."""
+    def _digit_images(self, source: str | None = None) -> TeacherSide:
+        """The images' side, ``link`` all 5,000 with their labels."""
         config = {"images": source or f"mnist:{self.data / 'mnist'}", "audio": f"fsdd:{self.data / 'fsdd'}"}
-        return make_task("av_digits", {**config, "link": "by_class"}).teacher.splits
+        return make_task("av_digits", {**config, "link": "by_class"}).teacher
 
     def _digit_teacher(self, name: str) -> tuple[Any, Examples, float]:
-        splits = self._digit_images("sklearn" if name == "Tsk" else None)
-        train, asked = splits["train"], self._digit_images()["link"]
+        side = self._digit_images("sklearn" if name == "Tsk" else None)
+        train, asked = side.splits["train"], self._digit_images().splits["link"]
         base = {"Tswap": "T100", "Tinv": "T100", "Tmov": "T100", "T02over": "T02"}.get(name, name)
         per_class = {"T10": 140, "T1": 14, "T02": 3}.get(base)
         if per_class:
@@ -253,26 +253,27 @@ class Studies:
         if name in ("Tinv", "Tmov"):
             shifted = torch.roll(asked.all_rows()["x"], 4 if name == "Tinv" else 5, dims=-1)
             asked = replace(asked, inputs={"x": -shifted if name == "Tinv" else shifted})
-        model, accuracy = self._trained(base, splits, train, TeacherSpec())
+        model, accuracy = self._trained(base, side, train, TeacherSpec())
         return model, asked, accuracy
 
     def _text_teacher(self, c: Combination) -> tuple[Any, Examples, float]:
         task = self.task(replace(c, kind="u", wrong=0.0, labels=10), 0)
-        splits, is_emoji = task.teacher.splits, c.text.startswith("e")
-        train = splits["train"]
+        side, is_emoji = task.teacher, c.text.startswith("e")
+        train = side.splits["train"]
         if c.teacher == "weak":
             train = train.subset(np.random.default_rng(0).permutation(len(train))[:100])
         config = {"channels": [16, 32, 64, 128]} | ({} if is_emoji else {"in_channels": 1})
         steps = {"max_steps": 400 if is_emoji else 800, "n_labelled": 64}
         spec = TeacherSpec(model="image_encoder", config=config, training=steps)
-        model, accuracy = self._trained(f"{c.text}-{c.teacher}", splits, train, spec)
-        return model, splits["link"], accuracy
+        model, accuracy = self._trained(f"{c.text}-{c.teacher}", side, train, spec)
+        return model, side.splits["link"], accuracy
 
-    def _trained(self, name: str, splits: Splits, train: Examples, spec: TeacherSpec) -> tuple[Any, float]:
-        roles = {"train": train, "validation": splits["validation"], "link": splits["link"]}
-        with splits.final_evaluation() as final:
+    def _trained(self, name: str, side: TeacherSide, train: Examples, spec: TeacherSpec) -> tuple[Any, float]:
+        """A teacher trained on other rows than its side's own, as the recipe would train it, and its test accuracy."""
+        roles = {"train": train, "validation": side.splits["validation"], "link": side.splits["link"]}
+        with side.splits.final_evaluation() as final:
             roles["test"] = final["test"]
-        side = TeacherSide(Splits(**roles), Unpaired())
+        side = TeacherSide(Splits(**roles), Unpaired(), side.views)
         own = Task(name, Splits(train=train), {"teacher": side})
         model, scores = trained_teacher(spec, own, self.folder / "teachers" / name)
         return model, scores["test"]
