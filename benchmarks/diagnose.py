@@ -5,9 +5,10 @@
     python benchmarks/diagnose.py report                 # the tables and the scatter of docs/diagnose.md
 
 The combinations of teacher, link and labels are in diagnose_combinations.py: digits (an image teacher, an audio
-student), emoji and glyphs (a teacher that sees the pictures, MiniLM that reads the names). LIMBECK_DATA is the folder of
-``mnist``, ``fsdd`` and ``emoji``. A gain is the test accuracy less that of the same student, seed, labels and steps without
-a teacher. No diagnosis sees a test row's label.
+student), emoji and glyphs (a teacher that sees the pictures, MiniLM that reads the names). LIMBECK_DATA is the folder
+of ``mnist``, ``fsdd`` and ``emoji``. A gain is the test accuracy less that of the same student, seed, labels and steps
+without a teacher. No diagnosis sees a test row's label; all diagnoses of one student, its labels and seed share one
+training without a teacher.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import argparse
 import json
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from diagnose_combinations import FRESH, NAMES, Combination, Studies
 
+from limbeck import diagnose
 from limbeck.runner import run
 
 DATA = Path(os.environ.get("LIMBECK_DATA", "../shared/data"))
@@ -49,7 +52,9 @@ def main() -> None:
         for name in options.only:
             if (name, seed) not in done:
                 began = time.process_time()
-                row = (trained if options.step == "train" else diagnosed)(studies, Combination.named(name), seed)
+                row = (trained if options.step == "train" else diagnosed)(
+                    studies, Combination.named(name), seed
+                )
                 append(file, {"name": name, "seed": seed, **row, "seconds": time.process_time() - began})
 
 
@@ -57,22 +62,41 @@ def trained(studies: Studies, c: Combination, seed: int) -> dict[str, Any]:
     """Test accuracy with and without the teacher."""
     task, bank = studies.task(c, seed), studies.bank(c)
     result = run(studies.recipe(c, seed), task=task, bank=bank, show_progress=False)
-    return {"taught": result.scores["test"], "alone": _alone(studies, c, seed), "warnings": result.warnings}
+    alone = without_teacher(studies, c, seed)["test"]
+    return {"taught": result.scores["test"], "alone": alone, "warnings": result.warnings}
 
 
-def _alone(studies: Studies, c: Combination, seed: int) -> float:
-    """Of the student without a teacher, trained once for a task, its labels and a seed; chance without labels."""
+def diagnosed(studies: Studies, c: Combination, seed: int) -> dict[str, Any]:
+    """What is said before that training."""
+    task, bank = studies.task(c, seed), studies.bank(c)
+    task.info["teacher_accuracy"] = {"test": studies.own_accuracy(c)}
+    found = diagnose(
+        studies.recipe(c, seed), task=task, bank=bank, alone=without_teacher(studies, c, seed)["validation"]
+    )
+    parts = {"expected": found.gain, "link": found.expectation.by_link, "pilot": found.expectation.by_pilot}
+    return {
+        "verdict": found.verdict,
+        **{name: None if gain is None else asdict(gain) for name, gain in parts.items()},
+        "most": found.expectation.high,
+        "reasons": [reason.name for reason in found.reasons],
+        "facts": found.facts,
+    }
+
+
+def without_teacher(studies: Studies, c: Combination, seed: int) -> dict[str, float]:
+    """Accuracy on validation and test of the student without a teacher, trained once for a task, its labels and a seed;
+    chance without labels."""
     if not c.labels:
-        return 1 / 10
+        return dict.fromkeys(("validation", "test"), 1 / 10)
     file = studies.folder / "alone.jsonl"
     key = {"task": c.text or "digits", "labels": c.labels, "seed": seed}
     for row in read(file):
         if {k: row[k] for k in key} == key:
-            return row["test"]
+            return row
     recipe = studies.recipe(c, seed, method=("supervised", {}))
     scores = run(recipe, task=studies.task(c, seed), show_progress=False).scores
     append(file, key | scores)
-    return scores["test"]
+    return scores
 
 
 def read(file: Path) -> list[dict[str, Any]]:

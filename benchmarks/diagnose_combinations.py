@@ -2,7 +2,8 @@
 
 Names: ``p`` pairs, ``b`` bags of so many rows, ``c`` by class, ``u`` unpaired; ``w60``: 60% of the pairs or bags are
 permuted; ``n30``: 30 linked rows (``n10``: 10 bags); ``u`` behind a bag's size: nearly uniform mixes; ``i``: counts
-drawn independently; ``L5``: 5 labels a class. Before that: ``e_col``, ``e_grp`` emoji, ``g_hol``, ``g_sym``, ``g_ink`` glyphs.
+drawn independently; ``L5``: 5 labels a class. In front: ``e_col``, ``e_grp`` emoji, ``g_hol``, ``g_sym``, ``g_ink``
+glyphs; nothing = digits.
 """
 
 from __future__ import annotations
@@ -67,19 +68,19 @@ TEXT_TASKS = {
     "g_sym": ("glyphs", "symmetry"),
     "g_ink": ("glyphs", "ink"),
 }
-NAMES = """
+NAMES: list[str] = """
 p_T02_L2 p_T02_L20 p_T02_n200_L5 p_T02over_L2 p_T100_L0 p_T100_L2 p_T100_L20 p_T10_L2 p_T10_w30_L5 p_T1_L2 p_T1_L5
 p_Tinv_L2 p_Tmov_L2 p_Tshuf_L2 p_Tsk_L5 p_Tswap_L5 p_n100_L2 p_n30_L2 p_n30_L5 p_w30_L2 p_w60_L2 p_w60_L20 p_w90_L2
 b128_L2 b128u_L5 b16_L0 b16_T02_L2 b16_Tshuf_L2 b16i_L5 b16_w50_L2 b32_L2 b32_T1_L20 b32u_L2 b32u_L20 b8_L2 b8_n10_L2
 c_fot_L5 c_kd_L2 c_ucmkd_L2 c_ucmkd_L20 c_ucmkd_T02_L5 c_ucmkd_Tshuf_L2 u_fot_L2 u_ucmkd_L5
 e_col_arm_L10 e_col_kd_L10 e_col_kd_L2 e_col_kd_w60_L10 e_col_kd_weak_L10 e_grp_arm_L10 e_grp_arm_L2 e_grp_kd_L10
 e_grp_kd_L2 g_hol_arm_L10 g_hol_kd_L10 g_hol_kd_L2 g_hol_kd_w60_L10 e_col_b8_L10 e_grp_b8_L2 g_hol_b8_L10 e_col_fot_L10
-""".split()
+""".split()  # noqa: SIM905
 # Of which nothing was known when the rule was written.
-FRESH = """
+FRESH: list[str] = """
 p_T1_w60_L2 p_T02_w30_L2 p_n100_L5 p_T10_n100_L2 p_Tswap_L2 p_Tsk_L2 b8_w50_L2 b16_T1_L5 b32_w50_L5 b64_L2
 g_sym_kd_L10 g_sym_arm_L10 g_ink_kd_L10 g_ink_kd_weak_L10 g_sym_b8_L10 e_col_kd_w90_L10
-""".split()
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,14 @@ class Studies:
 
     data: Path
     folder: Path
-    accuracy: dict[str, float] = field(default_factory=dict)  # of teachers on rows of their own that they have not seen
+    accuracy: dict[str, float] = field(
+        default_factory=dict
+    )  # of teachers on rows of their own that they have not seen
     _banks: dict[tuple[str, bool], Bank] = field(default_factory=dict)
 
-    def recipe(self, c: Combination, seed: int, *, method: tuple[str, Mapping[str, Any]] | None = None) -> Recipe:
+    def recipe(
+        self, c: Combination, seed: int, *, method: tuple[str, Mapping[str, Any]] | None = None
+    ) -> Recipe:
         name, config = method or METHODS[c.method]
         return Recipe(
             data=self._data(c),
@@ -249,7 +254,9 @@ class Studies:
             train = train.subset(rows)
         if base == "Tshuf":
             order = np.random.default_rng(0).permutation(len(train))
-            train = Examples.classified(dict(train.inputs), train.keys, train.labels[order], train.class_names)
+            train = Examples.classified(
+                dict(train.inputs), train.keys, train.labels[order], train.class_names
+            )
         if name in ("Tinv", "Tmov"):
             shifted = torch.roll(asked.all_rows()["x"], 4 if name == "Tinv" else 5, dims=-1)
             asked = replace(asked, inputs={"x": -shifted if name == "Tinv" else shifted})

@@ -64,7 +64,9 @@ def link_information(log_probs: Tensor, log_probs_m: Tensor, classes: Tensor) ->
     for a in _SHARPNESS:
         true = (a * known).softmax(1).gather(1, classes[:, None])[:, 0]
         likelihood.append(_channel(true, n_classes).log().sum(1))
-        share.append(torch.stack([_information(_channel((a * rows).softmax(1), n_classes, i)) for i in range(41)]))
+        share.append(
+            torch.stack([_information(_channel((a * rows).softmax(1), n_classes, i)) for i in range(41)])
+        )
     table, psi = torch.stack(likelihood), torch.stack(share)  # (4, 41) each
     profile, at = table.max(0)
     psi = psi[at, torch.arange(41)]

@@ -68,18 +68,18 @@ def reach(
     if sees_student:
         rows, n_second = _sampled(torch.arange(len(examples))), int((~known).sum())
     elif link.goes_by_class:
-        return _nothing(n_classes)
+        return nothing_reached(n_classes)
     else:
         rows, n_second = _candidates(link, examples)
     if not len(rows):
-        return _nothing(n_classes)
+        return nothing_reached(n_classes)
     answers = _answers(link, source, examples, rows, ask, sees_student)
     is_new = ~known[rows]
     here = answers.is_paired | (answers.group_s >= 0)
     share = float((here & is_new).sum()) / max(int(is_new.sum()), 1)
     kept, said = torch.nonzero(here).squeeze(1), answers.said.log_predictions()
     if not len(kept):
-        return _nothing(n_classes)
+        return nothing_reached(n_classes)
     found = Reach(rows[kept], is_new[kept], said, None, said[:0].exp(), said, round(share * n_second))
     if bool((answers.group_s >= 0).any()):
         names, group = answers.group_s[kept].unique(return_inverse=True)
@@ -134,6 +134,7 @@ def _joined(parts: list[TeacherOutput]) -> TeacherOutput:
     return TeacherOutput(log_probs=torch.cat([part.log_predictions().cpu() for part in parts]))
 
 
-def _nothing(n_classes: int) -> Reach:
+def nothing_reached(n_classes: int) -> Reach:
+    """Of a link by class or none, and of a teacher that says no classes."""
     none, empty = torch.zeros(0, dtype=torch.long), torch.zeros(0, n_classes)
     return Reach(none, none.bool(), empty, None, empty, empty, 0)

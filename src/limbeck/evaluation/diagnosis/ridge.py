@@ -100,9 +100,7 @@ def folds(n: int, k: int, labels: Tensor | None = None) -> list[Tensor]:
     return [order[i::k] for i in range(min(k, n))]
 
 
-def cross_fitted(
-    predict: Callable[[Tensor], Tensor], n: int, k: int, labels: Tensor | None = None
-) -> Tensor:
+def cross_fitted(predict: Callable[[Tensor], Tensor], n: int, k: int, labels: Tensor | None = None) -> Tensor:
     """``(n, ...)`` predictions of each row by ``predict(kept rows)``, which must not have seen it.
 
     Args:
