@@ -79,6 +79,7 @@ def diagnosed(studies: Studies, c: Combination, seed: int) -> dict[str, Any]:
         **{name: None if gain is None else asdict(gain) for name, gain in parts.items()},
         "most": found.expectation.high,
         "reasons": [reason.name for reason in found.reasons],
+        "wrong_links": None if found.wrong_links is None else asdict(found.wrong_links),
         "facts": found.facts,
     }
 

@@ -237,6 +237,7 @@ def _outcome(
         alone_from=found.alone_from,
         information=evidence.link,
         pilot=evidence.pilot,
+        wrong_links=evidence.wrong,
         reasons=reasons(evidence),
         helps_more=helps_more(evidence),
         warnings=[

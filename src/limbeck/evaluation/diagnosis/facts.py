@@ -67,7 +67,6 @@ def idle_facts(e: Evidence, similarity: float | None) -> dict[str, float]:
     values = {
         "teacher_accuracy": e.own,
         "accuracy_through_link": e.through,
-        "wrong_links": None if e.wrong is None else e.wrong.share,
         "information_without_wrong_links": e.clearest if e.room.n_new else None,
         "cka": similarity,
     }

@@ -13,6 +13,7 @@ from limbeck.evaluation.diagnosis.link_information import LinkInformation
 from limbeck.evaluation.diagnosis.pilot import Pilot
 from limbeck.evaluation.diagnosis.reasons import Reason
 from limbeck.evaluation.diagnosis.signal_facts import FeatureFacts, PredictionFacts
+from limbeck.evaluation.diagnosis.wrong_links import WrongShare
 from limbeck.files import write_whole
 
 FILE = "diagnosis.json"
@@ -28,6 +29,7 @@ class Diagnosis:
         expectation: the expected gain, its parts and the verdict.    room: what there is to gain.
         alone_from: where the accuracy without a teacher comes from.
         information: of the link.    pilot: the distillation by ridge regression.    None = could not be had.
+        wrong_links: how many pairs or bags look like somebody else's.
         reasons: what holds the gain down, the weightiest first.
         helps_more: a change to what it would be worth at most, in shares, beside what is expected.
         warnings: leaks, collapse, and what else a user should know.
@@ -45,6 +47,7 @@ class Diagnosis:
     alone_from: str
     information: LinkInformation | None
     pilot: Pilot | None
+    wrong_links: WrongShare | None
     reasons: list[Reason]
     helps_more: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -22,7 +22,6 @@ SHORT = 0.15  # of accuracy through the link, below the teacher's own
 WEAK = 0.8  # accuracy of a teacher that a better one would beat
 SMALL_COVER = 0.6
 EVEN = 0.2  # information in bags without any wrong one
-WRONG = 0.1  # share of wrong pairs or bags, at the lower end
 ENOUGH_LINKED_LABELS = 20
 
 
@@ -138,7 +137,7 @@ def _wrong_domain(e: Evidence) -> Reason | None:
 
 
 def _wrong_links(e: Evidence) -> Reason | None:
-    sure = e.wrong is not None and e.wrong.low > WRONG
+    sure = e.wrong is not None and e.wrong.is_clear(e.room.n_labelled / len(e.class_names))
     if e.exchanged or e.one_class or not (sure or e.falls_short):
         return None
     if e.wrong is not None and sure:
@@ -174,7 +173,7 @@ def _exchanged(e: Evidence) -> Reason | None:
 
 def _weak_teacher(e: Evidence) -> Reason | None:
     level = e.own if e.own is not None else None if e.room.in_bags else e.through
-    if level is None or e.falls_short or level >= WEAK:
+    if level is None or e.falls_short or e.exchanged or level >= WEAK:
         return None
     beats = "" if level > e.room.alone else f", the student alone in {e.room.alone:.0%}"
     return Reason(
