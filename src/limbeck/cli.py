@@ -29,6 +29,7 @@ AFTER_INTERRUPT = {
 COMMANDS: dict[str, str] = {
     "demo": "the main job on an embedded data set, end to end, with a report",
     "bank": "ask a teacher once and keep what it says: build, info, verify, delete",
+    "diagnose": "tell before training whether a teacher can help",
     "distill": "train a student from a recipe",
     "report": "(re)build the HTML report of a run or a comparison",
     "predict": "use an exported student",

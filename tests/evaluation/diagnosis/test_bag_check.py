@@ -9,11 +9,11 @@ import torch
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import shuffled, uniform_like
 from limbeck.data.base import Examples
+from limbeck.evaluation.diagnosis.bag_check import bag_agreement, bag_warning, label_predictions
 from limbeck.seeding import keyed_generator
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.links import Bagged, Link, Unpaired
 from limbeck.students.student import Student
-from limbeck.training.bag_check import bag_agreement, bag_warning, label_predictions
 from limbeck.training.collator import DistillationCollator, LinkedTeacher
 
 N_BAGS, SIZE = 20, 8

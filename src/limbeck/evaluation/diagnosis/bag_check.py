@@ -60,11 +60,11 @@ def bag_warning(student: Student, examples: Examples, link: Link, bank: Bank) ->
     known = examples.labels[reached.rows]
     q[known >= 0] = F.one_hot(known[known >= 0], n_classes).to(q.dtype)
     found = wrong_share(q, reached.group, reached.bags)
-    if not found.is_clear(n / n_classes):
+    if not found.is_clear(n / n_classes, float(reached.said.exp().max(1).values.mean())):
         return None
     return (
         f"About {found.share:.0%} of the bags (at least {found.low:.0%}) look like somebody else's: what {n} labelled "
         f"rows say of the rows in {found.n} bags does not fit the teacher's proportions of these bags. Check that the "
-        "groups of both sides belong together; wrong bags make a student worse than no teacher. (`limbeck diagnose` "
-        "says more.)"
+        "groups of both sides belong together; wrong bags make a student worse than no teacher. (A teacher that errs "
+        "on these rows can look like this; `limbeck diagnose` tells the two apart where rows in bags have labels.)"
     )

@@ -183,6 +183,7 @@ def _of_the_link(found: Evidence, train: Examples, reached: Reach, judge: Tensor
     found = replace(
         found,
         commonest=said.commonest,
+        confidence=said.confidence,
         usual=float(counts.max() / counts.sum().clamp(min=1)),
         through=None if found.link is None else found.link.accuracy,
         expected=float(reached.probs.max(1).values.mean()) if reached.in_bags else None,

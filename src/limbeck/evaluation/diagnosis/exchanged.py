@@ -36,8 +36,8 @@ def exchanged_classes(predictions: Tensor, said: Tensor) -> list[tuple[int, int]
 
 
 def _is_clear(met: Tensor, lift: Tensor, c: int, other: int) -> bool:
-    here, there = float(met[c, c]), float(met[c, other])
-    ahead = (there - here) / (there + here + 1) ** 0.5
+    noise = float(met[c, c] + met[c, other] + 1) ** 0.5
+    ahead = float(lift[c, other] - lift[c, c]) / noise
     return bool(met[c].sum() >= FEWEST and lift[c, other] > 2 * lift[c, c].clamp(min=0) and ahead > SIGMAS)
 
 

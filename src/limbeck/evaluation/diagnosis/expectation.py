@@ -84,12 +84,13 @@ def expectation(
     Args:
         clearest: psi of the link without any wrong pair or bag, the most that the link can turn out to be.
     """
+    if not room.n_new:
+        nothing = Gain(0.0, 0.0, 0.0)
+        return Expectation("cannot help", nothing, 0.0, nothing, nothing)
     by_link = None if link is None else Gain(*(room.gain(psi) for psi in (link.psi, link.low, link.high)))
     by_pilot = _trusted(pilot, room)
     parts = [part for part in (by_link, by_pilot) if part is not None]
     high = min([room.gain(clearest if by_link is None else 1.0), *(part.high for part in parts)])
-    if not room.n_new:
-        return Expectation("cannot help", Gain(0.0, 0.0, 0.0), 0.0, by_link, by_pilot)
     if not parts:
         return Expectation("cannot help" if high < THRESHOLD else "cannot be told", None, high, None, None)
     gain = Gain(min(high, *(part.estimate for part in parts)), min(high, *(part.low for part in parts)), high)

@@ -47,6 +47,7 @@ class Evidence:
         own: the teacher's accuracy on held-out rows of its own, where it is known.
         through: accuracy of what arrives at the student's rows.    expected: what it would be if all bags were right.
         commonest: share of the linked rows that get the class which most get.    usual: share of the commonest label.
+        confidence: mean largest probability of the teacher.
         wrong: how many pairs or bags are somebody else's.    exchanged: (class, class as the teacher calls it).
         clearest: psi of the link without any wrong pair or bag.    n_judges: held-out rows with a label.
         has_predictions: the teacher says classes.
@@ -61,6 +62,7 @@ class Evidence:
     through: float | None = None
     expected: float | None = None
     commonest: float = 0.0
+    confidence: float = 1.0
     usual: float = 0.0
     wrong: WrongShare | None = None
     exchanged: list[tuple[int, int]] = field(default_factory=list)
@@ -137,7 +139,7 @@ def _wrong_domain(e: Evidence) -> Reason | None:
 
 
 def _wrong_links(e: Evidence) -> Reason | None:
-    sure = e.wrong is not None and e.wrong.is_clear(e.room.n_labelled / len(e.class_names))
+    sure = e.wrong is not None and e.wrong.is_clear(e.room.n_labelled / len(e.class_names), e.confidence)
     if e.exchanged or e.one_class or not (sure or e.falls_short):
         return None
     if e.wrong is not None and sure:
