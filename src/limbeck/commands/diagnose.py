@@ -118,8 +118,8 @@ def _lines(d: Diagnosis) -> Iterator[tuple[str, str]]:
         b = d.bound
         yield (
             "UCMKD's bound",
-            f"{b.student_error:.2f} <= {b.right:.2f} = {b.teacher_error:.2f} (teacher) + {b.feature_alignment:.2f} (FA) "
-            f"+ {b.label_alignment:.2f} (LA), in nats (decides nothing)",
+            f"{b.student_error:.2f} <= {b.right:.2f} = {b.teacher_error:.2f} (teacher) "
+            f"+ {b.feature_alignment:.2f} (FA) + {b.label_alignment:.2f} (LA), in nats (decides nothing)",
         )
     for name, value in d.facts.items():
         yield (

@@ -38,12 +38,13 @@ class Case:
     def examined(
         self, *, alone: float | None = None, own: float | None = 0.97, truth: bool = True
     ) -> Examined:
-        train, link = self.task.splits["train"], self.task.teacher.link
+        splits, link = self.task.splits, self.task.teacher.link
+        train, held_out = splits["train"], "validation" in splits
         n_bags = len(set(link.group_s.values())) if isinstance(link, Bagged) else 0
         return examine(
             self.student,
             train,
-            self.task.splits["validation"] if "validation" in self.task.splits else None,
+            splits["validation"] if held_out else None,
             reach(link, self.bank, train),
             truth=self.task.truth if truth else None,
             alone=alone,
@@ -117,7 +118,8 @@ def make(
         class_names=CLASSES,
         overwrite=True,
     )
-    side = TeacherSide(Splits(link=Examples.classified({"x": torch.zeros(n, 1)}, bank.keys, torch.full((n,), UNLABELLED), CLASSES)), _link(link, n, n_labelled, bag_size, wrong))  # fmt: skip
+    samples = Examples.classified({"x": torch.zeros(n, 1)}, bank.keys, torch.full((n,), UNLABELLED), CLASSES)
+    side = TeacherSide(Splits(link=samples), _link(link, n, n_labelled, bag_size, wrong))
     torch.manual_seed(0)
     student = Student(nn.Sequential(nn.Linear(WIDTH, 32), nn.Tanh(), nn.Linear(32, len(CLASSES))))
     student.probe(train.rows([0, 1]))

@@ -83,7 +83,7 @@ def test_the_exchanged_classes_are_named(case: Callable[..., Any]) -> None:
 
 
 def test_what_would_bring_more_is_the_factor_that_is_small(case: Callable[..., Any]) -> None:
-    few = helps_more(case(n=60, labels=5).examined(alone=0.3).evidence)
+    few = helps_more(case(n=16, labels=5).examined(alone=0.6).evidence)
     assert next(iter(few)).startswith("more linked rows")
     weak = helps_more(case(right=0.6, n=800).examined(alone=0.3).evidence)
     assert next(iter(weak)).startswith("a perfect teacher")
