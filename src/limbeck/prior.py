@@ -24,7 +24,7 @@ from limbeck.evaluation.diagnosis.facts import (
     teacher_features,
 )
 from limbeck.evaluation.diagnosis.outcome import Diagnosis
-from limbeck.evaluation.diagnosis.reach import Reach, nothing_reached, reach
+from limbeck.evaluation.diagnosis.reach import Reach, reach, silently_reached
 from limbeck.evaluation.diagnosis.reasons import helps_more, reasons
 from limbeck.evaluation.diagnosis.signal_facts import (
     feature_facts,
@@ -88,7 +88,8 @@ def diagnose(
     student = _student(recipe, coded)
     judged = _trained_alone(recipe, coded) if train_alone and alone is None else alone
     train = coded.splits["train"]
-    reached = nothing_reached(len(train.class_names)) if taught is None else _reach(taught, coded)
+    link = link_of(recipe.teacher_specs()[name], name, source, coded)
+    reached = silently_reached(link, train) if taught is None else _reach(taught, coded)
     found = examine(
         student,
         train,
@@ -99,7 +100,6 @@ def diagnose(
         own_accuracy=own_accuracy(coded, source if isinstance(source, Bank) else None),
         n_bags=_n_bags(taught, coded),
     )
-    found = replace(found, evidence=replace(found.evidence, has_predictions=taught is not None))
     outcome = _outcome(recipe, raw, coded, name, (source, taught), reached, found, judged)
     return replace(outcome, seconds=time.perf_counter() - began)
 

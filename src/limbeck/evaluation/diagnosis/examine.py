@@ -84,7 +84,8 @@ def examine(
     is_known = classes != UNLABELLED
     link = link_information(reached.log_probs, reached.log_probs[is_known], classes[is_known])
     clearest = information(reached.log_probs.exp())
-    expected = expectation(room, link, trial, clearest=clearest)
+    is_silent = bool(reached.n_new) and not len(reached.rows)
+    expected = expectation(room, link, None if is_silent else trial, clearest=1.0 if is_silent else clearest)
     found = Evidence(
         class_names=train.class_names,
         room=room,
@@ -94,6 +95,7 @@ def examine(
         own=own_accuracy,
         clearest=clearest,
         n_judges=len(judges[1]) if judges else 0,
+        has_predictions=not is_silent,
     )
     judge = _judge(alone, rows, train, reached)
     return Examined(_of_the_link(found, train, reached, judge), source, features)

@@ -119,6 +119,8 @@ def telling_keys(splits: Splits) -> Iterator[str]:
 
 def _best_token(keys: Sequence[Key], labels: Sequence[int]) -> tuple[int, float]:
     """Which part of the keys tells the class best, learned on one half of the rows and judged on the other."""
+    order = np.random.default_rng(0).permutation(len(keys))  # rows may lie in a pattern
+    keys, labels = [keys[i] for i in order], [labels[i] for i in order]
     tokens = [re.split(r"[^0-9A-Za-z]+", str(key)) for key in keys]
     best = (0, 0.0)
     for place in range(max(map(len, tokens))):

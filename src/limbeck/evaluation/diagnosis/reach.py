@@ -134,7 +134,17 @@ def _joined(parts: list[TeacherOutput]) -> TeacherOutput:
     return TeacherOutput(log_probs=torch.cat([part.log_predictions().cpu() for part in parts]))
 
 
-def nothing_reached(n_classes: int) -> Reach:
-    """Of a link by class or none, and of a teacher that says no classes."""
+def nothing_reached(n_classes: int, n_new: int = 0) -> Reach:
+    """Of a link by class or none; with ``n_new`` rows of a teacher that says no classes."""
     none, empty = torch.zeros(0, dtype=torch.long), torch.zeros(0, n_classes)
-    return Reach(none, none.bool(), empty, None, empty, empty, 0)
+    return Reach(none, none.bool(), empty, None, empty, empty, n_new)
+
+
+def silently_reached(link: Link, examples: Examples) -> Reach:
+    """By a teacher that says no classes: only how many rows."""
+    known = examples.targets.known
+    if not link.teacher_keys or link.goes_by_class:
+        return nothing_reached(len(examples.class_names))
+    found = link.second_stream(examples.keys, known)
+    rows = found if isinstance(found, Tensor) else torch.tensor([row for bag in found for row in bag])
+    return nothing_reached(len(examples.class_names), int((~known[rows]).sum()))
