@@ -192,8 +192,8 @@ def _inputs_lack_the_class(e: Evidence) -> Reason | None:
     return Reason(
         "inputs_lack_the_class",
         f"The link would be worth {100 * e.by_link:.0f} points, the pilot gains {100 * part.estimate:.0f}: the "
-        "student's inputs do not seem to hold what the teacher says.",
-        "another student or richer inputs are needed; another teacher is not.",
+        "student's inputs seem to hold little of what the teacher says.",
+        "another student or richer inputs would help; another teacher would not.",
     )
 
 
