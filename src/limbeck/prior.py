@@ -43,6 +43,7 @@ from limbeck.training.collator import DistillationCollator, LinkedTeacher, witho
 from limbeck.training.encoding import encoded_task
 from limbeck.training.streams import check_links
 
+_OF_CHECKPOINTS = ("save_", "eval_", "load_best_", "metric_for_best_", "greater_is_better")
 _AS_METHOD = "divergence"  # reads classes row by row; which method the recipe names does not matter here
 
 
@@ -169,10 +170,11 @@ def _student(recipe: Recipe, task: Task) -> Student:
 
 
 def _trained_alone(recipe: Recipe, task: Task) -> Alone | None:
-    """The student trained as the recipe says, without a teacher; None where nothing can train or judge it."""
+    """The student after all steps of the recipe without a teacher; None where nothing can train or judge it."""
     validation = _validation(task)
     if validation is None or not bool(task.splits["train"].targets.known.any()):
         return None
+    training = {name: v for name, v in recipe.training.items() if not name.startswith(_OF_CHECKPOINTS)}
     own = replace(task, splits=task.splits.without(*task.splits.final_roles), teachers={}, truth=None)
     with tempfile.TemporaryDirectory() as folder:
         result = run(
@@ -181,7 +183,7 @@ def _trained_alone(recipe: Recipe, task: Task) -> Alone | None:
                 method=MethodSpec("supervised"),
                 teachers={},
                 control="none",
-                training={**recipe.training, "save_strategy": "no"},
+                training=training | {"save_strategy": "no", "eval_strategy": "no"},
                 output_dir=folder,
             ),
             task=own,

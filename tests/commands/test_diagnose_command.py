@@ -72,7 +72,7 @@ def test_json_and_an_accuracy_that_is_known(recipe: Path, tmp_path: Path, capsys
         (["--teacher", "nobody"], "no teacher 'nobody'; valid ones: teacher"),
         (["--method.name", "bagkd"], "works with data linked as bagged"),
         (["--data.config.link", "pared"], "did you mean 'paired'"),
-        (["--no-trainning"], "no-trainning"),
+        (["--alne", "0.5"], "no key 'alne'"),
     ],
 )
 def test_wrong_use_is_one_sentence(recipe: Path, arguments: list[str], words: str, capsys) -> None:
