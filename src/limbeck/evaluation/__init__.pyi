@@ -1,6 +1,8 @@
 from .comparison import Arm as Arm
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
+from .error_bound import Bound as Bound
+from .error_bound import bound as bound
 from .results import Metrics as Metrics
 from .results import Row as Row
 from .results import read_metrics as read_metrics

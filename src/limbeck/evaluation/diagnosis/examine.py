@@ -30,6 +30,7 @@ from limbeck.students.student import Student
 
 MOST_ROWS = 2048  # labelled rows, and judges
 FROM_TRUTH = 50  # linked rows whose class is looked up where a benchmark knows it
+MOST_COLUMNS = 1024  # of features, which more of are projected to: a ridge costs d^3
 CROSSED = 20  # the student's own labels, from which on a pilot is judged on them for want of others
 
 
@@ -127,12 +128,21 @@ def _rows(
     judged = (
         shown(student, validation, held_out).features if validation is not None and len(held_out) else None
     )
-    parts = standardised(features, *([] if judged is None else [judged]))
+    parts = standardised(*(_narrowed(part) for part in (features, judged) if part is not None))
     n = len(labelled)
     rows = Rows(parts[0][:n], train.labels[labelled], parts[0][n:], reached.probs.double(), reached.group)
     if judged is None or validation is None:
         return rows, None, features[n:] if len(reached.rows) else features
     return rows, (parts[1], validation.labels[held_out]), features[n:] if len(reached.rows) else features
+
+
+def _narrowed(features: Tensor) -> Tensor:
+    """With at most 1024 columns: more are projected at random, which keeps distances."""
+    d = features.shape[1]
+    if d <= MOST_COLUMNS:
+        return features
+    directions = torch.randn(d, MOST_COLUMNS, generator=torch.Generator().manual_seed(0))
+    return features @ directions / MOST_COLUMNS**0.5
 
 
 def _pilot(rows: Rows, judges: tuple[Tensor, Tensor] | None) -> Pilot | None:

@@ -8,11 +8,11 @@ from torch import Tensor
 from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
-from limbeck.evaluation.bound import Bound, bound
 from limbeck.evaluation.diagnosis.leakage import leaks, named_in_texts
 from limbeck.evaluation.diagnosis.reach import Reach
 from limbeck.evaluation.diagnosis.reasons import Evidence
 from limbeck.evaluation.diagnosis.student_rows import shown
+from limbeck.evaluation.error_bound import Bound, bound
 from limbeck.functional.relations.similarity import cka
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.links.base import Draw, Link

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck.evaluation.bound import Bound
 from limbeck.evaluation.diagnosis.expectation import Expectation, Gain, Room
 from limbeck.evaluation.diagnosis.link_information import LinkInformation
 from limbeck.evaluation.diagnosis.pilot import Pilot
 from limbeck.evaluation.diagnosis.reasons import Reason
 from limbeck.evaluation.diagnosis.signal_facts import FeatureFacts, PredictionFacts
 from limbeck.evaluation.diagnosis.wrong_links import WrongShare
+from limbeck.evaluation.error_bound import Bound
 from limbeck.files import write_whole
 
 FILE = "diagnosis.json"

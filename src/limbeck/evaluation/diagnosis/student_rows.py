@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data.base import Examples
+from limbeck.errors import NonFiniteError, some
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 
@@ -17,7 +18,10 @@ BATCH = 256
 @torch.no_grad()
 def shown(student: Student, examples: Examples, rows: Sequence[int] | Tensor | None = None) -> StudentOutput:
     """Features ``[n, d]`` and logits ``[n, C]`` of the given rows (default all), float32 on the CPU; the student's
-    training flag stays as it was."""
+    training flag stays as it was.
+
+    Raises: NonFiniteError naming a row whose features are not finite.
+    """
     numbers = list(range(len(examples))) if rows is None else [int(row) for row in rows]
     device = next(student.parameters()).device
     training, features, logits = student.training, [], []
@@ -28,4 +32,11 @@ def shown(student: Student, examples: Examples, rows: Sequence[int] | Tensor | N
         features.append(out.features.float().cpu())
         logits.append(out.logits.float().cpu())
     student.train(training)
-    return StudentOutput(torch.cat(features), torch.cat(logits))
+    shown_features = torch.cat(features)
+    if bool((wrong := ~torch.isfinite(shown_features).all(1)).any()):
+        keys = [examples.keys[numbers[row]] for row in torch.nonzero(wrong).squeeze(1).tolist()]
+        raise NonFiniteError(
+            f"The student's features of {len(keys)} rows are NaN or infinite before any training ({some(keys, 3)}); "
+            "check these inputs and the student's weights."
+        )
+    return StudentOutput(shown_features, torch.cat(logits))

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import norm, qmc
 
 from limbeck.errors import ConfigError, DataError, NonFiniteError
-from limbeck.evaluation.bound import bound, lipschitz, wasserstein
+from limbeck.evaluation.error_bound import bound, lipschitz, wasserstein
 from limbeck.seeding import keyed_generator
 
 
