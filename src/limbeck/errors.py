@@ -94,7 +94,7 @@ class NonFiniteError(LimbeckError, FloatingPointError):
 
 
 class CheckpointError(LimbeckError, ValueError):
-    """A checkpoint of another method, config or student."""
+    """A checkpoint that is damaged, or of another run; the message names the file, or what differs."""
 
 
 class ExportError(LimbeckError, RuntimeError):

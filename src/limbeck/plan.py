@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.recipes.recipe import Recipe, StudentSpec
 from limbeck.seeding import keyed_seed
 from limbeck.students import Student, model_from_spec
+from limbeck.students.text import text_model_path
 from limbeck.taught import readable
 from limbeck.teachers.live import LiveTeacher
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator, without_padding
 from limbeck.training.distiller import Distiller
+from limbeck.training.identity import bank_digest, of_teacher, run_settings, weights_digest, without_places
 from limbeck.training.streams import check_links
 from limbeck.training.trainer import DistillationTrainer
 
@@ -34,12 +37,15 @@ def make_trainer(
     folder: Path,
     *,
     method: MethodPlan | None = None,
+    asked: Mapping[str, Bank | LiveTeacher] | None = None,
 ) -> DistillationTrainer:
     """Everything checked and put together, ready for ``train()``.
 
     Args:
         teachers: name to a bank or a live teacher; none for a method without a teacher.
         method: the recipe's, where it has been resolved already.
+        asked: name to the bank whose answers the one among ``teachers`` holds in another form; a checkpoint
+            remembers it.
     """
     plan, train = method or plan_method(recipe.method.name, recipe.method.config), task.splits["train"]
     _check_problem(plan, train)
@@ -70,11 +76,57 @@ def make_trainer(
     if distiller.ema is not None:
         distiller.ema.decay = arguments.ema_decay
     validation = task.splits["validation"] if has_validation else None
-    trainer = DistillationTrainer(distiller, arguments, collate, method_name=plan.name, validation=validation)
+    trainer = DistillationTrainer(
+        distiller,
+        arguments,
+        collate,
+        method_name=plan.name,
+        validation=validation,
+        facts=_facts(recipe, plan, student, {**teachers, **(asked or {})}),
+    )
     for teacher in taught.values():
         for sentence in teacher.warnings:
             trainer.terms.warn(sentence)
     return trainer
+
+
+def _facts(
+    recipe: Recipe, plan: MethodPlan, student: Student, asked: Mapping[str, Bank | LiveTeacher]
+) -> dict[str, dict[str, Any]]:
+    """What a checkpoint says of its run beside the trainer's own."""
+    digests = {
+        of_teacher("the bank", name, asked): bank_digest(bank)
+        for name, bank in asked.items()
+        if isinstance(bank, Bank)
+    }
+    if text_model_path(recipe.student.model) is not None:  # a folder whose content may change
+        digests["the student's first weights"] = weights_digest(student.state_dict())
+    return {"settings": recipe_settings(recipe, plan), "digests": digests}
+
+
+def recipe_settings(recipe: Recipe, plan: MethodPlan) -> dict[str, Any]:
+    """What a checkpoint says of its run beside the trainer's settings, as plain values; data may move."""
+    settings = {
+        "control": recipe.control,
+        "data": without_places(asdict(recipe.data)),
+        "student": without_places(asdict(recipe.student)),
+    }
+    if plan.declared.has_teacher:
+        specs = recipe.teacher_specs()
+        for name, spec in specs.items():
+            teacher = asdict(spec)
+            bank = teacher.pop("bank")
+            told = teacher if bank is None else {"class_map": teacher["class_map"], "link": teacher["link"]}
+            settings["teacher" if len(specs) == 1 else f"teachers.{name}"] = without_places(told)
+    return settings
+
+
+def expected_of_checkpoint(
+    recipe: Recipe, plan: MethodPlan, arguments: DistillationArguments
+) -> dict[str, Any]:
+    """What a checkpoint of this recipe says of itself, but for what only its data and teacher tell."""
+    settings = run_settings(arguments, recipe_settings(recipe, plan))
+    return {"name": plan.name, "config": asdict(plan.config), "settings": settings}
 
 
 def _check_problem(plan: MethodPlan, train: Examples) -> None:
@@ -136,6 +188,8 @@ def training_arguments(
         settings.pop("ddp_backend", None)  # a recipe for several processes also runs in one
     steps = settings.get("max_steps", DistillationArguments.max_steps)
     settings.setdefault("eval_strategy", "steps" if validated else "no")
-    settings.setdefault("eval_steps", max(1, steps // 10))
+    if settings["eval_strategy"] == "steps":
+        settings.setdefault("eval_steps", max(1, steps // 10))
     settings.setdefault("per_device_eval_batch_size", 256)
+    settings.setdefault("run_name", str(folder))
     return DistillationArguments(output_dir=str(folder / "checkpoints"), seed=seed, **settings)

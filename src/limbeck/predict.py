@@ -29,9 +29,9 @@ def predict_files(student: str | Path, files: Sequence[str | Path]) -> list[dict
     """What the student's problem answers of files: ``[{"file", "probabilities": {class name: share}}]``; of a
     regression ``value`` in their place, of several labels also ``classes``.
 
-    A student of images or audio answers once a file; a student of tables once a line of each CSV, with ``line``
-    (the first below the header is 2); a student of texts once a line of each CSV, TSV or JSON Lines file (``row`` of a
-    Parquet file, from 0), whose columns are those it was trained on.
+    A student of images or audio answers once a file; one of tables or texts once a line of each CSV, TSV or JSON Lines
+    file, with ``line`` (the first below a header is 2; ``row`` of a Parquet file, from 0), whose columns are those it
+    was trained on.
 
     Warns: of texts that are longer than the student takes, which are cut.
     Raises: DataError for a folder that is no student, and for a file that cannot be read.
@@ -74,11 +74,9 @@ def _rows(files: Sequence[Path], settings: dict[str, Any]) -> Batch:
         return [{"file": str(file)} for file in files], inputs
     tables = [table_reader(settings)(file) for file in files]
     names = [
-        {"file": str(file), "line": line}
-        for file, table in zip(files, tables)
-        for line in range(2, len(table) + 2)
+        {"file": str(file), **_place(place)} for file, (_, places) in zip(files, tables) for place in places
     ]
-    return names, {name: torch.cat(tables)}
+    return names, {name: torch.cat([rows for rows, _ in tables])}
 
 
 @contextlib.contextmanager

@@ -15,13 +15,14 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from limbeck.banks.bank import Bank
+from limbeck.banks.shards import file_hash
 from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
 from limbeck.methods.registry import MethodPlan, plan_method
-from limbeck.plan import make_student, make_trainer, training_arguments
+from limbeck.plan import expected_of_checkpoint, make_student, make_trainer, training_arguments
 from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, check_recipe
 from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint
@@ -30,6 +31,7 @@ from limbeck.taught import side_of
 from limbeck.teachers import HFTeacher, LiveTeacher, ModuleTeacher
 from limbeck.teachers.text_features import embedded_texts
 from limbeck.training.callbacks import ProgressBar, RunLog
+from limbeck.training.checkpoints import check_checkpoint
 from limbeck.training.encoding import encoded_task
 from limbeck.training.processes import is_first_process, wait_for_all
 from limbeck.training.sharding import whole
@@ -84,22 +86,27 @@ def run(
         resume: go on from the last checkpoint in the run folder, if there is one.
         show_progress: draw a bar on standard error.
 
-    Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError before the first step; NonFiniteError.
+    Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError, CheckpointError before the first step;
+        NonFiniteError.
     """
     check_recipe(recipe)
     folder = Path(recipe.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    training_arguments(recipe.training, folder, recipe.seed).process_index  # noqa: B018  # starts the processes' group
+    arguments = training_arguments(recipe.training, folder, recipe.seed)
+    arguments.process_index  # noqa: B018  # starts the processes' group
     checkpoint = _last_checkpoint(folder, resume)
+    method = plan_method(recipe.method.name, recipe.method.config)
+    if checkpoint is not None:  # before a teacher is trained or a file written
+        check_checkpoint(Path(checkpoint), expected_of_checkpoint(recipe, method, arguments))
     wait_for_all()
     task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     task, tokenizer, n_cut = encoded_task(task, recipe.student.model, recipe.student.max_length)
-    method = plan_method(recipe.method.name, recipe.method.config)
     if not method.declared.has_teacher and recipe.control != "none":
         raise ConfigError(f"Method {method.name!r} has no teacher, so it has no {recipe.control!r} control.")
     given = {**({} if bank is None else {next(iter(recipe.teacher_specs())): bank}), **(banks or {})}
-    teachers = _teachers(recipe, task, folder, given, method) if method.declared.has_teacher else {}
-    trainer = make_trainer(recipe, task, teachers, folder, method=method)
+    asked = _teachers(recipe, task, folder, given) if method.declared.has_teacher else {}
+    teachers = _as_read(asked, recipe, folder, method)
+    trainer = make_trainer(recipe, task, teachers, folder, method=method, asked=asked)
     if n_cut:
         trainer.terms.warn(
             f"{n_cut} texts were longer than {recipe.student.max_length} tokens and were cut; raise "
@@ -109,6 +116,8 @@ def run(
     trainer.add_callback(log)
     if show_progress:
         trainer.add_callback(ProgressBar(task.name))
+    if checkpoint is not None:
+        trainer.check_resume(Path(checkpoint))
     if is_first_process():
         recipe.save(folder / "recipe.yaml")
     seconds = time.perf_counter()
@@ -164,21 +173,32 @@ TEACHER_TRAINING: dict[str, Any] = {
 
 
 def _teachers(
-    recipe: Recipe,
-    task: Task,
-    folder: Path,
-    given: Mapping[str, Bank | LiveTeacher],
-    method: MethodPlan,
+    recipe: Recipe, task: Task, folder: Path, given: Mapping[str, Bank | LiveTeacher]
 ) -> dict[str, Bank | LiveTeacher]:
-    """Every teacher of the recipe: given, opened, built, or live; its texts embedded where the method reads them so."""
-    found: dict[str, Bank | LiveTeacher] = {}
-    for name, spec in recipe.teacher_specs().items():
-        own = folder / name if recipe.teachers else folder
-        source = given[name] if name in given else teacher_of(spec, task, own, name)
-        if method.declared.text_as_features and isinstance(source, Bank):
-            source = embedded_texts(source, recipe.student.model, own / "text_bank")
-        found[name] = source
-    return found
+    """Every teacher of the recipe: given, opened, built, or live."""
+    return {
+        name: given[name] if name in given else teacher_of(spec, task, _own(recipe, folder, name), name)
+        for name, spec in recipe.teacher_specs().items()
+    }
+
+
+def _as_read(
+    asked: Mapping[str, Bank | LiveTeacher], recipe: Recipe, folder: Path, method: MethodPlan
+) -> dict[str, Bank | LiveTeacher]:
+    """The same, with texts embedded where the method reads them so."""
+    if not method.declared.text_as_features:
+        return dict(asked)
+    return {
+        name: embedded_texts(source, recipe.student.model, _own(recipe, folder, name) / "text_bank")
+        if isinstance(source, Bank)
+        else source
+        for name, source in asked.items()
+    }
+
+
+def _own(recipe: Recipe, folder: Path, name: str) -> Path:
+    """The folder of one teacher: the run's, unless there are several."""
+    return folder / name if recipe.teachers else folder
 
 
 def teacher_of(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher") -> Bank | LiveTeacher:
@@ -240,18 +260,29 @@ def trained_teacher(
     digests = input_digests({**rows.all_rows(), "labels": rows.labels}, len(rows))
     identity = settings_fingerprint([asdict(spec), rows.class_names, digests.tobytes().hex()])
     record, weights = folder / "teacher.json", folder / "model.safetensors"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    known = _known_teacher(record, weights)
     wait_for_all()  # all have looked before any of them starts to train
-    if known.get("identity") != identity or not weights.is_file():
+    if known.get("identity") != identity:
         model, accuracy = _train_teacher(spec, task, side, folder)
         if is_first_process():
             save_model(model, str(weights))
-            write_whole(record, json.dumps({"identity": identity, "accuracy": accuracy}, indent=1))
+            facts = {"identity": identity, "accuracy": accuracy, "sha256": file_hash(weights)}
+            write_whole(record, json.dumps(facts, indent=1))
         wait_for_all()
         known = {"accuracy": accuracy}
     model = model_from_spec(spec.model, problem=rows.problem, **spec.config)
     load_model(model, str(weights))  # the same in every process, BatchNorm's statistics included
     return model.eval(), known["accuracy"]
+
+
+def _known_teacher(record: Path, weights: Path) -> dict[str, Any]:
+    """What is recorded of a teacher that was trained before; nothing where record or weights are not what was
+    written, so that it is trained again."""
+    try:
+        known = json.loads(record.read_bytes())
+        return known if known["sha256"] == file_hash(weights) else {}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _train_teacher(

@@ -23,6 +23,7 @@ from limbeck.errors import (
     MissingKeysError,
     StaleFingerprintError,
 )
+from limbeck.signals import TeacherOutput
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -325,3 +326,44 @@ def test_opening_reads_little(bank, monkeypatch):
     assert not touched
     opened.lookup(bank.keys[:1])
     assert len(touched) == 1
+
+
+def test_arrays_of_any_kind(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    x = np.arange(8, dtype=np.float32).reshape(4, 2)
+    for name, form in {
+        "frame": pandas.DataFrame(x),
+        "reversed": x[::-1][::-1],
+        "big": x.astype(">f4"),
+        "list": x.tolist(),
+    }.items():
+        bank = Bank.from_arrays(
+            tmp_path / name, keys=list("abcd"), features=form, labels=pandas.Series([0, 1, None, 1])
+        )
+        assert torch.equal(bank.lookup(list("abcd")).features.float(), torch.from_numpy(x))
+        assert bank.labels.tolist() == [0, 1, -100, 1]
+    turned = Bank.from_arrays(tmp_path / "turned", keys=list("abcd"), features=x[::-1])
+    assert turned.lookup(["a"]).features.tolist() == [[6.0, 7.0]]
+    with pytest.raises(DataError, match="features are no array of numbers"):
+        Bank.from_arrays(tmp_path / "no", keys=["a"], features=[["x"]])
+    with pytest.raises(DataError, match=r"must be class numbers or names; some are not: 0\.5"):
+        Bank.from_arrays(tmp_path / "no", keys=["a"], features=[[1.0]], labels=[0.5])
+
+
+def test_keys_beyond_64_bits_are_a_sentence(tmp_path):
+    with pytest.raises(DataError, match="must fit into 64 bits; give larger ones as strings"):
+        Bank.from_arrays(tmp_path / "b", keys=[12345678901234567890], features=[[1.0]])
+
+
+def test_a_teacher_may_answer_in_arrays(tmp_path):
+    class Plain:
+        access, class_names, head = "features", None, None
+
+        def __call__(self, inputs):
+            return TeacherOutput(features=np.ones((len(inputs["text"]), 2), np.float32))
+
+        def fingerprint(self):
+            return {}
+
+    bank = Bank.build(tmp_path / "b", Plain(), {"id": [1, 2], "text": ["a", "b"]})
+    assert bank.lookup([2]).features.tolist() == [[1.0, 1.0]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import datasets
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from limbeck.banks.rows import RowColumns, RowReader, is_one_shot
 from limbeck.data.base import Examples
-from limbeck.errors import DataError
+from limbeck.errors import DataError, UnreadableRowsError
 
 
 def rows(n=5):
@@ -121,3 +123,50 @@ def test_the_digest_changes_with_the_input_alone():
 def test_one_shot():
     assert is_one_shot(iter([]))
     assert not is_one_shot([])
+
+
+def test_frames_and_mappings_are_rows_like_any_other():
+    pandas = pytest.importorskip("pandas")
+    columns = {"id": ["r0", "r1", "r2"], "text": ["a", "b", "c"], "label": [1, 0, None]}
+    plain = RowReader([dict(zip(columns, row)) for row in zip(*columns.values())], RowColumns()).take(9)
+    for data in (columns, pandas.DataFrame(columns)):
+        reader = RowReader(data, RowColumns())
+        assert reader.total == 3
+        batch = reader.take(2)
+        assert batch.inputs == {"text": ["a", "b"]}
+        assert batch.labels + reader.take(2).labels == [1, 0, -100] == plain.labels
+        assert (batch.digests() == plain.digests()[:2]).all()
+
+
+def test_labels_that_are_nothing_or_no_class():
+    data = [{"id": i, "label": label} for i, label in enumerate([float("nan"), "", 2.0, np.int64(1), True])]
+    assert RowReader(data, RowColumns()).take(9).labels == [-100, -100, 2, 1, 1]
+    with pytest.raises(DataError, match=r"label 0.5 of key 7 is no class"):
+        RowReader([{"id": 7, "y": 0.5}], RowColumns(label="y")).take(1)
+    assert RowReader([{"id": 7, "label": 0.5}], RowColumns()).take(1).labels == [-100]  # a value to predict
+    with pytest.raises(DataError, match="neither a class name nor a number"):
+        RowReader([{"id": 7, "y": [1]}], RowColumns(label="y")).take(1)
+
+
+def test_a_picture_that_cannot_be_hashed_is_named():
+    image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    image.effect_noise((64, 64), 50).save(file, format="PNG")
+    lazy = image.open(io.BytesIO(file.getvalue()[:1500]))
+    batch = RowReader(
+        [{"id": "k0", "x": image.new("L", (1, 1))}, {"id": "k1", "x": lazy}], RowColumns()
+    ).take(2)
+    with pytest.raises(UnreadableRowsError, match=r"picture cannot be read .*Keys: 'k1'"):
+        batch.digests()
+
+
+def test_rows_of_different_columns_are_named():
+    data = [{"id": "k0", "text": "a"}, {"id": "k1"}]
+    with pytest.raises(DataError, match="row with key 'k1' has no column 'text'"):
+        RowReader(data, RowColumns()).take(2)
+    with pytest.raises(DataError, match="row number 1 has no column 'id'"):
+        RowReader([{"id": 1}, {"text": "a"}], RowColumns()).take(2)
+    with pytest.raises(DataError, match="row number 1 has no column 'id'"):
+        RowReader([{"id": 1}, (1, 2)], RowColumns()).take(2)
+    unnamed = RowReader([{"": 0, "id": 1, "text": "a"}], RowColumns()).take(1)  # an index that pandas wrote
+    assert list(unnamed.inputs) == ["text"]

@@ -121,7 +121,7 @@ BAD_CSV = {
     "words in a list": ('a,"[1,2]"\nb,"[1,""x""]"\n', "line 3 .*neither a number nor a JSON list"),
     "a list of lists": ('a,"[[1],[2]]"\n', "line 2 .*neither a number nor a JSON list"),
     "no JSON": ('a,"[0.1 0.2]"\n', "line 2 .*neither a number nor a JSON list"),
-    "cells too few": ("a,1\nb\n", "line 3 of .* has 1 cells, the header 2"),
+    "cells too few": ("a,1\nb\n", "line 3 of .* has 1 cell for 2 columns"),
     "no key": ("a,1\n,2\n", "line 3 of .* has no key in column 'id'"),
     "a key twice": ("a,1\nb,2\n\na,3\n", "line 5 of .*has the key 'a' of line 2 again"),
     "no rows": ("", "holds no rows"),

@@ -93,12 +93,12 @@ def _answer(answer):
         ({"--teacher": "callable:my_techer:ask"}, 2, "There is no module 'my_techer'"),
         ({"--teacher": "hff:x"}, 2, "KIND:NAME"),
         ({"--teacher": "hf:nowhere/at/all"}, 1, "No transformers model can be loaded from 'nowhere/at/all'"),
-        ({"--data": "no.csv"}, 1, "There is no file no.csv."),
-        ({"--data": "my_teacher.py"}, 1, "is none of .csv, .jsonl, .parquet"),
+        ({"--data": "no.csv"}, 1, "no.csv does not exist"),
+        ({"--data": "my_teacher.py"}, 1, "is none of .csv, .tsv, .jsonl, .json, .parquet"),
         ({"--column": "txt"}, 2, "no column 'txt'; did you mean 'text'?"),
         ({"--output": "texts.csv"}, 1, "texts.csv is a file"),
         ({"--batch-size": "0"}, 2, "must be at least 1"),
-        ({"--key": "label"}, 1, "The key 'cat' comes twice"),
+        ({"--key": "label"}, 1, "line 4 of texts.csv has the key 'cat' of line 2 again"),
     ],
 )
 def test_wrong_use_and_wrong_data_are_a_sentence(place, capsys, changes, code, words):

@@ -42,7 +42,41 @@ def test_half_precision_is_averaged_in_float32():
     assert pool(states, "mean", torch.ones(1, 4096)).item() == 256
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last", "cls", "max"])
+@pytest.mark.parametrize("mask", [LEFT, RIGHT, None])
+def test_means_by_the_root_and_by_the_place(mask):
+    shown = torch.ones(2, 4) if mask is None else mask.float()
+    for i in range(2):
+        rows = STATES[i][shown[i] > 0]
+        places = torch.arange(1.0, len(rows) + 1).unsqueeze(1)
+        torch.testing.assert_close(pool(STATES, "mean_sqrt", mask)[i], rows.sum(0) / len(rows) ** 0.5)
+        torch.testing.assert_close(
+            pool(STATES, "weighted_mean", mask)[i], (rows * places).sum(0) / places.sum()
+        )
+
+
+@pytest.mark.parametrize("mask", [LEFT, RIGHT])
+@pytest.mark.parametrize("pooling", ["mean", "max", "cls", "last", "mean_sqrt", "weighted_mean"])
+def test_a_beginning_that_is_left_out(pooling, mask):
+    """The first position that counts plays no part, and the weight of a place counts it."""
+    states = STATES.clone()
+    first = mask.argmax(1)
+    expected = []
+    for i in range(2):
+        rows = STATES[i][mask[i] > 0]
+        states[i, first[i]] = 1e6
+        weights = (
+            torch.arange(1.0, len(rows) + 1)[1:] if pooling == "weighted_mean" else torch.ones(len(rows) - 1)
+        )
+        rows = rows[1:]
+        whole = (rows * weights.unsqueeze(1)).sum(0) / (
+            weights.sum() ** (0.5 if pooling == "mean_sqrt" else 1)
+        )
+        expected.append({"max": rows.amax(0), "cls": rows[0], "last": rows[-1]}.get(pooling, whole))
+    torch.testing.assert_close(pool(states, pooling, mask, skip=1), torch.stack(expected))
+    assert pool(states, "mean", None, skip=3).equal(states[:, 3])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last", "cls", "max", "mean_sqrt", "weighted_mean"])
 def test_a_row_without_tokens_is_finite(pooling):
     assert pool(STATES, pooling, torch.zeros(2, 4, dtype=torch.int64)).isfinite().all()
 

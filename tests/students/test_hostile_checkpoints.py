@@ -139,7 +139,7 @@ def test_code_of_a_processor_is_not_run(folder, marker, kind, capsys):
     auto = transformers.AutoImageProcessor if kind == "image" else transformers.AutoFeatureExtractor
     works(lambda: auto.from_pretrained(folder), marker)
     capsys.readouterr()
-    loader = Preprocessor(str(folder), model_type="bert")
+    loader = Preprocessor(str(folder))
     with pytest.raises(DataError, match=f"No {kind} preprocessor can be loaded"):
         loader._load(kind)
     assert "[y/N]" not in capsys.readouterr().out

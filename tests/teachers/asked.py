@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from teachers.chat_server import Server
 from teachers.fault_server import FaultServer, embedding
 
 from limbeck.banks import Bank
@@ -26,6 +28,27 @@ def teacher_of(
     given: dict[str, Any] = {"licence": "unknown", "probe": 0, "inputs_per_request": 1} | options
     given |= {"limits": Limits(**(QUICK | (limits or {}))), "store": folder / "answers.sqlite"}
     return APITeacher("small", base_url=server.url, **given)
+
+
+def build_from(
+    respond: Callable[[str, dict[str, Any]], tuple[Any, ...]],
+    folder: Path,
+    kind: str,
+    rows: list[dict[str, Any]],
+    *,
+    retries: int = 1,
+    name: str = "b",
+    **options: Any,
+) -> tuple[Bank, Server]:
+    """A bank asked of a server that answers as ``respond`` says, and the server, which is gone again."""
+    server = Server(respond)
+    given: dict[str, Any] = {"class_names": ["cat", "dog"]} if kind == "chat" else {}
+    given |= {"limits": Limits(concurrency=4, retries=retries, backoff=0.001), "store": folder / "a.sqlite"}
+    try:
+        teacher = APITeacher("tiny-chat", kind=kind, base_url=server.url, licence="own", **(given | options))
+        return Bank.build(folder / name, teacher, rows), server
+    finally:
+        server.close()
 
 
 def check_account(

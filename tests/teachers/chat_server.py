@@ -14,14 +14,16 @@ KEY = "sk-never-to-be-seen-4711"
 
 
 class Server:
-    """Answers by ``respond(path, body) -> (status, JSON)``; keeps what it was asked."""
+    """Answers by ``respond(path, body) -> (status, JSON or bytes[, headers])``; keeps what it was asked."""
 
-    def __init__(self, respond: Callable[[str, dict[str, Any]], tuple[int, Any]]) -> None:
+    def __init__(self, respond: Callable[[str, dict[str, Any]], tuple[Any, ...]]) -> None:
         self.respond, self.asked = respond, []
+        self.listing: tuple[Any, ...] = (200, {"data": [{"id": "tiny-chat"}, {"id": "tiny-draw"}]})
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16  # one packet an answer: two would wait for each other
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -29,12 +31,13 @@ class Server:
                 self.send(*outer.respond(self.path, body))
 
             def do_GET(self) -> None:
-                self.send(200, {"data": [{"id": "tiny-chat"}, {"id": "tiny-draw"}]})
+                self.send(*outer.listing)
 
-            def send(self, status: int, answer: Any) -> None:
-                content = json.dumps(answer).encode()
+            def send(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -72,6 +75,15 @@ def said(
 
 def error(status: int, message: str, code: str | None = None) -> tuple[int, Any]:
     return status, {"error": {"message": message, "code": code}}
+
+
+def vectors(body: dict[str, Any], width: int = 4) -> tuple[int, Any]:
+    """An embeddings answer whose vectors tell their texts."""
+    import hashlib
+
+    digests = [hashlib.sha256(text.encode()).digest()[:width] for text in body["input"]]
+    data = [{"index": n, "embedding": [byte / 256 for byte in digest]} for n, digest in enumerate(digests)]
+    return 200, {"data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}}
 
 
 def picture(colour: tuple[int, int, int], *, as_url: bool = False, size: int = 8) -> tuple[int, Any]:

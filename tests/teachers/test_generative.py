@@ -155,7 +155,8 @@ def test_a_server_draws(tmp_path, monkeypatch, as_url):
     assert bank.lookup([0, 1, 2]).features.tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0]]
     assert bank.manifest.missing == {"refused by the server (content_policy_violation)": [3]}
     assert bank.licence == "drawn pictures may be used"
-    assert bank.manifest.notes["drawn"] == {"model": "tiny-draw", "kind": "images"}
+    changed = {"changed_parameters": {"response_format": "left out"}} if as_url else {}
+    assert bank.manifest.notes["drawn"] == {"model": "tiny-draw", "kind": "images", **changed}
     n = len(server.asked)
     server.close()
     again = GenerativeTeacher(painter(), encoder(), pictures=tmp_path / "c.pictures")

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +26,11 @@ from limbeck.banks.key_index import DEFAULT_VIEW, kind_of, plain_keys
 from limbeck.banks.manifest import DTYPES, MANIFEST_FILE, Manifest, dtype_name
 from limbeck.banks.stores import TEXT
 from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
+from limbeck.signals.cells import is_nothing
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.key import Key
 from limbeck.signals.output import AccessLevel, Head, TeacherOutput
+from limbeck.signals.tensors import tensor_of
 
 _SHARD_ROWS, _SHARD_BYTES = 65536, 2**28
 
@@ -75,10 +76,13 @@ def write_arrays(
     if not keys:
         raise DataError("A bank needs at least one row; keys is empty.")
     output = TeacherOutput(
-        features=_tensor(features),
-        logits=_tensor(logits),
-        log_probs=_tensor(log_probs),
-        hidden_states={layer: torch.as_tensor(value) for layer, value in (hidden_states or {}).items()},
+        features=_tensor(features, "features"),
+        logits=_tensor(logits, "logits"),
+        log_probs=_tensor(log_probs, "log_probs"),
+        hidden_states={
+            layer: tensor_of(value, f"hidden_states[{layer!r}]")
+            for layer, value in (hidden_states or {}).items()
+        },
         text=None if text is None else list(text),
     )
     columns = _columns(output, keys)
@@ -94,7 +98,9 @@ def write_arrays(
         fingerprint=dict(fingerprint or {}),
         licence=licence,
     )
-    classifier = None if head is None else (torch.as_tensor(head[0]), _tensor(head[1]))
+    classifier = (
+        None if head is None else (tensor_of(head[0], "head's weights"), _tensor(head[1], "head's bias"))
+    )
     _place(Path(path), _Contents(manifest, rows, columns, classifier), overwrite)
 
 
@@ -129,8 +135,8 @@ class _Contents:
         log(folder, "complete", rows=len(rows))
 
 
-def _tensor(value: Any) -> Tensor | None:
-    return None if value is None else torch.as_tensor(value)
+def _tensor(value: Any, what: str) -> Tensor | None:
+    return None if value is None else tensor_of(value, what)
 
 
 def _columns(output: TeacherOutput, keys: list[Key]) -> dict[str, Any]:
@@ -160,15 +166,20 @@ def _check_lengths(keys: Sequence[Key], **arrays: Any) -> None:
 def _labels(labels: Any, class_names: Sequence[str] | None, keys: list[Key]) -> list[int]:
     if labels is None:
         return [UNLABELLED] * len(keys)
-    listed = labels.tolist() if isinstance(labels, (np.ndarray, Tensor)) else list(labels)
+    listed = [
+        UNLABELLED if is_nothing(c) else c for c in (labels.tolist() if hasattr(labels, "tolist") else labels)
+    ]
     if any(isinstance(label, str) for label in listed):
-        number = {name: i for i, name in enumerate(class_names or ())}
+        number: dict[Any, int] = {name: i for i, name in enumerate(class_names or ())}
+        number[UNLABELLED] = UNLABELLED
         unknown = [label for label in dict.fromkeys(listed) if label not in number]
         if unknown:
             raise ClassNamesError(
                 f"Labels are no class names: {some(unknown)}; pass class_names= that hold them."
             )
         return [number[label] for label in listed]
+    if wrong := [label for label in listed if not float(label).is_integer()]:
+        raise DataError(f"Labels must be class numbers or names; some are not: {some(wrong)}.")
     check_labels(listed, None if class_names is None else len(class_names), keys)
     return [int(c) for c in listed]
 

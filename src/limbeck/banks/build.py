@@ -15,7 +15,7 @@ from limbeck.banks.engines import engine_named
 from limbeck.banks.files import builder_lock, check_folder, clear
 from limbeck.banks.left_out import LeftOut, RowBatches
 from limbeck.banks.manifest import Manifest, dtype_name
-from limbeck.banks.rows import RowColumns, RowReader, is_one_shot
+from limbeck.banks.rows import RowColumns, RowReader, is_one_shot, opened
 from limbeck.errors import BankError, ConfigError, CorruptShardError, StaleFingerprintError
 from limbeck.signals.teacher import AsksAhead, Teacher
 
@@ -73,8 +73,9 @@ def build_bank(
     each answer in its own store; rows that it never answers are left out, and ``bank.json`` says why.
 
     Args:
-        data: :class:`~limbeck.data.base.Examples`, a ``datasets.Dataset``, or a sequence or iterable of
-            dictionaries (column name to tensor, number or text).
+        data: :class:`~limbeck.data.base.Examples`, a ``datasets.Dataset``, a frame of pandas or polars, an Arrow table,
+            a mapping of column name to values, the path of a table (CSV, TSV, JSON Lines, Parquet), or a sequence or
+            iterable of dictionaries (column name to tensor, number or text).
         columns: which columns are key, label and view, and which the teacher is given.
 
     Raises:
@@ -88,6 +89,7 @@ def build_bank(
     folder, overwrite = Path(path), settings.overwrite
     ask = engine_named(settings.engine, settings.workers, settings.worker_resources)
     check_folder(folder)
+    data = opened(data, columns, settings.class_names)
     if isinstance(teacher, AsksAhead):
         if settings.engine != "plain":
             raise ConfigError(

@@ -12,6 +12,7 @@ from limbeck.banks.stores import HIDDEN, TEXT
 from limbeck.errors import BankError, DataError, InconsistentOutputError, NonFiniteError, some
 from limbeck.signals.key import Key
 from limbeck.signals.output import TeacherOutput
+from limbeck.signals.tensors import tensor_of
 
 Schema = dict[str, dict[str, Any]]
 _LOG_SUM_TOLERANCE = 0.05  # bfloat16 keeps 3 digits
@@ -19,12 +20,13 @@ _LOG_SUM_TOLERANCE = 0.05  # bfloat16 keeps 3 digits
 
 def columns_of(output: TeacherOutput, keys: Sequence[Key]) -> dict[str, Any]:
     """The signals of ``output``, a row for each key; BankError if it has none or another length."""
+    given = {name: getattr(output, name) for name in ("features", "logits", "log_probs", TEXT)}
+    given |= {HIDDEN + layer: value for layer, value in output.hidden_states.items()}
     columns: dict[str, Any] = {
-        name: getattr(output, name)
-        for name in ("features", "logits", "log_probs", TEXT)
-        if getattr(output, name) is not None
+        name: value if name == TEXT else tensor_of(value, f"teacher's {name}")
+        for name, value in given.items()
+        if value is not None
     }
-    columns |= {HIDDEN + layer: value for layer, value in output.hidden_states.items()}
     if not columns:
         raise BankError("The teacher says nothing: give at least one of features, logits, log_probs, text.")
     for name, value in columns.items():

@@ -43,7 +43,7 @@ def encode_keys(keys: Sequence[Key], kind: KeyKind) -> dict[str, Tensor]:
     if kind == "int":
         try:
             return {"keys": torch.tensor(keys, dtype=torch.int64)}
-        except (OverflowError, RuntimeError) as error:
+        except (OverflowError, RuntimeError, ValueError) as error:
             raise DataError("Integer keys must fit into 64 bits; give larger ones as strings.") from error
     if nul := [k for k in keys if "\0" in str(k)]:
         raise DataError(f"Keys cannot contain the character NUL; found {some(nul)}.")

@@ -1,10 +1,11 @@
-"""Reading what a teacher is asked about: examples, a ``datasets.Dataset``, or rows as dictionaries."""
+"""Reading what a teacher is asked about: examples, a data set or frame, a table's file, or rows as dictionaries."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.key_index import DEFAULT_VIEW, plain_keys
-from limbeck.errors import DataError, nearest
+from limbeck.banks.table_rows import table_rows
+from limbeck.data.files.frames import as_rows
+from limbeck.data.files.hub_rows import hub_rows, is_of_hub
+from limbeck.data.files.table_files import table_file
+from limbeck.errors import DataError, UnreadableRowsError, nearest, some
+from limbeck.signals.cells import is_nothing
 from limbeck.signals.fingerprint import input_digests
 from limbeck.signals.key import Key
 
@@ -32,8 +38,12 @@ class RowBatch:
         return len(self.keys)
 
     def digests(self) -> np.ndarray:
-        """Content hash of each row's inputs, ``[n, 16]`` uint8."""
-        return input_digests(self.inputs, len(self))
+        """Content hash of each row's inputs, ``[n, 16]`` uint8. Raises: UnreadableRowsError naming keys."""
+        try:
+            return input_digests(self.inputs, len(self))
+        except UnreadableRowsError as error:
+            named = some(self.keys[row] for row in error.rows)
+            raise UnreadableRowsError(f"{error} Keys: {named}.", error.rows) from error
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class RowReader:
         class_names: Sequence[str] | None = None,
         leave_out: Collection[Key] = (),
     ) -> None:
+        data = hub_rows(data, columns.key) if is_of_hub(data) else as_rows(data)
         self._data, self._columns, self._at = data, columns, 0
         self._leave_out = frozenset(leave_out)
         self._seen: set[Key | tuple[Key, str]] = set()
@@ -105,29 +116,52 @@ class RowReader:
     def _take_dicts(self, n: int) -> RowBatch:
         keys, rows = self._kept_rows(n)
         names = self._columns
-        views = [DEFAULT_VIEW if names.view is None else str(row[names.view]) for row in rows]
+        if names.view is None:
+            views = [DEFAULT_VIEW] * len(rows)
+        else:
+            views = list(map(str, self._column(rows, names.view, keys)))
         label = names.label or "label"
         keys = plain_keys(keys)
         labels = [self._label(row.get(label), k) for row, k in zip(rows, keys)]
         kept = names.inputs or [
-            c for c in (rows[0] if rows else ()) if c not in {names.key, label, names.view}
+            c for c in (rows[0] if rows else ()) if c and c not in {names.key, label, names.view}
         ]
-        return RowBatch(keys, views, labels, {name: _stack([row[name] for row in rows]) for name in kept})
+        return RowBatch(keys, views, labels, {name: _stack(self._column(rows, name, keys)) for name in kept})
+
+    def _column(self, rows: list[Mapping[str, Any]], name: str, keys: Sequence[Any]) -> list[Any]:
+        try:
+            return [row[name] for row in rows]
+        except (KeyError, TypeError):
+            key = next(k for k, row in zip(keys, rows) if not isinstance(row, Mapping) or name not in row)
+            raise DataError(
+                f"The row with key {key!r} has no column {name!r}; give every row the same."
+            ) from None
 
     def _kept_rows(self, n: int) -> tuple[list[Any], list[Mapping[str, Any]]]:
         """The next ``n`` rows that are not left out, and their keys."""
-        name = self._columns.key
         kept_keys: list[Any] = []
         kept: list[Mapping[str, Any]] = []
         while len(kept) < n and (rows := self._next_rows(n - len(kept))):
             self._check_columns(rows[0])
-            keys = [self._at + i if name is None else _plain(row[name]) for i, row in enumerate(rows)]
+            keys = self._keys(rows)
             self._at += len(rows)
             for key, row in zip(keys, rows):
                 if not self._leave_out or key not in self._leave_out:
                     kept_keys.append(key)
                     kept.append(row)
         return kept_keys, kept
+
+    def _keys(self, rows: list[Mapping[str, Any]]) -> list[Any]:
+        name = self._columns.key
+        if name is None:
+            return [self._at + i for i in range(len(rows))]
+        try:
+            return [_plain(row[name]) for row in rows]
+        except (KeyError, TypeError):
+            wrong = next(i for i, row in enumerate(rows) if not isinstance(row, Mapping) or name not in row)
+            raise DataError(
+                f"The row number {self._at + wrong} has no column {name!r}; every row needs its key."
+            ) from None
 
     def _next_rows(self, n: int) -> list[Mapping[str, Any]]:
         if self._stream is not None:
@@ -151,14 +185,26 @@ class RowReader:
                 )
 
     def _label(self, value: Any, key: Key) -> int:
-        if value is None:
+        if type(value) is int:
+            return value
+        if is_nothing(value):
             return UNLABELLED
         if isinstance(value, str):
             if value not in self._number:
                 known = nearest(value, self._number) if self._number else "pass class_names= in label order."
                 raise DataError(f"The label {value!r} of key {key!r} is not a known class; {known}")
             return self._number[value]
-        return int(value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"The label {value!r} of key {key!r} is neither a class name nor a number."
+            ) from error
+        if number.is_integer():
+            return int(number)
+        if self._columns.label is None:  # nobody said that these values are classes
+            return UNLABELLED
+        raise DataError(f"The label {value!r} of key {key!r} is no class; give class names or whole numbers.")
 
 
 def _names_of(data: Any, label: str | None) -> tuple[str, ...] | None:
@@ -178,9 +224,9 @@ def _stack(values: list[Any]) -> Tensor | list[Any]:
     if isinstance(first, (np.ndarray, np.generic, list, tuple, int, float)):
         try:
             array = np.asarray(values)
-        except ValueError:  # rows of different lengths
+            return torch.from_numpy(array) if array.dtype.kind in "biuf" else values
+        except (ValueError, TypeError):  # rows of different lengths; numbers that torch does not know
             return values
-        return torch.from_numpy(array) if array.dtype.kind in "biuf" else values
     return values
 
 
@@ -192,6 +238,15 @@ def _plain_column(values: Any) -> Any:
 def _plain(key: Any) -> Any:
     """A key of a data set in torch or numpy format is an array of one number."""
     return key.item() if isinstance(key, (Tensor, np.generic, np.ndarray)) and key.ndim == 0 else key
+
+
+def opened(data: Any, columns: RowColumns, class_names: Sequence[str] | None = None) -> Any:
+    """``data``, or the rows of the table whose path it is."""
+    if not isinstance(data, (str, Path)):
+        return data
+    table = table_file(data, keep=[name for name in (columns.key, columns.label or "label") if name])
+    label = columns.label or ("label" if "label" in table.columns else None)
+    return table_rows(table, columns.key, label, class_names, values_are_no_labels=columns.label is None)
 
 
 def is_one_shot(data: Any) -> bool:

@@ -18,17 +18,17 @@ from torch import Tensor
 from limbeck.banks.arrays import rows_a_shard
 from limbeck.banks.build import BuildSettings, build_bank
 from limbeck.banks.rows import RowColumns
-from limbeck.banks.table_files import Chunk, TableFile, table_file
-from limbeck.errors import ClassNamesError, ConfigError, DataError, UnknownNameError, nearest, some
-from limbeck.signals.classes import UNLABELLED
+from limbeck.banks.table_rows import check_column, keys_and_labels
+from limbeck.data.files.table_files import Chunk, TableFile, table_file
+from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
+from limbeck.signals.cells import number_of, text_of
 from limbeck.signals.key import Key
 from limbeck.signals.output import AccessLevel, TeacherOutput
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 _ROWS = 1024  # read at once
-_WHOLE = re.compile(r"\s*-?\d+\s*")
 Names = str | Sequence[str]
 
 
@@ -52,9 +52,10 @@ def write_table(
     Where the same bank is there already nothing is written, and one that was interrupted is gone on with.
 
     Args:
-        source: ``.csv``, ``.tsv``, ``.parquet``, a folder of Parquet files or of ``Dataset.save_to_disk``, or a
-            ``datasets.Dataset``.
-        key: column of unique keys (``None``: row numbers); of whole numbers in a CSV, the keys are integers.
+        source: ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, a folder of Parquet files or of ``Dataset.save_to_disk``,
+            a ``datasets.Dataset``, an Arrow table, or a frame of pandas or polars.
+        key: column of unique keys (``None``: row numbers); of whole numbers in a CSV, the keys are integers (texts as
+            they stand where one of them has leading zeros or more than 64 bits).
         features, logits, log_probs: one column that holds lists of numbers (in a CSV as JSON: ``[0.1, -2]``), the
             columns that hold one number each, or a pattern for their names (``"f*"``, taken in the order f1, f2, ...,
             f10).
@@ -72,7 +73,7 @@ def write_table(
     if not table.columns:
         raise DataError(f"{table.name} is empty: it has no columns.")
     for name in (key, label, text):
-        _check_column(table, name)
+        check_column(table, name)
     taken = {key, label, text}
     asked = {"features": features, "logits": logits, "log_probs": log_probs}
     vectors = {signal: _expand(table, names, taken) for signal, names in asked.items() if names is not None}
@@ -81,7 +82,7 @@ def write_table(
             f"Name what the teacher says: features=, logits=, log_probs= or text=, columns of {table.name} "
             f"({some(table.columns)})."
         )
-    keys, labels, found = _keys_and_labels(table, key, label, class_names)
+    keys, labels, found = keys_and_labels(table, key, label, class_names)
     names = class_names if class_names is not None else found
     rows = _Rows(table, keys, labels, vectors, text)
     first = next(rows.chunks(), {})
@@ -139,22 +140,21 @@ class _Rows:
         """Signal name to a tensor ``[n, D]`` float32, or to ``n`` texts."""
         texts = [] if self.text is None else [self.text]
         wanted = list(dict.fromkeys(chain(*self.vectors.values(), texts)))
-        for chunk in self.table.chunks(wanted, _ROWS):
+        for chunk in self.table.rows(wanted, _ROWS):
             found: dict[str, Any] = {
                 signal: torch.cat([self._matrix(chunk, name) for name in names], dim=1)
                 for signal, names in self.vectors.items()
             }
             if self.text is not None:
-                found["text"] = [value or "" for value in chunk.columns[self.text].to_pylist()]
+                found["text"] = [text_of(value) for value in chunk.values(self.text)]
             yield found
 
     def _matrix(self, chunk: Chunk, name: str) -> Tensor:
         """One column as ``[n, numbers a row]`` float32."""
         try:
             with np.errstate(over="ignore"):  # beyond float32: told below
-                rows = _numbers(
-                    chunk.columns[name], self.widths.setdefault(name, _width(chunk.columns[name]))
-                )
+                column = chunk.column(name)
+                rows = _numbers(column, self.widths.setdefault(name, _width(column)))
             wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             if len(wrong):
                 raise _BadCell(int(wrong[0]), "a number that is not finite")
@@ -174,23 +174,26 @@ class _BadCell(Exception):
         self.row, self.what = row, what
 
 
-def _width(column: pa.Array) -> int:
+def _width(column: Any) -> int:
     """Numbers in the first cell."""
-    value = column[0].as_py()
+    value = column[0] if isinstance(column, list) else column[0].as_py()
     if isinstance(value, str) and value.lstrip().startswith("["):
         return len(_parsed(value, 0))
-    return len(value) if isinstance(value, list) else 1
+    return len(value) if isinstance(value, (list, tuple)) else 1
 
 
-def _numbers(column: pa.Array, width: int) -> np.ndarray:
-    """``[n, width]`` float32 of Arrow lists, numbers, or the texts of a CSV. Raises _BadCell."""
+def _numbers(column: Any, width: int) -> np.ndarray:
+    """``[n, width]`` float32 of a column of a chunk: cells of a CSV, values of JSON, or Arrow lists and numbers.
+
+    Raises: _BadCell.
+    """
     import pyarrow as pa
 
+    if isinstance(column, list):
+        return _numbers_of_cells(column, width)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return _numbers_of_cells(column.to_pylist(), width)
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        rows = [_parsed(cell, row) for row, cell in enumerate(column.to_pylist())]
-        _check_widths([len(row) for row in rows], width)
-        return np.asarray(rows, dtype=np.float32)
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     inner = kind.value_type if is_list else kind
     if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
@@ -206,30 +209,44 @@ def _numbers(column: pa.Array, width: int) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, width)
 
 
+def _numbers_of_cells(cells: list[Any], width: int) -> np.ndarray:
+    if width == 1:
+        try:  # the common case, fast; it takes 1_000 too, so not where there is such a sign
+            if "_" not in (joined := ",".join(cells)) and "[" not in joined:
+                return np.asarray([float(cell) for cell in cells], dtype=np.float32).reshape(-1, 1)
+        except (TypeError, ValueError):
+            pass  # told below, with its place
+    rows = [_parsed(cell, row) for row, cell in enumerate(cells)]
+    _check_widths([len(row) for row in rows], width)
+    try:
+        return np.asarray(rows, dtype=np.float32)
+    except OverflowError:  # a whole number of hundreds of digits
+        return np.asarray([[float(str(number)) for number in row] for row in rows], dtype=np.float32)
+
+
 def _check_widths(widths: Iterable[int], width: int) -> None:
     for row, found in enumerate(widths):
         if found != width or not found:
             raise _BadCell(row, f"{found} numbers ({width} in the first row)")
 
 
-def _parsed(cell: str | None, row: int) -> list[float]:
-    """The numbers of a JSON list, or of a single number."""
+def _parsed(cell: Any, row: int) -> list[float]:
+    """The numbers of a list (in a CSV as JSON), or of a single number."""
     try:
-        value = json.loads(cell or "") if (cell or "").lstrip().startswith("[") else [float(cell or "")]
+        value = cell
+        if isinstance(cell, str):
+            value = json.loads(cell) if cell.lstrip().startswith("[") else [number_of(cell)]
+        elif not isinstance(cell, (list, tuple)):
+            value = [number_of(cell)]
         if all(type(number) in (int, float) for number in value):
-            return value
-    except ValueError:
+            return list(value)
+    except (ValueError, RecursionError):
         pass
-    shown = repr(cell if cell is None or len(cell) < 40 else cell[:37] + "...")
+    shown = "nothing" if cell is None else repr(cell) if len(repr(cell)) < 40 else repr(cell)[:37] + "..."
     raise _BadCell(row, f"{shown}, neither a number nor a JSON list of numbers,")
 
 
 # ---- columns -------------------------------------------------------------------------------------------------
-
-
-def _check_column(table: TableFile, name: str | None) -> None:
-    if name is not None and name not in table.columns:
-        raise UnknownNameError(f"{table.name} has no column {name!r}; {nearest(name, table.columns)}")
 
 
 def _expand(table: TableFile, names: Names, taken: set[str | None]) -> list[str]:
@@ -237,7 +254,7 @@ def _expand(table: TableFile, names: Names, taken: set[str | None]) -> list[str]
     if not isinstance(names, str) or names in table.columns:
         listed = [names] if isinstance(names, str) else list(names)
         for name in listed:
-            _check_column(table, name)
+            check_column(table, name)
         if not listed:
             raise ConfigError("A signal needs at least one column; the list is empty.")
         return listed
@@ -247,79 +264,3 @@ def _expand(table: TableFile, names: Names, taken: set[str | None]) -> list[str]
     if not found:
         raise UnknownNameError(f"{table.name} has no column {names!r}; {nearest(names, table.columns)}")
     return sorted(found, key=lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)])
-
-
-def _keys_and_labels(
-    table: TableFile, key: str | None, label: str | None, class_names: Sequence[str] | None
-) -> tuple[list[Key], list[int], list[str] | None]:
-    """Keys and class numbers of all rows, and the class names if the labels are names; one pass over two columns."""
-    keys: list[Any] = []
-    labels: list[Any] = []
-    places: list[int] = []
-    wanted = [name for name in (key, label) if name is not None] or [table.columns[0]]
-    for chunk in table.chunks(wanted, 16 * _ROWS):
-        places += chunk.places
-        keys += chunk.columns[key].to_pylist() if key is not None else []
-        labels += chunk.columns[label].to_pylist() if label is not None else []
-    if not places:
-        raise DataError(f"{table.name} holds no rows.")
-    if key is not None:
-        keys = _checked_keys(table, key, keys, places)
-    numbers, found = _numbered(labels, class_names, table.name, str(label))
-    return keys or list(range(len(places))), numbers or [UNLABELLED] * len(places), found
-
-
-def _checked_keys(table: TableFile, column: str, keys: list[Any], places: list[int]) -> list[Key]:
-    for place, value in zip(places, keys):
-        if value is None or value == "":
-            raise DataError(f"{table.unit} {place} of {table.name} has no key in column {column!r}.")
-        if not isinstance(value, (str, int)) or isinstance(value, bool):
-            raise DataError(
-                f"{table.unit} {place} of {table.name} has the key {value!r}; take whole numbers or texts."
-            )
-    if table.unit == "line" and all(_WHOLE.fullmatch(value) for value in keys):
-        keys = [int(value) for value in keys]
-    first: dict[Key, int] = {}
-    for place, value in zip(places, keys):
-        if value in first:
-            raise DataError(
-                f"{table.unit} {place} of {table.name} has the key {value!r} of {table.unit} {first[value]} again; "
-                "keys must be unique."
-            )
-        first[value] = place
-    return keys
-
-
-def _numbered(
-    labels: list[Any], class_names: Sequence[str] | None, name: str, column: str
-) -> tuple[list[int], list[str] | None]:
-    """Class numbers, -100 where empty; the sorted names where the labels are names and ``class_names`` is None."""
-    known = {value for value in labels if not _is_empty(value)}
-    names = None if class_names is None else list(class_names)
-    texts = {value for value in known if isinstance(value, str)}
-    if all(_WHOLE.fullmatch(value) for value in texts) and not texts <= set(names or ()):
-        texts = set()
-    if not texts:
-        return [
-            UNLABELLED if _is_empty(value) else _class_number(value, name, column) for value in labels
-        ], None
-    found = sorted(str(value) for value in known) if names is None else names
-    if unknown := known - set(found):
-        raise ClassNamesError(
-            f"{name} has labels in column {column!r} that are no class names: {some(unknown)}."
-        )
-    number = {value: i for i, value in enumerate(found)}
-    return [number.get(str(value), UNLABELLED) for value in labels], found
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or value == "" or value != value  # NaN: a gap in a column of numbers
-
-
-def _class_number(value: Any, name: str, column: str) -> int:
-    number = float(value)
-    if not number.is_integer():
-        raise DataError(
-            f"{name} has the label {value!r} in column {column!r}; give class names or whole numbers."
-        )
-    return int(number)

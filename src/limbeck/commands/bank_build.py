@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from limbeck.commands.parser import Parser, WrongUse, parse_list, positive
 from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
 from limbeck.commands.terminal import waiting
-from limbeck.errors import DataError, UnknownNameError, nearest
 
 _EXAMPLES = """examples:
   limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine
@@ -29,14 +27,15 @@ def build(arguments: Sequence[str]) -> int:
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
     kind = check_options(values)
-    rows = read_rows(Path(values.data))
-    for name in [values.key, *(values.column or []), *([values.label] if values.label else [])]:
-        if name not in rows.column_names:
-            raise UnknownNameError(
-                f"{values.data} has no column {name!r}; {nearest(name, rows.column_names)}"
-            )
-    label = values.label or ("label" if "label" in rows.column_names else None)
-    names = values.class_names or class_names_of(rows, label)
+    from limbeck.banks.table_rows import check_column, table_rows
+    from limbeck.data.files.table_files import table_file
+
+    table = table_file(values.data, keep=(values.key, values.label or "label"))
+    for name in values.column or []:
+        check_column(table, name)
+    label = values.label or ("label" if "label" in table.columns else None)
+    rows = table_rows(table, values.key, label, values.class_names, values_are_no_labels=values.label is None)
+    names = values.class_names or rows.class_names
     if values.dry_run:
         return _dry_run(values, kind, rows, label, names)
     licence = _licence(values) if kind == "api" else values.licence
@@ -78,7 +77,7 @@ def _parser() -> Parser:
         metavar="KIND:NAME",
         help="hf:PATH_OR_ID, api:MODEL or callable:MODULE:NAME",
     )
-    add("--data", required=True, metavar="FILE", help="a .csv, .jsonl or .parquet file")
+    add("--data", required=True, metavar="FILE", help="a .csv, .tsv, .jsonl or .parquet file")
     add("--output", required=True, metavar="BANK", help="folder of the bank")
     add(
         "--column",
@@ -165,33 +164,3 @@ def _dry_run(
     print(f"{'cost':<12}{cost}")
     print("Nothing was asked.")
     return 0
-
-
-def read_rows(path: Path) -> Any:
-    """A CSV, JSON Lines or Parquet file as a ``datasets.Dataset``.
-
-    Raises: DataError for a file that is missing, empty or of another kind.
-    """
-    readers = {".csv": "from_csv", ".jsonl": "from_json", ".parquet": "from_parquet"}
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.")
-    if path.suffix not in readers:
-        raise DataError(f"{path} is none of {', '.join(readers)}; convert it first.")
-    import datasets
-
-    datasets.disable_progress_bars()
-    try:
-        rows = getattr(datasets.Dataset, readers[path.suffix])(str(path), keep_in_memory=True)
-    except Exception as error:  # the readers raise many kinds
-        raise DataError(
-            f"{path} cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]})."
-        ) from error
-    if not len(rows):
-        raise DataError(f"{path} holds no rows.")
-    return rows
-
-
-def class_names_of(rows: Any, label: str | None) -> list[str] | None:
-    """The sorted names in a column of texts; None where labels are numbers or absent."""
-    labels = {} if label is None else set(rows[label])
-    return sorted(labels) if labels and all(isinstance(name, str) for name in labels) else None

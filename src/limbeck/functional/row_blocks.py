@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
@@ -40,8 +39,3 @@ def leading_block(blocks: Blocks) -> Tensor:
     if block is None:
         raise DataError("the teacher yielded no rows")
     return block if isinstance(block, Tensor) else block.features
-
-
-def working_copy(x: Tensor) -> Tensor:
-    """An empty tensor in the type in which ``x`` is worked with."""
-    return x.new_empty(0, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)

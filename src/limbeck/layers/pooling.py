@@ -11,13 +11,15 @@ from torch import Tensor
 from limbeck.errors import ConfigError
 
 
-def pool(states: Tensor, pooling: str, mask: Tensor | None) -> Tensor:
+def pool(states: Tensor, pooling: str, mask: Tensor | None, *, skip: int = 0) -> Tensor:
     """``[m, D]`` of ``states`` ``[m, T, D]``, ``[m, C, H, W]`` or ``[m, D]``, taken in float32, in their dtype.
 
     Args:
-        pooling: ``mean``, ``max``, ``cls`` (the first position) or ``last``.
+        pooling: ``mean``, ``max``, ``cls`` (the first position) or ``last``; ``mean_sqrt``, the sum over the square
+            root of the number of positions; ``weighted_mean``, the k-th position k times.
         mask: ``[m, T]``, not 0 at the positions that count, wherever the padding lies; ``None`` = all. A row that
             shows nothing gives zero (mean) or one of its positions.
+        skip: the first positions that count of every row, which are left out (a prompt); weights still count them.
 
     Raises: ConfigError for states of another shape.
     """
@@ -27,19 +29,33 @@ def pool(states: Tensor, pooling: str, mask: Tensor | None) -> Tensor:
         return states
     if states.dim() != 3:
         raise ConfigError(f"States of shape {list(states.shape)} cannot be pooled; name another layer.")
-    mask = None if mask is None else mask.to(states.device)
+    shown = None if mask is None else mask.to(states.device)
+    if skip:
+        shown = torch.ones_like(states[..., 0]) if shown is None else shown
+        mask = shown * (shown.cumsum(dim=1) > skip)
+    else:
+        mask = shown
     if pooling == "max":
         return _max(states, mask)
     if pooling in ("cls", "last"):
         return _at_end(states, mask, first=pooling == "cls")
-    return _mean(states.float(), mask).to(states.dtype)
+    weights = None if mask is None else mask.float()
+    if pooling == "weighted_mean":
+        weights = _places(states, shown) * (1.0 if weights is None else weights)
+    return _mean(states.float(), weights, by_root=pooling == "mean_sqrt").to(states.dtype)
 
 
-def _mean(states: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return states.mean(dim=1)
-    shown = mask.unsqueeze(-1).to(states.dtype)
-    return (states * shown).sum(dim=1) / shown.sum(dim=1).clamp(min=1)
+def _mean(states: Tensor, weights: Tensor | None, *, by_root: bool) -> Tensor:
+    if weights is None:
+        return states.sum(dim=1) / states.shape[1] ** 0.5 if by_root else states.mean(dim=1)
+    total = weights.sum(dim=1, keepdim=True).clamp(min=1)
+    return (states * weights.unsqueeze(-1)).sum(dim=1) / (total.sqrt() if by_root else total)
+
+
+def _places(states: Tensor, shown: Tensor | None) -> Tensor:
+    """``[m, T]`` or ``[1, T]``: 1 at the first position that counts, 2 at the next."""
+    places = torch.arange(1.0, states.shape[1] + 1, device=states.device).unsqueeze(0)
+    return places if shown is None else places - (shown > 0).long().argmax(dim=1, keepdim=True)
 
 
 def _max(states: Tensor, mask: Tensor | None) -> Tensor:

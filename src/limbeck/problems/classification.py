@@ -15,6 +15,7 @@ from limbeck.functional.precision import widened
 from limbeck.functional.response.predictions import distillation_kl
 from limbeck.problems.base import HasLogits, Problem, Targets, class_numbers
 from limbeck.problems.metric import ACCURACY, CALIBRATION, MACRO_F1, Metric
+from limbeck.signals.cells import classes_of, name_of
 from limbeck.signals.classes import UNLABELLED
 
 
@@ -88,11 +89,11 @@ class Classification(Problem):
 
     @classmethod
     def label(cls, cell: Any) -> str:
-        return str(cell)
+        return name_of(cell)
 
     @classmethod
     def names_in(cls, labels: Sequence[Any], column: str) -> tuple[str, ...]:
-        return tuple(sorted({label for label in labels if label is not None}))
+        return tuple(classes_of(label for label in labels if label is not None))
 
     @classmethod
     def targets_of(cls, labels: Sequence[Any], names: Sequence[str]) -> Targets:

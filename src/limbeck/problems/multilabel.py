@@ -14,6 +14,7 @@ from limbeck.errors import ClassNamesError, DataError, some
 from limbeck.functional.precision import widened
 from limbeck.problems.base import HasLogits, Problem, Targets
 from limbeck.problems.metric import AVERAGE_PRECISION, MACRO_F1, MICRO_F1, Metric
+from limbeck.signals.cells import classes_of, name_of
 
 LIKELY = 0.5  # from this probability on a class is said to be there
 SEPARATOR = "|"  # between the class names of one cell
@@ -87,11 +88,11 @@ class MultiLabel(Problem):
             raise DataError(
                 f"has {cell!r} where class names joined by {SEPARATOR!r}, or a list of them, are needed"
             )
-        return tuple(dict.fromkeys(name for part in parts if (name := str(part).strip())))
+        return tuple(dict.fromkeys(name for part in parts if (name := name_of(part))))
 
     @classmethod
     def names_in(cls, labels: Sequence[Any], column: str) -> tuple[str, ...]:
-        return tuple(sorted({name for label in labels for name in label or ()}))
+        return tuple(classes_of(name for label in labels for name in label or ()))
 
     @classmethod
     def targets_of(cls, labels: Sequence[Any], names: Sequence[str]) -> Targets:

@@ -14,6 +14,7 @@ from limbeck.errors import DataError
 from limbeck.functional.precision import widened
 from limbeck.problems.base import HasLogits, Problem, Targets
 from limbeck.problems.metric import PEARSON, RMSE, SPEARMAN, Metric
+from limbeck.signals.cells import number_of
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Regression(Problem):
     @classmethod
     def label(cls, cell: Any) -> float:
         try:
-            value = float(cell)
-        except (TypeError, ValueError):
+            value = number_of(cell)
+        except ValueError:
             value = math.nan
         if math.isfinite(value):
             return value

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 CONTROLS = ("none", "shuffled", "random", "uniform")
-# Settings of the trainer that the recipe sets itself, so that each exists once.
-OWNED_BY_RECIPE = {"output_dir", "seed", "data_seed", "run_name", "resume_from_checkpoint", "label_names"}
 
 
 @dataclass
@@ -164,9 +162,12 @@ class Recipe:
 
 def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
     """The parser whose schema is :class:`Recipe`, with the trainer's settings typed as the trainer has them."""
+    from argparse import SUPPRESS
+
     from jsonargparse import ArgumentParser
 
     from limbeck.training.arguments import DistillationArguments
+    from limbeck.training.settings import OWNED_BY_RECIPE, is_refused
 
     parser = ArgumentParser(
         prog=program,
@@ -188,7 +189,10 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
     )
     parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
     parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")
-    parser.add_class_arguments(DistillationArguments, "training", skip=OWNED_BY_RECIPE)
+    parser.add_class_arguments(DistillationArguments, "training", skip=set(OWNED_BY_RECIPE))
+    for action in parser._actions:  # known, so that the refusal can say what to set instead, and not offered
+        if is_refused(str(action.dest).removeprefix("training.")):
+            action.help = SUPPRESS
     return parser
 
 
@@ -294,10 +298,11 @@ def _check_teachers(recipe: Recipe) -> None:
 
 
 def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
-    """Refuse settings that the trainer does not have, or that the recipe sets itself."""
+    """Refuse settings that the trainer does not have or does not read, or that the recipe sets itself."""
     from dataclasses import fields
 
-    from limbeck.training.arguments import DistillationArguments
+    from limbeck.training.arguments import DistillationArguments, check_ranges
+    from limbeck.training.settings import OWNED_BY_RECIPE, check_companions, check_refusals
 
     known = {f.name for f in fields(DistillationArguments) if f.init} - OWNED_BY_RECIPE
     for key in values:
@@ -307,11 +312,17 @@ def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
             )
         if key not in known:
             raise ConfigError(f"{where} has no setting {key!r}; {nearest(key, known)}")
+    check_refusals(where, values)
+    check_ranges(values, where)
+    defaults = {f.name: f.default for f in fields(DistillationArguments)} | {"eval_strategy": "steps"}
+    check_companions(where, values, lambda name: values.get(name, defaults[name]))
 
 
 def _clear(message: str, parser: ArgumentParser) -> str:
     """A parser's error as one sentence, with the nearest valid keys when a key is unknown."""
     from jsonargparse import Namespace
+
+    from limbeck.training.settings import OWNED_BY_RECIPE, is_refused
 
     unknown = re.search(
         r"Option '([\w.]+)' is not accepted|option '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message
@@ -330,6 +341,10 @@ def _clear(message: str, parser: ArgumentParser) -> str:
     group = re.search(r"Group '([\w.]+)'", message)
     name = next(part for part in unknown.groups() if part)
     name = f"{group.group(1)}.{name}" if group and not name.startswith(group.group(1)) else name
-    close = difflib.get_close_matches(name, list(Namespace(parser.get_defaults()).keys()), n=3, cutoff=0.5)
+    if name.removeprefix("training.") in OWNED_BY_RECIPE:
+        return f"{name} is set by the recipe itself; use the recipe's own output_dir and seed."
+    keys = Namespace(parser.get_defaults()).keys()
+    offered = [key for key in keys if not is_refused(key.removeprefix("training."))]
+    close = difflib.get_close_matches(name, offered, n=3, cutoff=0.5)
     hint = "did you mean " + " or ".join(close) + "?" if close else "see `limbeck distill --help-recipe`."
     return f"The recipe has no key {name!r}; {hint}"

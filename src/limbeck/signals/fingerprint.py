@@ -5,25 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from limbeck.errors import StaleFingerprintError
-
-_SIZE = 16  # bytes of a digest
-
-
-def tensor_digest(value: Tensor) -> bytes:
-    """Digest of type, shape and content."""
-    value = value.detach().cpu().contiguous()
-    digest = hashlib.blake2b(f"{value.dtype}{tuple(value.shape)}".encode(), digest_size=_SIZE)
-    if value.numel():
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.digest()
+from limbeck.errors import DataError, StaleFingerprintError, UnreadableRowsError
+from limbeck.signals.content import SIZE, content_bytes, tensor_digest
 
 
 def module_fingerprint(module: nn.Module) -> str:
@@ -33,7 +21,7 @@ def module_fingerprint(module: nn.Module) -> str:
 
 def state_fingerprint(state: Mapping[str, Any]) -> str:
     """Hash of parameters and buffers by name."""
-    digest = hashlib.blake2b(digest_size=_SIZE)
+    digest = hashlib.blake2b(digest_size=SIZE)
     for name, value in sorted(state.items()):
         if isinstance(value, Tensor):
             digest.update(name.encode())
@@ -44,7 +32,7 @@ def state_fingerprint(state: Mapping[str, Any]) -> str:
 def settings_fingerprint(settings: Any) -> str:
     """Hash of JSON-able settings; the order of names in a mapping does not matter."""
     return hashlib.blake2b(
-        json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=_SIZE
+        json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=SIZE
     ).hexdigest()
 
 
@@ -52,38 +40,22 @@ def input_digests(inputs: Mapping[str, Any], n_rows: int) -> np.ndarray:
     """One digest for the inputs of each row, ``[n, 16]`` uint8.
 
     Args:
-        inputs: column name to a tensor ``[n, ...]`` or to ``n`` values (strings, tensors, JSON-able).
+        inputs: column name to a tensor ``[n, ...]`` or to ``n`` values (see :mod:`limbeck.signals.content`).
+
+    Raises: UnreadableRowsError for a picture or file that cannot be read.
     """
-    digests = [hashlib.blake2b(digest_size=_SIZE) for _ in range(n_rows)]
+    digests = [hashlib.blake2b(digest_size=SIZE) for _ in range(n_rows)]
     for name in sorted(inputs):
-        for digest, value in zip(digests, inputs[name]):
-            digest.update(name.encode())
-            digest.update(_value_bytes(value))
+        rows = iter(zip(digests, inputs[name]))
+        try:
+            for digest, value in rows:
+                digest.update(name.encode())
+                digest.update(content_bytes(value))
+        except (DataError, OSError) as error:
+            row = n_rows - 1 - sum(1 for _ in rows)
+            raise UnreadableRowsError(f"In the column {name!r} {error}.", [row]) from error
     joined = b"".join(digest.digest() for digest in digests)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(n_rows, _SIZE).copy()
-
-
-def _value_bytes(value: Any) -> bytes:
-    if isinstance(value, Tensor):
-        return tensor_digest(value)
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{value.shape}".encode() + value.tobytes()
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, Mapping):
-        return _mapping_bytes(value)
-    if type(value).__module__.startswith("PIL."):  # its repr holds an address
-        return f"{value.mode}{value.size}".encode() + value.tobytes()
-    return json.dumps(value, sort_keys=True, default=repr).encode()
-
-
-def _mapping_bytes(value: Mapping[str, Any]) -> bytes:
-    """A file of a data set (``bytes`` or ``path``) by its content, wherever it lies; of others every entry."""
-    if set(value) == {"bytes", "path"} and value["bytes"] is not None:
-        return value["bytes"]
-    if set(value) <= {"bytes", "path"} and value.get("path") and Path(value["path"]).is_file():
-        return Path(value["path"]).read_bytes()
-    return b"".join(str(name).encode() + _value_bytes(value[name]) for name in sorted(value, key=str))
+    return np.frombuffer(joined, dtype=np.uint8).reshape(n_rows, SIZE).copy()
 
 
 def check_fingerprint(recorded: Mapping[str, str], now: Mapping[str, str], where: str) -> None:

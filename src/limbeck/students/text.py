@@ -62,23 +62,32 @@ def tokenizer_of(spec: str) -> PreTrainedTokenizerBase:
     tokenizer = load_tokenizer(path)
     config = _config_of(path)
     if config is not None:
-        _fit(tokenizer, config, path)
+        fit_tokenizer(tokenizer, config, path)
     return tokenizer
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder (or of a hub id), with a padding token; errors as :func:`tokenizer_of`."""
+def load_tokenizer(
+    path: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder (or of a hub id), with a padding token; errors as :func:`tokenizer_of`.
+
+    Args:
+        revision: of the hub repository.    trust_remote_code: run code that the repository brings.
+    """
     from transformers import AutoTokenizer
 
     none = f"'{path}' holds no tokenizer; save the model's own into it: tokenizer.save_pretrained(PATH)."
     try:
-        with no_code(path):
-            tokenizer = AutoTokenizer.from_pretrained(path, **NO_CODE)
+        with no_code(path, trusted=trust_remote_code):
+            tokenizer = AutoTokenizer.from_pretrained(
+                path, revision=revision, trust_remote_code=trust_remote_code
+            )
     except DataError:
         raise
     except Exception as error:  # transformers raises what the kind of tokenizer makes of missing files
         raise DataError(f"{none} ({(str(error).splitlines() or [''])[0]})") from error
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # some kinds make an empty one of nothing
+    # some kinds make one of nothing that knows no words
+    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:
         raise DataError(none)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
@@ -111,8 +120,11 @@ def encoder_class(config: PreTrainedConfig) -> Any:
     return found[0] if isinstance(found, tuple) else found
 
 
-def _fit(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, path: str) -> None:
-    """Let the tokenizer give what the model of ``config`` takes."""
+def fit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, path: str) -> None:
+    """Let the tokenizer give what the text model of ``config`` takes.
+
+    Raises: DataError for a tokenizer with more tokens than the model has.
+    """
     vocabulary = getattr(config, "vocab_size", None)
     if vocabulary is not None and len(tokenizer) > vocabulary:
         raise DataError(

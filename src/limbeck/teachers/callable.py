@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import SIGNALS, AccessLevel, TeacherOutput
+from limbeck.signals.tensors import tensor_of
 
 ACCESS_LEVELS = ("weights", "logits", "features", "text")
 
@@ -57,7 +59,7 @@ class CallableTeacher:
         with torch.no_grad():
             answer = self.function(inputs)
         if isinstance(answer, TeacherOutput):
-            return answer
+            return _of_tensors(answer)
         if not isinstance(answer, Mapping):
             raise ConfigError(
                 f"The teacher's function returned {type(answer).__name__}; it must return a TeacherOutput "
@@ -75,12 +77,23 @@ class CallableTeacher:
         return {"function": f"{name} {settings_fingerprint(source_of(self.function))}"}
 
 
+def _of_tensors(answer: TeacherOutput) -> TeacherOutput:
+    """An output with tensors where it holds arrays."""
+    given = {name: getattr(answer, name) for name in ("features", "logits", "log_probs")}
+    arrays = {
+        name: value for name, value in given.items() if value is not None and not isinstance(value, Tensor)
+    }
+    if any(not isinstance(state, Tensor) for state in answer.hidden_states.values()):
+        arrays["hidden_states"] = answer.hidden_states
+    return replace(answer, **{n: _signal(n, value) for n, value in arrays.items()}) if arrays else answer
+
+
 def _signal(name: str, value: Any) -> Any:
     if name == "text":
         return list(value)
     if name == "hidden_states":
-        return {layer: torch.as_tensor(state) for layer, state in value.items()}
-    return torch.as_tensor(value)
+        return {layer: tensor_of(state, f"hidden states of {layer!r}") for layer, state in value.items()}
+    return tensor_of(value, name)
 
 
 def source_of(function: Any) -> str:

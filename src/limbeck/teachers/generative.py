@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from limbeck.data.files.media import to_picture
+from limbeck.data.files.pictures import open_picture
 from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
 from limbeck.signals.fingerprint import settings_fingerprint
@@ -18,7 +20,7 @@ from limbeck.signals.teacher import Teacher
 from limbeck.teachers.api.prompts import Prompt, rows_of
 from limbeck.teachers.api.teacher import APITeacher
 from limbeck.teachers.drawing import drawer
-from limbeck.teachers.media import media_of, open_picture, png_bytes
+from limbeck.teachers.media import media_of, png_bytes
 from limbeck.teachers.module import ModuleTeacher
 from limbeck.teachers.wave_files import read_wave_file
 
@@ -111,7 +113,7 @@ class GenerativeTeacher:
         paths = self.drawn(inputs)
         if paths[0].suffix == _SUFFIX["audio"]:
             return self.encoder({"audio": [read_wave_file(path) for path in paths]})
-        images = [open_picture(path.read_bytes(), str(path)).convert("RGB") for path in paths]
+        images = [to_picture(path).convert("RGB") for path in paths]
         return self.encoder(
             {"image": _stacked(images) if isinstance(self.encoder, ModuleTeacher) else images}
         )

@@ -10,17 +10,27 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-import numpy as np
-
-from limbeck.errors import ConfigError, DataError
+from limbeck.data.files.contents import first_bytes
+from limbeck.data.files.media import (
+    decode_data_url,
+    file_of,
+    is_called_like_media,
+    is_data_url,
+    is_link,
+    path_of,
+    to_samples,
+)
+from limbeck.data.files.pictures import as_numpy, as_seen, is_plain, open_picture, picture_of_array
+from limbeck.data.files.sounds import channels_of, check_sound, rate_of
+from limbeck.errors import DataError
+from limbeck.signals.content import is_decoder, is_picture, media_kind, media_start, media_suffix, named_file
 from limbeck.teachers.wave_files import as_wave, wave_file
 
-PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-SOUNDS = {".wav", ".mp3", ".flac", ".ogg"}
 # First bytes of the formats that servers read as they are; the others are turned into PNG or WAV.
 _STARTS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
-_SOUND_STARTS = {b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff\xfb": "mp3", b"\xff\xf3": "mp3"}
+_JPEG_QUALITY = 95  # of one that is turned upright
 
 
 @dataclass(frozen=True)
@@ -29,15 +39,17 @@ class Media:
 
     Args:
         kind: ``image`` or ``audio``.    format: ``png``, ``jpeg``, ``gif``, ``webp``, ``wav`` or ``mp3``.
-        data: the file's bytes.
+        data: the file's bytes; none of a link.
         digest: hash of the content as it was given: of the file's bytes, or of pixels and samples, so that
             another version of an encoder does not make a new question of an old one.
+        link: the address of a picture on the network, which the server fetches itself.
     """
 
     kind: Literal["image", "audio"]
     format: str
     data: bytes
     digest: str
+    link: str | None = None
 
     def data_url(self) -> str:
         """``data:image/png;base64,...``"""
@@ -46,7 +58,7 @@ class Media:
     def part(self) -> dict[str, Any]:
         """The part of a chat message that carries it."""
         if self.kind == "image":
-            return {"type": "image_url", "image_url": {"url": self.data_url()}}
+            return {"type": "image_url", "image_url": {"url": self.link or self.data_url()}}
         sound = {"data": base64.b64encode(self.data).decode(), "format": self.format}
         return {"type": "input_audio", "input_audio": sound}
 
@@ -58,9 +70,12 @@ class Media:
 def media_of(value: Any) -> Media | None:
     """``value`` as a picture or a sound; ``None`` for texts, numbers and all else.
 
+    What is a file is found by looking: a text that names one on this machine is it, whatever it is called; one that
+    only ends like a file name stays a text. A text that is nothing but a link to a picture is sent as that link.
+
     Args:
-        value: a PIL image; an array or tensor of pixels, ``[3, H, W]``, ``[1, H, W]``, ``[H, W, 3]`` or
-            ``[H, W]``, uint8 or floats from 0 to 1; a waveform ``{"array": [T] or [channels, T],
+        value: a PIL image; an array or tensor of pixels (see
+            :func:`~limbeck.data.files.pictures.picture_of_array`); a waveform ``{"array": [T] or [channels, T],
             "sampling_rate": Hz}``; the bytes of a file; the path of a picture or sound that exists; a data
             URL; or what ``datasets`` gives undecoded, ``{"bytes": ..., "path": ...}``.
 
@@ -69,162 +84,124 @@ def media_of(value: Any) -> Media | None:
     """
     if isinstance(value, str):
         return _of_text(value)
-    if isinstance(value, Path):
+    if isinstance(value, (Path, bytes, bytearray, memoryview)):
         return _of_file(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return _of_bytes(bytes(value), "a value of bytes")
     if isinstance(value, Mapping):
         return _of_mapping(value)
-    if type(value).__module__.startswith("PIL."):
-        return _of_picture(value)
+    if is_picture(value):
+        return _of_picture(as_seen(value))
+    if is_decoder(value):
+        samples, rate = to_samples(value)
+        return _of_samples(samples, rate or 0)
     if hasattr(value, "shape") and hasattr(value, "dtype") and len(value.shape) > 0:
-        return _of_array(value)
+        array = as_numpy(value)
+        return None if array.ndim == 1 else _of_picture(picture_of_array(array))
     return None
 
 
 def _of_text(value: str) -> Media | None:
-    if value.startswith(("data:image/", "data:audio/")):
+    if is_data_url(value):
         return _of_bytes(decode_data_url(value), "a data URL")
-    if "\n" in value or len(value) > 4096 or Path(value).suffix.lower() not in PICTURES | SOUNDS:
-        return None
-    path = Path(value)
-    if os.path.isfile(path):  # not path.is_file(), which fails for a long text
-        return _of_file(path)
-    if len(path.parts) > 1:  # a bare name may be a text about a file; this is a path
-        raise DataError(f"There is no file {value}; paths count from the folder where you start.")
+    if is_link(value):
+        return _of_link(value.strip())
+    path, has_folder = named_file(value), "/" in value or os.sep in value
+    if (
+        path is not None
+    ):  # a word may be the name of a file in this folder by chance: such a file must be media
+        return _of_file(path) if has_folder or media_kind(path) is not None else None
+    if has_folder and is_called_like_media(value):  # a bare name may be a text about a file
+        raise DataError(f"There is no file {value.strip()}; paths count from the folder where you start.")
     return None
 
 
-def decode_data_url(url: str) -> bytes:
-    """The bytes in a base64 data URL; DataError when it is none."""
-    head, _, body = url.partition(",")
-    try:
-        if not head.endswith(";base64"):
-            raise ValueError("it is not base64")
-        return base64.b64decode(body, validate=True)
-    except ValueError as error:
-        raise DataError(f"A data URL ({head[:40]}) cannot be read: {error}.") from error
+def _of_link(link: str) -> Media | None:
+    """A picture's address, for the server to fetch; another is a text."""
+    kind = media_suffix(urlsplit(link).path)
+    if kind is None:
+        return None
+    if kind == "audio" or not link.lower().startswith("http"):
+        raise DataError(
+            f"{link[:80]} is a link, and no server fetches it; download the file and give its path."
+        )
+    return Media("image", "link", b"", _digest("link", link.encode()), link)
 
 
-def _of_file(path: Path) -> Media:
+def _of_file(value: Any) -> Media:
+    where = path_of(value) or "a value of bytes"
+    source = file_of(value)
+    if source is None:
+        raise DataError(f"{where} names no file; fill it in or leave it out.")
+    first_bytes(source, where)  # that it is there
     try:
-        return _of_bytes(path.read_bytes(), str(path))
+        return _of_bytes(source if isinstance(source, bytes) else source.read_bytes(), where)
     except OSError as error:
-        raise DataError(f"The file {path} cannot be read ({str(error.strerror).lower()}).") from error
+        raise DataError(f"The file {where} cannot be read ({str(error.strerror).lower()}).") from error
 
 
 def _of_mapping(value: Mapping[str, Any]) -> Media | None:
-    if value.get("bytes") is not None:
-        return _of_bytes(value["bytes"], str(value.get("path") or "a value of bytes"))
-    if value.get("array") is not None:
-        rate = value.get("sampling_rate")
+    if value.get("array") is not None and value.get("bytes") is None:
+        rate = rate_of(value)
         if not rate:
             raise DataError("A waveform needs its rate: give {'array': samples, 'sampling_rate': Hz}.")
-        samples = as_numpy(value["array"])
-        data = wave_file(samples, int(rate))
-        return Media("audio", "wav", data, _digest(f"{samples.shape}{rate}", samples.astype("<f4").tobytes()))
-    return _of_file(Path(value["path"])) if isinstance(value.get("path"), str) else None
+        return _of_samples(value["array"], rate)
+    if value.get("bytes") is None and value.get("path") is None:
+        return None
+    return _of_file(value)
+
+
+def _of_samples(value: Any, rate: int) -> Media:
+    samples = as_numpy(value)
+    wide = channels_of(samples)  # all of them are heard
+    digest = _digest(f"{samples.shape}{rate}", wide.reshape(samples.shape, order="A").astype("<f4").tobytes())
+    return Media("audio", "wav", wave_file(wide, rate), digest)
 
 
 def _of_bytes(data: bytes, where: str) -> Media:
     """By the first bytes of the file, whatever it is called."""
+    first_bytes(data, where)
+    if media_start(data[:64]) != "audio":
+        return _picture_file(data, where)
     digest = _digest("file", data)
-    for start, name in _STARTS.items():
-        if data.startswith(start):
-            return Media("image", name, data, digest)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return Media("image", "webp", data, digest)
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+    if data[:4] == b"RIFF":
+        check_sound(data, where)
         return Media("audio", "wav", data, digest)
-    for start, name in _SOUND_STARTS.items():
-        if data.startswith(start):
-            return Media(
-                "audio", *(("mp3", data) if name == "mp3" else ("wav", as_wave(data, where))), digest
-            )
-    return Media("image", "png", png_bytes(open_picture(data, where)), digest)
+    if data[:3] == b"ID3" or (data[0] == 0xFF and data[1] & 6 == 2):
+        check_sound(data, where)
+        return Media("audio", "mp3", data, digest)
+    return Media("audio", "wav", as_wave(data, where), digest)
+
+
+def _picture_file(data: bytes, where: str) -> Media:
+    """A file that shows what people see is sent as it is; others as PNG (a JPEG as JPEG: as PNG it is too large)."""
+    image = open_picture(data, where, only_check=True)
+    name = next((name for start, name in _STARTS.items() if data.startswith(start)), None)
+    if name is None and data[:4] == b"RIFF":
+        name = "webp"
+    plain = is_plain(image)
+    if plain and name is not None:
+        return Media("image", name, data, _digest("file", data))
+    seen, file = as_seen(open_picture(data, where), where), io.BytesIO()
+    name = "jpeg" if name == "jpeg" else "png"
+    seen.save(file, format=name, quality=_JPEG_QUALITY)
+    # one that is shown otherwise than the file says is another question than the file was before
+    return Media("image", name, file.getvalue(), _digest("file" if plain else "file as seen", data))
 
 
 def _of_picture(image: Any) -> Media:
+    """Of a picture as it is seen, ``L`` or ``RGB``."""
     return Media(
         "image", "png", png_bytes(image), _digest(f"pixels{image.mode}{image.size}", image.tobytes())
     )
 
 
-def _of_array(value: Any) -> Media | None:
-    array = as_numpy(value)
-    if array.ndim == 1:
-        return None
-    return _of_picture(picture_of_array(array))
-
-
-def picture_of_array(value: Any) -> Any:
-    """Pixels as a PIL image, RGB or grey.
-
-    Args:
-        value: ``[3, H, W]``, ``[1, H, W]``, ``[H, W, 3]``, ``[H, W, 1]`` or ``[H, W]``; uint8, or floats from
-            0 to 1.
-
-    Raises: DataError for another shape, type or range.
-    """
-    pixels = as_numpy(value)
-    if pixels.ndim == 3 and pixels.shape[0] in (1, 3):
-        pixels = pixels.transpose(1, 2, 0)
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[-1] == 3):
-        raise DataError(
-            f"An array of shape {list(np.shape(as_numpy(value)))} is no picture; give [3, H, W], [H, W, 3] or "
-            "[H, W], and a sound as {'array': samples, 'sampling_rate': Hz}."
-        )
-    if pixels.dtype.kind == "f":
-        low, high = float(pixels.min(initial=0)), float(pixels.max(initial=0))
-        if not (low >= 0 and high <= 1):  # NaN too
-            raise DataError(
-                f"A picture's values go from {low:.3g} to {high:.3g}; give uint8, or floats from 0 to 1 (undo "
-                "the normalisation)."
-            )
-        pixels = np.round(pixels * 255).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise DataError(f"A picture of {pixels.dtype} has no known range; give uint8, or floats from 0 to 1.")
-    return _pillow().fromarray(np.ascontiguousarray(pixels))
-
-
 def png_bytes(image: Any) -> bytes:
-    """A PIL image as PNG; colour models that PNG lacks become RGB."""
+    """A PIL image as PNG, as people see it."""
     file = io.BytesIO()
-    keep = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA")
-    (image if keep else image.convert("RGB")).save(file, format="PNG")
+    as_seen(image).save(file, format="PNG")
     return file.getvalue()
-
-
-def open_picture(data: bytes, where: str) -> Any:
-    """The PIL image in the bytes of a file; DataError naming ``where`` it is from."""
-    pillow = _pillow()
-    try:
-        image = pillow.open(io.BytesIO(data))
-        image.load()
-    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-        raise DataError(f"{where} cannot be read as a picture; remove it or replace it.") from error
-    return image
-
-
-def as_numpy(value: Any) -> np.ndarray:
-    """An array, or a tensor on any device, as a numpy array."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
-    return np.asarray(value)
 
 
 def _digest(kind: str, content: bytes) -> str:
     digest = blake2b(kind.encode(), digest_size=16)
     digest.update(content)
     return digest.hexdigest()
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ConfigError("Pictures need Pillow; install it with: pip install 'limbeck[vision]'.") from error
-    return Image

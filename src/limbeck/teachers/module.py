@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
+from limbeck.layers.pooling import pool
 from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.students.calling import call_by_name
@@ -22,7 +23,8 @@ class ModuleTeacher:
     Args:
         model: called with the inputs by name, or by position when there is only one.
         class_names: names of its outputs, in order.
-        gives: ``classifier``: logits = the output of the last ``nn.Linear`` that runs, features = its input;
+        gives: ``classifier``: logits = the output of the last ``nn.Linear`` that runs, features = its input (of a head
+            over all positions of a text at the one that the model answers with);
             ``embedding``: features = what the model returns, ``[m, D]``.
         layers: module paths whose outputs are kept as hidden states.
         preprocessing: JSON-able description of how its inputs are made; part of the fingerprint.
@@ -62,11 +64,14 @@ class ModuleTeacher:
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
         """Features and logits of ``m`` inputs, on the model's device."""
         self.model.eval()
+        given = to_device(inputs, device_of(self.model))
         with torch.no_grad(), _watch(self.model, self._layers) as seen:
-            answer = call_by_name(self.model, to_device(inputs, device_of(self.model)))
+            answer = call_by_name(self.model, given)
         if self.gives == "embedding":
             return TeacherOutput(features=representation_of(answer), hidden_states=seen.layers)
         head, features, logits = seen.last_linear or (None, None, None)
+        if features is not None and logits is not None and logits.dim() == 3:
+            features, logits = _at_one_position(features, logits, answer, given.get("attention_mask"))
         n_rows = len(next(iter(inputs.values())))
         if head is None or features is None or logits is None or logits.dim() != 2 or len(logits) != n_rows:
             raise HeadNotFoundError(_no_head(self.model, seen))
@@ -89,6 +94,20 @@ class ModuleTeacher:
             "reading": settings_fingerprint([self.gives, sorted(self._layers)]),
             "preprocessing": settings_fingerprint(self._preprocessing),
         }
+
+
+def _at_one_position(
+    features: Tensor, logits: Tensor, answer: Any, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Features ``[m, D]`` and logits ``[m, C]`` at the position whose logits the model returns, of a head that runs
+    over all positions ``[m, T, .]`` (the last one that counts, of a causal language model); unchanged if there is
+    none."""
+    returned = getattr(answer, "logits", None)
+    for place in ("last", "cls"):
+        picked = pool(logits, place, mask)
+        if isinstance(returned, Tensor) and picked.shape == returned.shape and torch.equal(picked, returned):
+            return pool(features, place, mask), picked
+    return features, logits
 
 
 class _Seen:

@@ -1,115 +1,124 @@
-"""Raw values of a column: which kind they are, and from files and bytes to images and waves."""
+"""Raw values of a column for a model of one's own: which kind they are, and from each row to an image or a wave."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from limbeck.data.files.audio import resampled
-from limbeck.errors import ConfigError, DataError
+from limbeck.data.files.media import is_called_like_media, is_link, kind_of_value, to_picture, to_samples
+from limbeck.errors import DataError, UnreadableRowsError
+from limbeck.signals.content import media_kind, named_file, named_media
+
+Read = TypeVar("Read")
 
 
-def kind_of(name: str, values: Sequence[Any], able: Collection[str]) -> str:
+def kind_of(name: str, values: Sequence[Any], able: Collection[str], *, are_paths: bool = False) -> str:
     """``text``, ``image`` or ``audio``: what a column holds.
 
-    Args:
-        able: kinds that the teacher reads; decides what files (mappings with ``bytes`` or ``path``) are.
+    A column of texts most of which name pictures or sounds on this machine holds those, for a teacher that reads such.
 
-    Raises: DataError for values of no such kind, or of several kinds.
+    Args:
+        able: kinds that the teacher reads; decides what files are whose bytes do not say it.
+        are_paths: texts are paths of what the teacher reads.
+
+    Raises: UnreadableRowsError for rows of no such kind, or of another kind than most.
     """
-    found = {_kind(value, able) for value in values}
-    if len(found) == 1 and None not in found:
-        return str(found.pop())
-    kinds = [_kind(value, able) for value in values]
-    odd = values[
-        kinds.index(None) if None in kinds else next(i for i, k in enumerate(kinds) if k != kinds[0])
-    ]
-    raise DataError(
-        f"The column {name!r} holds {type(odd).__name__}; a teacher reads tensors, texts, PIL images, sounds "
-        "(arrays, or mappings with 'array' and 'sampling_rate'), or files of the data set (mappings with "
-        "'bytes' or 'path'), one kind in a column."
+    kinds = _kinds(values, able, are_paths)
+    usual = Counter(kind for kind in kinds if kind is not None).most_common(1)
+    odd = [i for i, kind in enumerate(kinds) if not usual or kind != usual[0][0]]
+    if not odd:
+        return str(usual[0][0])
+    raise UnreadableRowsError(
+        f"The column {name!r} holds {type(values[odd[0]]).__name__}; a teacher reads tensors, texts, PIL images, "
+        "sounds (arrays, or mappings with 'array' and 'sampling_rate'), or files of the data set (mappings with "
+        "'bytes' or 'path', or paths), one kind in a column.",
+        odd,
     )
 
 
-def _kind(value: Any, able: Collection[str]) -> str | None:
-    if isinstance(value, str):
-        return "text"
-    if type(value).__module__.startswith("PIL."):
-        return "image"
-    if isinstance(value, Mapping):
-        if "array" in value:
-            return "audio"
-        if "bytes" in value or "path" in value:
-            return "image" if "image" in able and "audio" not in able else "audio"
-        return None
-    return "audio" if isinstance(value, (list, np.ndarray, Tensor)) else None
+def is_path(text: str) -> bool:
+    """Whether a text names a file, or is written like the path or address of a picture or sound."""
+    return is_called_like_media(text) or is_link(text) or named_file(text) is not None
+
+
+def _kinds(values: Sequence[Any], able: Collection[str], are_paths: bool) -> list[str | None]:
+    """The kind of each row, ``None`` for what is none."""
+    of_file = "image" if "image" in able and "audio" not in able else "audio"
+    kinds: list[str | None] = [kind_of_value(value) for value in values]
+    texts = [i for i, kind in enumerate(kinds) if kind == "text"]
+    if texts and set(able) - {"text"}:
+        named = {i: path for i in texts if (path := named_media(values[i])) is not None}
+        if are_paths or 2 * len(named) > len(values):
+            kinds = ["file" if kind == "text" else kind for kind in kinds]
+        for i, path in named.items():
+            if kinds[i] == "file":
+                kinds[i] = media_kind(path)
+    is_array = [hasattr(value, "shape") or isinstance(value, (list, tuple)) for value in values]
+    return [
+        of_file if kind == "file" or (kind == "audio" and array and "audio" not in able) else kind
+        for kind, array in zip(kinds, is_array)
+    ]
+
+
+def each(name: str, what: str, values: Sequence[Any], read: Callable[[str, Any], Read]) -> list[Read]:
+    """``read(name, value)`` of every row of the column ``name``.
+
+    Raises: UnreadableRowsError with all rows that raise DataError, and the reason of the first.
+    """
+    found: list[Read] = []
+    bad: dict[int, DataError] = {}
+    for row, value in enumerate(values):
+        try:
+            found.append(read(name, value))
+        except DataError as error:
+            bad[row] = error
+    if bad:
+        raise UnreadableRowsError(
+            f"{len(bad)} of {len(values)} {what}s in the column {name!r} cannot be read: {next(iter(bad.values()))}",
+            list(bad),
+        )
+    return found
 
 
 def to_image(name: str, value: Any) -> Any:
-    """An RGB image of PIL; files are read."""
-    if isinstance(value, Mapping):
-        try:
-            from PIL import Image, UnidentifiedImageError
-        except ImportError as error:
-            raise ConfigError(
-                "Reading images needs Pillow; install it with: pip install 'limbeck[vision]'."
-            ) from error
-        try:
-            value = Image.open(_file(value))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"An image of the column {name!r} cannot be read ({error}).") from error
-    return value.convert("RGB")
+    """An RGB image of PIL, as people see it (see :func:`~limbeck.data.files.pictures.as_seen`); files are read.
+
+    Raises: DataError for what is no picture or cannot be read.
+    """
+    return to_picture(value, f"a value of the column {name!r}").convert("RGB")
 
 
-def to_wave(name: str, value: Any, *, own_rate: int | None, wanted: int, resample: bool) -> np.ndarray:
-    """Samples ``[n]`` float32 at ``wanted`` Hz; files are read by soundfile, their channels averaged.
+def to_sound(name: str, value: Any) -> tuple[np.ndarray, int | None]:
+    """Samples ``[n]`` float32 and their rate, ``None`` where they carry none; files are read. Raises: DataError."""
+    return to_samples(value, f"a value of the column {name!r}")
+
+
+def to_waves(
+    name: str, values: Sequence[Any], *, own_rate: int | None, wanted: int, resample: bool
+) -> list[np.ndarray]:
+    """Each sound as samples ``[n]`` float32 at ``wanted`` Hz; files are read, channels averaged.
 
     Args:
         own_rate: of arrays that do not carry their rate.
         resample: convert a sound of another rate (polyphase filter) instead of refusing it.
 
-    Raises: DataError for a rate that is unknown or wrong, and for a sound of no samples or several channels.
+    Raises: UnreadableRowsError for sounds that cannot be read, or whose rate is unknown or wrong.
     """
-    rate: int | None
-    if isinstance(value, Mapping) and "array" not in value:
-        wave, rate = _read_sound(name, value)
-    elif isinstance(value, Mapping):
-        wave, rate = np.asarray(value["array"], dtype=np.float32), value.get("sampling_rate")
-    else:
-        wave, rate = np.asarray(value, dtype=np.float32), own_rate
-    if wave.ndim != 1:
-        raise DataError(
-            f"A sound of the column {name!r} is an array of shape {list(wave.shape)}; give one channel, [samples]."
-        )
-    if rate == wanted:
-        return wave
-    if rate is None or not resample:
-        raise DataError(
+    read = each(name, "sound", values, to_sound)
+    rates = [own_rate if found is None else found for _, found in read]
+    if wrong := [i for i, rate in enumerate(rates) if rate != wanted and (rate is None or not resample)]:
+        rate = rates[wrong[0]]
+        raise UnreadableRowsError(
             f"The sounds in column {name!r} have a rate of {rate or 'unknown'} Hz and the teacher "
-            f"reads {wanted} Hz; pass resample=True, and sampling_rate={rate or wanted} for plain arrays."
+            f"reads {wanted} Hz; pass resample=True, and sampling_rate={rate or wanted} for plain arrays.",
+            wrong,
         )
-    return resampled(wave, rate, wanted).astype(np.float32)
-
-
-def _file(value: Mapping[str, Any]) -> Any:
-    return io.BytesIO(value["bytes"]) if value.get("bytes") is not None else str(value["path"])
-
-
-def _read_sound(name: str, value: Mapping[str, Any]) -> tuple[np.ndarray, int]:
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ConfigError(
-            "Reading audio needs soundfile; install it with: pip install 'limbeck[audio]'."
-        ) from error
-    try:
-        samples, rate = soundfile.read(_file(value), dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"The file {value.get('path') or ''} of the column {name!r} cannot be read as audio ({error})."
-        ) from error
-    return samples.mean(axis=1), rate
+    waves = zip((wave for wave, _ in read), rates)
+    return [
+        wave if rate in (wanted, None) or not len(wave) else resampled(wave, rate, wanted).astype(np.float32)
+        for wave, rate in waves
+    ]

@@ -16,7 +16,8 @@ def embedded_texts(bank: Bank, encoder: str, folder: Path, batch_size: int = 64)
     """A bank of features ``[N, D]`` with the keys of ``bank``, whose texts they embed.
 
     Args:
-        encoder: ``minilm`` or ``hf:PATH``, a transformers text encoder; its last states are averaged over the tokens.
+        encoder: ``minilm`` or ``hf:PATH``, a transformers text encoder, read by its own recipe or, without one, by the
+            mean of its last states.
         folder: where the bank of features is kept; it is built once.
 
     Raises: MissingSignalError if the bank holds no text.

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.errors import ConfigError, DataError
+from limbeck.data.files.sounds import read_sound
+from limbeck.errors import DataError
 
 
 def wave_file(samples: np.ndarray, rate: int) -> bytes:
@@ -43,15 +44,6 @@ def read_wave_file(path: Path) -> dict[str, Any]:
 
 
 def as_wave(data: bytes, where: str) -> bytes:
-    """A sound file of any format that soundfile reads, as a WAV file."""
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ConfigError(
-            "Sounds that are neither WAV nor MP3 need soundfile; install it with: pip install 'limbeck[audio]'."
-        ) from error
-    try:
-        samples, rate = soundfile.read(io.BytesIO(data), always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{where} cannot be read as a sound; remove it or replace it.") from error
-    return wave_file(samples.T, rate)
+    """A sound file of any format that soundfile reads, as a WAV file. Raises: as
+    :func:`~limbeck.data.files.sounds.read_sound`."""
+    return wave_file(*read_sound(data, where))

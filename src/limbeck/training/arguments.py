@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import TrainingArguments
+from transformers.training_args import trainer_log_levels
 
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, nearest
+from limbeck.training.optimisers import check_optimiser, check_schedule
+from limbeck.training.settings import (
+    TRACKIO,
+    changed_settings,
+    check_companions,
+    check_refusals,
+    result_settings,
+    told_by_transformers,
+)
+
+# Settings of ours that change what is learned.
+OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "weight_decay_on")
+# Name to least and largest value, and whether the largest is taken; None = no bound.
+RANGES: dict[str, tuple[float, float | None, bool]] = {
+    "max_steps": (1, None, True),
+    "n_labelled": (0, None, True),
+    "n_unlabelled": (0, None, True),
+    "n_bags": (1, None, True),
+    "ema_decay": (0, 1, False),
+    "seed": (0, 2**32 - 1, True),
+    "learning_rate": (0, None, True),
+    "weight_decay": (0, None, True),
+    "adam_beta1": (0, 1, False),
+    "adam_beta2": (0, 1, False),
+    "adam_epsilon": (0, None, True),
+    "max_grad_norm": (0, None, True),
+    "warmup_steps": (0, None, True),
+    "gradient_accumulation_steps": (1, None, True),
+    "logging_steps": (1e-6, None, True),
+    "eval_steps": (1e-6, None, True),
+    "eval_delay": (0, None, True),
+    "eval_accumulation_steps": (1, None, True),
+    "per_device_eval_batch_size": (1, None, True),
+    "save_steps": (1e-6, None, True),
+    "save_total_limit": (1, None, True),
+    "torch_empty_cache_steps": (1, None, True),
+    "dataloader_num_workers": (0, None, True),
+    "dataloader_prefetch_factor": (1, None, True),
+    "ddp_bucket_cap_mb": (1, None, True),
+    "ddp_timeout": (1, None, True),
+}
+_WHOLE = {
+    "max_steps", "n_labelled", "n_unlabelled", "n_bags", "seed", "gradient_accumulation_steps", "save_total_limit",
+    "eval_accumulation_steps", "per_device_eval_batch_size", "torch_empty_cache_steps", "dataloader_num_workers",
+    "dataloader_prefetch_factor", "ddp_bucket_cap_mb", "ddp_timeout",
+}  # fmt: skip
 
 
 @dataclass
@@ -15,8 +64,10 @@ class DistillationArguments(TrainingArguments):
     """``transformers.TrainingArguments`` with the two streams, the EMA student and defaults that suit them.
 
     The batch is global: ``n_labelled`` rows and ``n_unlabelled`` rows (or ``n_bags`` whole bags) are drawn from
-    (seed, step) and then cut over ranks and ``gradient_accumulation_steps``; ``per_device_train_batch_size`` is not
-    used. Length is ``max_steps``.
+    (seed, step) and then cut over ranks and ``gradient_accumulation_steps``. Length is ``max_steps``. What becomes of
+    each field of transformers is in ``settings.py``; one that nothing reads is refused.
+
+    Raises: ConfigError naming the setting, and what to set instead.
     """
 
     n_labelled: int = field(
@@ -58,12 +109,81 @@ class DistillationArguments(TrainingArguments):
     label_names: list[str] | None = field(
         default_factory=lambda: ["targets"], metadata={"help": "Of the evaluation."}
     )
+    # so that what is asked for can be told from what is not
+    num_train_epochs: float = field(default=0.0, metadata={"help": "Not used: set max_steps."})
+    per_device_train_batch_size: int = field(
+        default=1, metadata={"help": "Not used: set n_labelled and n_unlabelled."}
+    )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_steps < 1:
-            raise ConfigError(f"training.max_steps must be at least 1; it is {self.max_steps}.")
-        if self.n_labelled < 0 or self.n_unlabelled < 0 or self.n_bags < 1:
-            raise ConfigError("training.n_labelled and n_unlabelled must be at least 0, n_bags at least 1.")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"training.ema_decay must lie in [0, 1); it is {self.ema_decay}.")
+        given = changed_settings(self)
+        check_refusals("training", given)
+        check_ranges(vars(self))
+        if self.fp16 and (self.use_cpu or not _has_accelerator()):
+            raise ConfigError("training.fp16 needs a GPU; set training.bf16, which a CPU can do too.")
+        if self.debug == "tpu_metrics_debug":
+            raise ConfigError("training.debug knows underflow_overflow; there are no TPUs here.")
+        self._check_trackers(given)
+        for name in ("log_level", "log_level_replica"):
+            if getattr(self, name) not in trainer_log_levels:
+                hint = nearest(str(getattr(self, name)), trainer_log_levels)
+                raise ConfigError(f"training.{name} has no level {getattr(self, name)!r}; {hint}")
+        with told_by_transformers():
+            super().__post_init__()
+        check_companions("training", given, lambda name: getattr(self, name))
+        check_optimiser(self, given)
+        check_schedule(self, given)
+
+    def result_settings(self) -> dict[str, Any]:
+        """What changes the result, as plain values: part of what a checkpoint says of its run."""
+        return result_settings(self, OWN_RESULT)
+
+    def _check_trackers(self, given: Mapping[str, Any]) -> None:
+        wanted = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or ())
+        for name in TRACKIO:
+            if name in given and not {"trackio", "all"} & set(wanted):
+                raise ConfigError(
+                    f"training.{name} does nothing here: only the tracker trackio reads it; add trackio to "
+                    "training.report_to, or leave it out."
+                )
+        if not set(wanted) - {"none", "all"}:
+            return
+        from transformers.integrations import get_available_reporting_integrations
+        from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+        for name in wanted:
+            if name not in INTEGRATION_TO_CALLBACK and name not in ("none", "all"):
+                raise ConfigError(
+                    f"training.report_to has no tracker {name!r}; {nearest(name, INTEGRATION_TO_CALLBACK)}"
+                )
+            if name in INTEGRATION_TO_CALLBACK and name not in get_available_reporting_integrations():
+                raise ConfigError(
+                    f"training.report_to: {name} needs its package; install it (pip install {name.replace('_', '-')}), "
+                    "or leave it out: log.jsonl holds every figure."
+                )
+
+
+def check_ranges(values: Mapping[str, Any], where: str = "training") -> None:
+    """Refuse a number outside its range, or what is no number; ConfigError."""
+    for name, (low, high, closed) in RANGES.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        wanted = "a whole number" if name in _WHOLE else "a number"
+        if isinstance(value, bool) or not isinstance(value, int if name in _WHOLE else int | float):
+            raise ConfigError(f"{where}.{name} must be {wanted}; it is {value!r}.")
+        fits = value >= low and (high is None or value < high or (closed and value == high))
+        if fits and math.isfinite(value):
+            continue
+        if high is None:
+            bound = "above 0" if 0 < low < 1 else f"at least {low:g}"
+            raise ConfigError(f"{where}.{name} must be {bound} and finite; it is {value}.")
+        raise ConfigError(
+            f"{where}.{name} must lie in [{low:g}, {high:g}{']' if closed else ')'}; it is {value}."
+        )
+
+
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()

@@ -14,7 +14,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from limbeck.banks.bank import Bank
-from limbeck.errors import NonFiniteError, some
+from limbeck.errors import CheckpointError, NonFiniteError, some
 from limbeck.evaluation.diagnosis.bag_check import bag_warning
 from limbeck.methods.base import Method
 from limbeck.progress import progress
@@ -29,11 +29,28 @@ WEAK_TERM = 0.01  # a term whose share of the gradient is 100 times below the la
 class StepCallback(TrainerCallback):
     """Moves the EMA student after each optimiser step, and keeps ``epoch`` the share of the training done.
 
-    (The Trainer counts epochs from where a run resumed, since our draws leave nothing to skip.)
+    (The Trainer counts epochs from where a run resumed, since our draws leave nothing to skip.) A resumed run logs,
+    evaluates and saves as it is told now, not as it was told when the checkpoint was made, and finds its best
+    checkpoint where the run folder is now.
     """
 
     def __init__(self, distiller: Distiller) -> None:
         self.distiller = distiller
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if not state.global_step:
+            return
+        state.compute_steps(args, state.max_steps)
+        if state.best_global_step:
+            best = Path(str(args.output_dir)) / f"checkpoint-{state.best_global_step}"
+            if not best.is_dir() and args.load_best_model_at_end:
+                raise CheckpointError(
+                    f"The best checkpoint so far, {best}, is gone, and training.load_best_model_at_end wants it; bring "
+                    "it back, or start afresh in another output_dir."
+                )
+            state.best_model_checkpoint = str(best) if best.is_dir() else None
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -208,7 +225,7 @@ class RunLog(TrainerCallback):
             return
         kept = []
         if state.global_step and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [entry for entry in map(_entry, lines) if entry and entry["step"] <= state.global_step]
         self.path.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         self.entries.clear()
@@ -237,11 +254,13 @@ class RunLog(TrainerCallback):
 
 
 def _entry(line: str) -> dict[str, Any] | None:
-    """A line of the log; None for one that a kill has cut."""
+    """A line of the log; None for one that a kill has cut, or that is none."""
     try:
-        return json.loads(line)
+        entry = json.loads(line)
     except json.JSONDecodeError:
         return None
+    is_entry = isinstance(entry, dict) and all(isinstance(value, int | float) for value in entry.values())
+    return entry if is_entry and "step" in entry else None
 
 
 class ProgressBar(TrainerCallback):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,28 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import IntervalStrategy, TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, TrainOutput, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from limbeck.data.base import Examples
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, nearest
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import BagCheck, ProgressBar, StepCallback, TermLog
-from limbeck.training.checkpoints import METHOD_FILE, UNFINISHED, check_checkpoint, load_weights, publish
+from limbeck.training.checkpoints import (
+    METHOD_FILE,
+    UNFINISHED,
+    check_files,
+    going_on,
+    last_checkpoint,
+    load_weights,
+    publish,
+)
 from limbeck.training.collator import DistillationCollator
 from limbeck.training.distiller import Distiller
+from limbeck.training.identity import layers_digest, run_digests, run_settings
 from limbeck.training.sampler import Draws, TwoStreamSampler
 from limbeck.training.schemes import check_bilevel
+from limbeck.training.settings import told_by_transformers
 from limbeck.training.sharding import check_sharding
 from limbeck.training.streams import in_bags, streams
 
@@ -62,6 +73,8 @@ class DistillationTrainer(Trainer):
         data_collator: a :class:`DistillationCollator`; it holds training rows and teachers.
         method_name: as in the registry, for logs and checkpoints.
         validation: examples for ``eval_strategy``.
+        facts: what else a checkpoint says of its run: ``settings``, and ``digests`` of what was given (see
+            ``identity.py``); going on with others is refused.
     """
 
     model: Distiller
@@ -75,20 +88,25 @@ class DistillationTrainer(Trainer):
         *,
         method_name: str,
         validation: Examples | None = None,
+        facts: Mapping[str, Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         self.method_name, self.collate = method_name, data_collator
+        self.validation, self.facts = validation, facts or {}
+        self._layers = layers_digest(model.student)  # before anything is wrapped
         self._writes_unfinished = False
         self.terms = TermLog(model.method, method_name)
-        super().__init__(
-            model=model,
-            args=args,
-            data_collator=data_collator,
-            train_dataset=Draws(len(data_collator.examples)),
-            eval_dataset=EvaluationRows(validation) if validation is not None else None,
-            compute_metrics=self._scores,
-            **kwargs,
-        )
+        check_best_metric(args, validation)
+        with told_by_transformers():
+            super().__init__(
+                model=model,
+                args=args,
+                data_collator=data_collator,
+                train_dataset=Draws(len(data_collator.examples)),
+                eval_dataset=EvaluationRows(validation) if validation is not None else None,
+                compute_metrics=self._scores,
+                **kwargs,
+            )
         if args.n_gpu > 1:
             raise ConfigError(
                 "Several GPUs in one process (DataParallel) are not supported; launch with torchrun."
@@ -100,10 +118,19 @@ class DistillationTrainer(Trainer):
         self.add_callback(StepCallback(model))
         self.add_callback(BagCheck(model, data_collator, self.terms))
 
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As the Trainer's; a progress bar goes away also when the training fails."""
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
+    ) -> TrainOutput:
+        """As the Trainer's; a checkpoint is checked before anything is read from it, and a progress bar goes away also
+        when the training fails.
+
+        Raises: CheckpointError.
+        """
+        folder = last_checkpoint(self.args.output_dir, resume_from_checkpoint)
+        if folder is not None:
+            self.check_resume(folder)
         try:
-            return super().train(*args, **kwargs)
+            return super().train(None if folder is None else str(folder), *args, **kwargs)
         finally:
             for callback in self.callback_handler.callbacks:
                 if isinstance(callback, ProgressBar):
@@ -132,6 +159,8 @@ class DistillationTrainer(Trainer):
             batch_sampler=sampler,
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=args.dataloader_multiprocessing_context,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
             generator=torch.Generator(),  # its own, so that starting an epoch leaves the global one alone
         )
@@ -203,6 +232,11 @@ class DistillationTrainer(Trainer):
         smallest = 0 if self.args.weight_decay_on == "all" else 2
         return [name for name, value in model.named_parameters() if value.ndim >= smallest]
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """As the Trainer's; how often a run is evaluated does not change its draws, such as those of dropout."""
+        with torch.random.fork_rng(devices=[]):
+            return super().evaluation_loop(*args, **kwargs)
+
     # ---- checkpoints ----------------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -239,13 +273,43 @@ class DistillationTrainer(Trainer):
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.model, str(folder / SAFE_WEIGHTS_NAME), metadata={"format": "pt"})
-        facts = self._identity() | {"warnings": self.terms.warnings}
+        facts = self._identity() | {"max_steps": self.args.max_steps, "warnings": self.terms.warnings}
         (folder / METHOD_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
+    def check_resume(self, folder: Path) -> None:
+        """Refuse a checkpoint that is damaged or of another run; CheckpointError."""
+        ramp_end = self.model.method.settled
+        self._kept_warnings, self._note = going_on(folder, self._identity(), self.model, self.args, ramp_end)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        self.terms.warnings[:] = check_checkpoint(folder, self._identity()).get("warnings", [])
-        load_weights(folder, model or self.model)
+        kept = self._kept_warnings
+        self.terms.warnings[:] = [*kept, *(w for w in self.terms.warnings if w not in kept)]
+        if self._note is not None:
+            self.terms.warn(self._note)
+        load_weights(Path(resume_from_checkpoint), model or self.model)
+
+    def _load_best_model(self) -> None:
+        """The best checkpoint's weights, if they are whole."""
+        folder = Path(str(self.state.best_model_checkpoint))
+        check_files(folder)
+        load_weights(folder, self.model)
 
     def _identity(self) -> dict[str, Any]:
-        return {"name": self.method_name, "config": asdict(self.model.method.config)}
+        """What is this run's, and not another's."""
+        settings = run_settings(self.args, self.facts.get("settings", {}))
+        method = {"name": self.method_name, "config": asdict(self.model.method.config)}
+        return method | {"settings": settings, "digests": self._digests}
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        """Of all that is read; made when a checkpoint is first written or read."""
+        digests = run_digests(self.collate.examples, self.collate.teachers, self.validation)
+        return digests | {"the student's layers": self._layers} | dict(self.facts.get("digests", {}))
+
+
+def check_best_metric(args: DistillationArguments, validation: Examples | None) -> None:
+    """Refuse to choose by a figure that the evaluation does not give; ConfigError."""
+    name = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    given = ["loss", *([] if validation is None else [metric.name for metric in validation.problem.metrics])]
+    if name not in given:
+        raise ConfigError(f"training.metric_for_best_model has no {name!r} here; {nearest(name, given)}")

@@ -183,7 +183,7 @@ def change(rows, column, value):
         (lambda rows: change(rows, "split", "dev"), "line 5: split 'dev' is none of"),
         (lambda rows: change(rows, "name", ""), "line 5: nothing in the columns 'name'"),
         (lambda rows: change(rows, "codepoints", "1F000"), "more than once: '1F000'"),
-        (lambda rows: rows.clear(), "holds no lines"),
+        (lambda rows: rows.clear(), "holds no rows"),
         (lambda rows: rows.__delitem__(slice(50, None)), "no rows for test"),
     ],
 )
@@ -201,11 +201,11 @@ def test_missing_columns_and_broken_files_are_named(folder):
     with pytest.raises(DataError, match="lacks the columns 'group', 'split'"):
         emoji(folder)
     (folder / "emoji.csv").write_bytes(b"file,\xff\xfe\n")
-    with pytest.raises(LimbeckError, match="cannot be read as a CSV file in UTF-8"):
+    with pytest.raises(LimbeckError, match="cannot be read as a CSV in UTF-8"):
         emoji(folder)
     write(folder, rows)
     (folder / rows[0]["file"]).write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"1F000\.png cannot be read as an image"):
+    with pytest.raises(DataError, match=r"1F000\.png cannot be read as a picture"):
         emoji(folder, image_size=16)
 
 

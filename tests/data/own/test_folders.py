@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,77 @@ def test_tables(tmp_path):
     table.write_text("key,label\na,cat\nb,dog\n")
     with pytest.raises(DataError, match="no columns of numbers"):
         folder(table, "table")
+
+
+FAULTS = {
+    "too many": (
+        "key,label,a\nk0,x,1,5\nk1,y,2\nk2,x,3\n",
+        r"1 of 3 rows .*line 2 of .* has 4 cells for 3 columns",
+    ),
+    "too many everywhere": (
+        "key,label,a\nk0,x,1,5\nk1,y,2,5\n",
+        r"2 of 2 rows .*line 2 of .* has 4 cells for 3 columns",
+    ),
+    "too few": ("key,label,a\nk0,x\nk1,y,2\nk2,x,3\n", "line 2 of .* has 2 cells for 3 columns"),
+    "decimal commas": (
+        "key;label;a\nk0;x;1,5\nk1;y;2\n",
+        r"line 2 .* has '1,5' in column 'a', where a number is needed \(write .* point",
+    ),
+    "underscores": ("key,label,a\nk0,x,1_000\nk1,y,2\n", "'1_000' in column 'a'"),
+    "an empty cell": ("key,label,a\nk0,x,\nk1,y,2\n", "line 2 .* has nothing in column 'a'"),
+    "beyond float32": ("key,label,a,b\nk0,x,1,1e300\nk1,y,2,3\n", "not finite in column 'b'"),
+    "a column twice": ("key,label,a,a\nk0,x,1,5\n", "the column 'a' twice"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_faults_of_a_table_of_numbers_are_named(case, tmp_path):
+    content, words = FAULTS[case]
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(DataError, match=words) as caught:
+        folder(tmp_path / "t.csv", "table")
+    assert "\n" not in str(caught.value)
+
+
+def test_lines_that_do_not_fit_are_left_out_only_if_asked(tmp_path):
+    (tmp_path / "t.csv").write_text("key,label,a\nk0,x,1,5\nk1,y,2\n\nk2,x,3\n")
+    data = folder(tmp_path / "t.csv", "table", on_error="skip")
+    assert data.examples.keys == ("k1", "k2")
+    assert list(data.report["skipped"]) == ["line 2"]
+
+
+@pytest.mark.parametrize("name", ["t.CSV", "t.tsv", "t.jsonl", "t.parquet"])
+def test_tables_of_every_kind(name, tmp_path):
+    rows = [{"key": f"k{i}", "label": "ab"[i % 2], "a": float(i), "b": 2 * i} for i in range(4)]
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif name.endswith("jsonl"):
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        separator = "\t" if name.endswith("tsv") else ","
+        path.write_text(
+            "\n".join(separator.join(map(str, line)) for line in [rows[0], *(r.values() for r in rows)])
+        )
+    data = folder(path, "table")
+    assert data.examples.inputs["x"].tolist() == [[i, 2 * i] for i in range(4)]
+    assert data.examples.keys == ("k0", "k1", "k2", "k3")
+
+
+def test_words_for_nothing_are_classes_and_keys_keep_their_zeros(sounds):
+    (sounds / "list.csv").write_text(
+        "key,file,label\n007,cat/0.wav,None\n7,cat/1.wav,NA\n8,dog/0.wav,null\n9,dog/1.wav,\n"
+    )
+    data = folder(sounds, "audio")
+    assert data.examples.class_names == ("NA", "None", "null")
+    assert data.examples.keys == ("007", "7", "8", "9")
+    assert data.examples.labels.tolist() == [1, 0, 2, UNLABELLED]
+
+
+def test_a_link_in_a_table_is_not_fetched(sounds):
+    (sounds / "list.csv").write_text("file,label\nhttps://x.example/a.wav,cat\ndog/1.wav,dog\n")
+    with pytest.raises(DataError, match="is a link, and links are not fetched"):
+        folder(sounds, "audio")

@@ -169,13 +169,13 @@ def test_tables_without_keys_are_keyed_by_number(tmp_path):
 @pytest.mark.parametrize("ids", ["numbers", "names"])
 def test_keys_are_those_of_a_bank_of_the_same_file(kind, ids, tmp_path):
     """A CSV says nothing of types, so both must read them the same way or no key would be found."""
-    from limbeck.commands.bank_build import read_rows
+    from limbeck.banks.table_rows import table_rows
 
     rows = [{"id": i if ids == "numbers" else f"r{i}"} | r for i, r in enumerate(rows_of())]
     for row in rows:
         del row["key"]
     path = WRITERS[kind](tmp_path / f"t.{kind}", rows)
-    assert set(text_table(path).splits["train"].keys) < set(read_rows(path)["id"])
+    assert set(text_table(path).splits["train"].keys) < set(table_rows(path, "id").keys)
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import torch
 from teachers.chat_server import KEY, Server, error, picture, said
 
 from limbeck.banks import Bank
+from limbeck.banks.answers import Answer
 from limbeck.errors import BankError, ConfigError, DataError, UnknownNameError
 from limbeck.teachers.api.limits import Limits, Prices
 from limbeck.teachers.api.teacher import APITeacher
@@ -185,7 +186,7 @@ def test_an_answer_that_names_no_class_is_asked_for_again_and_then_left_out(serv
         (said(""), "an empty answer"),
         ((200, {"choices": []}), "no choices"),
         ((200, {"choices": [{"message": None}]}), "no choices"),
-        (said("dog", message={"content": ["dog"]}), "no text"),
+        (said("dog", message={"content": [{"type": "image"}]}), "no text"),
         (
             error(400, "too long", "context_length_exceeded"),
             "refused by the server (context_length_exceeded)",
@@ -364,3 +365,105 @@ def test_an_answer_of_another_form_leaves_the_row_out(served, tmp_path):
     forced = teacher(server, tmp_path, probabilities="logprobs", probe=0)
     with pytest.raises((ConfigError, BankError), match=r"no log-probabilities|cannot be read"):
         Bank.build(tmp_path / "b", forced, ROWS)
+
+
+def test_thinking_is_not_read_as_the_answer(served, tmp_path):
+    """An answer cut within its thinking says nothing; where it comes in a field of its own it is left out."""
+    answers = {
+        "r0": said("<think>\nIt may be a dog (B). The answer is B? No, it purrs.\n</think>\n\nA"),
+        "r1": said("It purrs like a cat.\n</think>\n\nB"),
+        "r2": said("<think>\nAnswer: A would be a cat. But", finish_reason="length"),
+        "r3": said(None, message={"content": None, "reasoning_content": "It is a cat."}),
+        "r4": said("B", message={"content": "B", "reasoning_content": "It is a cat. The answer is A."}),
+        "r5": said(
+            None, message={"content": [{"type": "thinking", "thinking": "A"}, {"type": "text", "text": "B"}]}
+        ),
+    }
+    server = served(
+        lambda path, body: next(a for key, a in answers.items() if f"row {key}" in question(body))
+    )
+    rows = [{"id": key, "text": f"row {key}"} for key in answers]
+    with pytest.warns(UserWarning, match="lacks rows"):
+        bank = Bank.build(
+            tmp_path / "b", teacher(server, tmp_path, probabilities="verbalised", max_tokens=400), rows
+        )
+    assert bank.manifest.missing == {
+        "cut before it said anything (raise max_tokens)": ["r2"],
+        "nothing but thinking": ["r3"],
+    }
+    assert bank.lookup(["r0", "r1", "r4", "r5"]).log_probs.argmax(1).tolist() == [0, 1, 1, 1]
+
+
+def test_free_text_is_without_thinking_too(served, tmp_path):
+    server = served(lambda path, body: said("<think>hm</think>\n\nBecause it barks.<|im_end|>"))
+    bank = Bank.build(tmp_path / "b", teacher(server, tmp_path, "text"), ROWS[:1])
+    assert bank.lookup(["r0"]).text == ["Because it barks."]
+
+
+def test_half_of_a_character_becomes_a_whole_one(served, tmp_path):
+    server = served(lambda path, body: (200, b'{"choices": [{"message": {"content": "a \\ud83d"}}]}'))
+    bank = Bank.build(tmp_path / "b", teacher(server, tmp_path, "text"), ROWS[:1])
+    assert bank.lookup(["r0"]).text == ["a \ufffd"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"choices": [{"index": 0, "text": "dog", "finish_reason": "stop"}]},
+        {"choices": [{"index": 1, "message": {"content": "cat"}}, {"index": 0, "message": {"content": "dog"}}]},
+        {"choices": [None, {"message": {"content": "dog"}}]},
+        {"choices": [{"delta": {"content": "dog"}}]},
+        {"message": {"role": "assistant", "content": "dog"}, "done_reason": "stop"},
+        b'data: {"choices": [{"delta": {"content": "do"}}]}\n\n'
+        b'data: {"choices": [{"delta": {"content": "g"}}]}\n\ndata: [DONE]\n',
+    ],
+)  # fmt: skip
+def test_completions_in_other_shapes(served, tmp_path, reply):
+    bank = Bank.build(
+        tmp_path / "b",
+        teacher(served(lambda path, body: (200, reply)), tmp_path, probabilities="verbalised"),
+        ROWS,
+    )
+    assert bank.lookup(["r0"]).log_probs.argmax() == 1
+
+
+@pytest.mark.parametrize("finish", ["content_filter", "SAFETY", "sensitive", "PROHIBITED_CONTENT"])
+def test_answers_that_are_held_back(served, tmp_path, finish):
+    server = served(lambda path, body: said("dog", finish_reason=finish) if is_dog(body) else said("cat"))
+    with pytest.warns(UserWarning, match="lacks rows"):
+        bank = Bank.build(tmp_path / "b", teacher(server, tmp_path, probabilities="verbalised"), ROWS)
+    assert bank.manifest.missing == {f"refused by the server ({finish.casefold()})": ["r1"]}
+
+
+def test_an_answer_that_an_earlier_version_read_otherwise(served, tmp_path):
+    """What is kept and names no class by today's reading leaves its row out; it is not asked again."""
+    server = served(by_word)
+    plain = {"probabilities": "verbalised", "probe": 0}
+    made = teacher(server, tmp_path, **plain)
+    identity = made._exchange.questions({"text": ["it barks"]})[0][0].identity
+    made.store.put(identity, Answer({"text": "It is not a dog."}))
+    with pytest.warns(UserWarning, match="lacks rows"):
+        bank = Bank.build(tmp_path / "b", made, ROWS)
+    assert bank.manifest.missing == {"names no class": ["r1"]}
+    assert len(server.asked) == 2
+    with pytest.raises(BankError, match=r"no answer to row 0 .*names no class"):
+        teacher(server, tmp_path, **plain)({"text": ["it barks"]})
+
+
+def test_a_picture_in_other_forms(served, tmp_path):
+    coded = picture((255, 0, 0))[1]["data"][0]["b64_json"]
+    wrapped = "\n".join(coded[i : i + 20] for i in range(0, len(coded), 20))
+    for n, reply in enumerate(
+        [
+            {"data": [{"b64_json": wrapped}]},
+            {"data": [{"b64_json": coded.rstrip("=")}]},
+            {"data": [{"b64_json": f"data:image/png;base64,{coded}"}]},
+            {"data": [coded]},
+            {"data": {"b64_json": coded}},
+            {"images": [{"url": f"data:image/png;base64,{coded}"}]},
+            {"artifacts": [{"base64": coded}]},
+        ]
+    ):
+        server = served(lambda path, body, reply=reply: (200, reply))
+        (answer,) = teacher(server, tmp_path / str(n), "images").answers({"text": ["red"]})[0]
+        assert answer.blob.startswith(b"\x89PNG")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
+import warnings
 from pathlib import Path
 
 import pytest
 from teachers.asked import ROWS, check_account, teacher_of
+from teachers.chat_server import Server, picture, said, vectors
 from teachers.fault_server import KEY, FaultServer
 
 from limbeck.banks import Bank
-from limbeck.errors import ConfigError, UnansweredError
+from limbeck.errors import ConfigError, LimbeckError, UnansweredError, UnknownNameError
+from limbeck.teachers.api.limits import Limits
 from limbeck.teachers.api.teacher import APITeacher
 
 
@@ -28,8 +32,8 @@ def test_a_wrong_key_is_one_sentence_and_shown_nowhere(
         with pytest.raises(ConfigError) as caught:
             Bank.build(tmp_path / "bank", teacher, ROWS)
         assert len(server.requests()) <= 4  # those in flight
-    expected = f"The server {server.url} refuses the key in OPENAI_API_KEY (401); put a valid one there and run again."
-    assert str(caught.value) == expected
+    said = "refuses the key in OPENAI_API_KEY (401: Incorrect API key: Bearer ***)"
+    assert str(caught.value) == f"The server {server.url} {said}; put a valid one there and run again."
     error: BaseException | None = caught.value
     shown = [
         repr(teacher),
@@ -98,3 +102,126 @@ def test_openai_itself_is_not_asked_without_a_key(tmp_path: Path, monkeypatch: p
     teacher = APITeacher("small", licence="unknown", store=tmp_path / "answers.sqlite")
     with pytest.raises(ConfigError, match="into the variable OPENAI_API_KEY"):
         Bank.build(tmp_path / "bank", teacher, ROWS)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("kind", ["embeddings", "chat"])
+def test_no_redirect_is_followed(tmp_path, monkeypatch, status, kind):
+    """Neither questions nor key reach the address that a server leads on to."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    other = Server(lambda path, body: vectors(body) if "input" in body else said("dog"))
+    path = "/embeddings" if kind == "embeddings" else "/chat/completions"
+    address = {"Location": f"{other.url}{path}?key={KEY}"}
+    server = Server(lambda path, body: (status, b"", address))
+    options = {"class_names": ["cat", "dog"]} if kind == "chat" else {}
+    try:
+        teacher = APITeacher(
+            "m", kind=kind, base_url=server.url, licence="own", store=tmp_path / "a.sqlite", **options
+        )
+        with pytest.raises(ConfigError) as caught:
+            Bank.build(tmp_path / "bank", teacher, ROWS)
+    finally:
+        server.close()
+        other.close()
+    words = f"leads on to another address ({status}), {other.url}; nothing was sent there: give base_url={other.url!r}"
+    assert words in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert (len(server.asked), other.asked) == (1, [])
+
+
+def test_a_redirect_within_the_server_names_its_address(tmp_path):
+    server = Server(lambda path, body: (308, b"", {"Location": "/api/v1/embeddings"}))
+    try:
+        teacher = APITeacher("m", base_url=server.url, licence="own", store=tmp_path / "a.sqlite")
+        with pytest.raises(ConfigError, match=rf"give base_url='{server.url[:-3]}/api/v1' if"):
+            teacher({"text": ["a"]})
+    finally:
+        server.close()
+
+
+def test_a_list_of_models_that_leads_on_is_not_followed(tmp_path, monkeypatch):
+    """Also the questions that are asked about the server itself."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FaultServer(tmp_path) as other:
+        server = Server(lambda path, body: (404, {"error": "no"}))
+        server.listing = (302, b"", {"Location": f"{other.url}/models"})
+        try:
+            teacher = APITeacher("m", base_url=server.url, licence="own", store=tmp_path / "a.sqlite")
+            with pytest.raises(UnknownNameError, match=r"no such endpoint \(404\)"):
+                teacher({"text": ["a"]})
+        finally:
+            server.close()
+        assert other.requests() == []
+
+
+def test_a_picture_whose_address_leads_on_is_not_fetched(tmp_path):
+    other = Server(lambda path, body: (200, b""))
+    server = Server(lambda path, body: (200, {"data": [{"url": f"{server.url}/picture"}]}))
+    server.listing = (302, b"", {"Location": f"{other.url}/picture"})
+    other.listing = (200, picture((255, 0, 0))[1], {})
+    try:
+        teacher = APITeacher(
+            "m", kind="images", base_url=server.url, licence="own", store=tmp_path / "a.sqlite", fetch=True,
+            limits=Limits(retries=1, backoff=0.01),
+        )  # fmt: skip
+        with pytest.raises(UnansweredError, match="a picture whose address leads on to another"):
+            teacher.answers({"text": ["red"]})
+    finally:
+        server.close()
+        other.close()
+
+
+ECHOES = [
+    (401, {"error": {"message": KEY}}),
+    (403, {"error": {"message": f"Invalid API key {KEY}", "code": KEY, "type": KEY, "param": KEY}}),
+    (400, {"error": {"message": f"headers: Authorization: Bearer {KEY}", "code": KEY}}),
+    (422, {"detail": [{"loc": ["header", KEY], "msg": f"bad {KEY}"}]}),
+    (404, {"error": f"{KEY} not found"}),
+    (500, f"Traceback ... {KEY}".encode()),
+    (429, {"error": {"message": f"slow down {KEY}"}}),
+    (403, f"<html><title>Blocked {KEY}</title></html>".encode()),
+    (302, b""),
+    (200, {"error": {"message": KEY, "code": KEY}}),
+    (200, {"choices": [{"message": {"content": f"The key is {KEY}: dog"}, "finish_reason": KEY}]}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), ECHOES)
+def test_a_key_that_the_server_repeats_anywhere_is_seen_nowhere(
+    tmp_path, monkeypatch, caplog, capsys, status, body
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    caplog.set_level("DEBUG")
+    echo = {"X-Echo": KEY, "WWW-Authenticate": f"Bearer {KEY}", "Location": f"http://127.0.0.1:9/{KEY}"}
+    server = Server(lambda path, asked: (status, body, echo))
+    server.listing = (200, {"data": [{"id": f"{KEY}-model"}]}, echo)
+    teacher = APITeacher(
+        "tiny", kind="text", base_url=server.url, licence="own", store=tmp_path / "a.sqlite",
+        limits=Limits(retries=1, backoff=0.01),
+    )  # fmt: skip
+    error: BaseException | None = None
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            Bank.build(tmp_path / "bank", teacher, ROWS[:3])
+        except LimbeckError as failure:
+            error = failure
+        finally:
+            server.close()
+            teacher.store.close()
+    shown = [
+        caplog.text,
+        *capsys.readouterr(),
+        repr(teacher),
+        repr(vars(teacher)),
+        *(str(w.message) for w in told),
+    ]
+    if error is not None:
+        shown.append("".join(traceback.format_exception(error)))
+    while error is not None:
+        shown += [str(error), repr(error), repr(vars(error))]
+        error = error.__cause__ or error.__context__
+    assert not [text for text in shown if KEY in text]
+    kept = pickle.dumps(teacher)
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(KEY.encode() in content for content in [*files, kept])

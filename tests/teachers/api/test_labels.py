@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from limbeck.errors import ConfigError
 from limbeck.teachers.api.labels import (
     counted_log_probs,
+    label_position,
     labels_of,
     mark_log_probs,
+    mark_number,
     named_class,
     named_log_probs,
+    positions_of,
+    positions_said,
 )
 
 PETS = labels_of(["cat", "dog", "house cat"])
@@ -99,3 +103,81 @@ def test_counts_are_probabilities_in_their_order(classes, smoothing):
 
 def test_one_named_class():
     assert [math.exp(v) for v in named_log_probs(1, 2, 0.1)] == pytest.approx([0.05, 0.95])
+
+
+@pytest.mark.parametrize(
+    ("token", "number"),
+    [
+        ("A", 0),
+        (" B", 1),
+        ("B.", 1),
+        ("(C", 2),
+        ("▁B", 1),
+        ("ĠB", 1),
+        ("Ｂ", 1),
+        ("b", 1),
+        ("a", None),
+        ("BA", None),
+        (3, None),
+    ],
+)
+def test_tokens_that_are_marks(token, number):
+    assert mark_number(token, PETS) == number
+
+
+def tokens(*texts):
+    return [
+        {"token": text, "logprob": -0.1, "top_logprobs": [{"token": text, "logprob": -0.1}]} for text in texts
+    ]
+
+
+def test_probabilities_are_those_of_the_answer_not_of_the_thinking_before_it():
+    listed = tokens("<think>", "dog", " is", " B", "?", "</think>", "\n\n", "B")
+    listed[-1]["top_logprobs"] = [
+        {"token": "B", "logprob": math.log(0.75)},
+        {"token": "A", "logprob": math.log(0.25)},
+    ]
+    choice = {"logprobs": {"content": listed}}
+    told = positions_said(positions_of(choice), "B", "<think>dog is B?</think>\n\nB")
+    assert [entry["token"] for entry in told] == ["B"]
+    (kept,) = label_position(told, PETS, 1)
+    assert mark_log_probs([kept], PETS)[1] == pytest.approx(math.log(0.75), abs=1e-5)
+
+
+def test_tokens_in_another_spelling_than_the_text():
+    listed = tokens("▁The", "▁answer", "▁B")
+    assert positions_said(listed, "The answer B", "The answer B") == listed
+    assert positions_said(tokens("x"), "é", "é") == tokens("x")
+    assert positions_said(tokens("x"), "é", "<think>y</think>é") == []  # what was thought may be among them
+
+
+def test_lists_of_tokens_as_older_servers_send_them():
+    choice = {
+        "logprobs": {
+            "tokens": ["B", "."],
+            "token_logprobs": [-0.1, 0],
+            "top_logprobs": [{"B": -0.1, "A": -2.3}, None],
+        }
+    }
+    (kept,) = label_position(positions_of(choice), PETS, 1)
+    assert [math.exp(value) for value in mark_log_probs([kept], PETS)[:2]] == pytest.approx(
+        [0.1, 0.9], abs=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    "listed", [None, 3, [], {"content": 3}, {"content": [3, None]}, {"tokens": 3, "top_logprobs": []}]
+)
+def test_lists_of_tokens_that_are_none(listed):
+    assert positions_of({"logprobs": listed}) == []
+
+
+@pytest.mark.parametrize("value", ["x", True, None, float("nan"), -(10**400), float("inf")])
+def test_log_probabilities_that_are_no_numbers(value):
+    broken = {
+        "token": "A",
+        "logprob": value,
+        "top_logprobs": [{"token": "A", "logprob": value}, {"token": "B", "logprob": -1}],
+    }
+    found = mark_log_probs([broken], PETS)
+    assert found is None or all(math.isfinite(value) for value in found)

@@ -203,3 +203,9 @@ def test_a_bank_of_another_preprocessing_says_so(tiny, tmp_path, file):
     (folder / file).write_text(json.dumps(settings))
     with pytest.raises(StaleFingerprintError, match="other 'preprocessing'; build into"):
         Bank.build(tmp_path / "b", HFTeacher(folder), rows)
+
+
+def test_texts_that_are_all_numbers_are_texts(tiny):
+    teacher = HFTeacher(tiny["bert"])
+    rows = teacher({"text": torch.tensor([7, 1234])}).features  # as rows of numbers come from JSON or Parquet
+    torch.testing.assert_close(rows, teacher({"text": ["7", "1234"]}).features)

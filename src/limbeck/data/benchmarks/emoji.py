@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from limbeck.data.benchmarks.image_text import ImageTexts, Pairs, image_text_task
 from limbeck.data.files.images import read_image
+from limbeck.data.files.records import read_table, refuse_bad
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 
@@ -83,26 +83,23 @@ def emoji_rows(table: Path) -> list[dict[str, str]]:
     """The lines of ``emoji.csv``, checked; DataError where it is missing or broken."""
     if not table.is_file():
         raise DataError(f"{table} does not exist; give the folder that holds emoji.csv and its pictures.")
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            absent = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-            if absent:
-                raise DataError(f"{table} lacks the columns {some(absent)}; is it the right emoji.csv?")
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as a CSV file in UTF-8; get it again.") from error
-    for line, row in enumerate(rows, start=2):
-        empty = [column for column in _COLUMNS if not row[column]]
+    found = read_table(table)
+    refuse_bad(found.bad, len(found.records) + len(found.bad), str(table), "error", may_skip=False)
+    if absent := [column for column in _COLUMNS if column not in found.columns]:
+        raise DataError(f"{table} lacks the columns {some(absent)}; is it the right emoji.csv?")
+    for record in found.records:
+        line = record.place.partition(" of ")[0]
+        empty = [column for column in _COLUMNS if not record.cells[column]]
         if empty:
-            raise DataError(f"{table}, line {line}: nothing in the columns {some(empty)}; mend the line.")
-        if row["split"] not in EMOJI_ROLES:
-            raise DataError(f"{table}, line {line}: split {row['split']!r} is none of {some(EMOJI_ROLES)}.")
+            raise DataError(f"{table}, {line}: nothing in the columns {some(empty)}; mend the line.")
+        if record.cells["split"] not in EMOJI_ROLES:
+            raise DataError(
+                f"{table}, {line}: split {record.cells['split']!r} is none of {some(EMOJI_ROLES)}."
+            )
+    rows = [record.cells for record in found.records]
     counts = Counter(row["codepoints"] for row in rows)
     if twice := sorted(key for key, count in counts.items() if count > 1):
         raise DataError(f"{table} holds these codepoints more than once: {some(twice)}; drop the copies.")
-    if not rows:
-        raise DataError(f"{table} holds no lines; get it again.")
     return rows
 
 

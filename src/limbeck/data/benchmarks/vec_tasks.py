@@ -101,7 +101,7 @@ def _records(folder: str | Path, task: str, columns: tuple[str, ...]) -> list[Re
             bad[record.place] = f"has no {absent[0]!r}"
         elif "label" in columns and record.cells["label"] not in (0, 1):
             bad[record.place] = f"has the label {record.cells['label']!r}, neither 0 nor 1"
-    refuse_bad(bad, len(table.records) + len(table.bad), table.source, "error")
+    refuse_bad(bad, len(table.records) + len(table.bad), table.source, "error", may_skip=False)
     if not table.records:
         raise DataError(f"{table.source} holds no rows.")
     return table.records

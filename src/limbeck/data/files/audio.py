@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError
+from limbeck.data.files.sounds import read_sound
+from limbeck.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -69,26 +70,7 @@ def read_wave(path: Path, rate: int, *, resample: bool = False) -> Tensor:
     Raises: DataError, a sentence that names the file, when it is missing, unreadable, empty, not finite, or
         of another rate and ``resample`` is off. ConfigError when soundfile is not installed.
     """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ConfigError(
-            "Reading audio needs soundfile; install it with: pip install 'limbeck[audio]'."
-        ) from error
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; check the folder or the file column.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is an empty file (0 bytes); remove it or record it again.")
-    try:
-        samples, found = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        reason = str(error).rsplit(": ", 1)[-1].strip().rstrip(".")
-        raise DataError(f"{path} cannot be read as audio ({reason}); remove it or replace it.") from error
-    if not len(samples):
-        raise DataError(f"{path} is a recording of zero length; remove it or record it again.")
-    if not np.isfinite(samples).all():
-        raise DataError(f"{path} holds samples that are not finite; remove it or replace it.")
-    wave = samples.mean(axis=1)
+    wave, found = read_sound(path, str(path))
     if found != rate:
         if not resample:
             raise DataError(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.data.files.pictures import as_seen, open_picture, pil
 from limbeck.errors import ConfigError, DataError
 
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
@@ -86,29 +87,16 @@ def sklearn_digits() -> tuple[Tensor, Tensor]:
 
 
 def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
-    """One image file as ``[channels, *size]`` float32 in 0 to 1 (1 channel = grey, 3 = RGB), scaled to
-    ``size``.
+    """One image file as ``[channels, *size]`` float32 in 0 to 1 (1 channel = grey, 3 = RGB), as people see it (see
+    :func:`~limbeck.data.files.pictures.as_seen`), scaled to ``size``.
 
     Raises: DataError, naming the file, when it is missing, empty or unreadable. ConfigError without Pillow.
     """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise ConfigError(
-            "Reading image files needs Pillow; install it with: pip install 'limbeck[vision]'."
-        ) from error
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; check the folder or the file column.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is an empty file (0 bytes); remove it or replace it.")
-    try:
-        with Image.open(path) as image:
-            grey_or_rgb = image.convert("L" if channels == 1 else "RGB").resize(
-                (size[1], size[0]), Image.Resampling.BILINEAR
-            )
-            pixels = np.asarray(grey_or_rgb, dtype=np.float32) / 255
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image; remove it or replace it.") from error
+    seen = as_seen(open_picture(path, str(path)), str(path))
+    scaled = seen.convert("L" if channels == 1 else "RGB").resize(
+        (size[1], size[0]), pil().Resampling.BILINEAR
+    )
+    pixels = np.asarray(scaled, dtype=np.float32) / 255
     return torch.from_numpy(pixels.reshape(*size, channels)).permute(2, 0, 1).contiguous()
 
 

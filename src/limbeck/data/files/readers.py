@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,11 +15,9 @@ from torch import Tensor
 from limbeck.data.base import texts
 from limbeck.data.files.audio import LogMel, read_wave
 from limbeck.data.files.images import read_image
-from limbeck.data.files.records import Record as TableRow
-from limbeck.data.files.records import read_table, refuse_bad
+from limbeck.data.files.records import Record, read_table, refuse_bad
 from limbeck.errors import ConfigError, DataError, nearest
-
-Record = dict[str, str | None]  # column name to cell, None where the line is short
+from limbeck.signals.cells import is_nothing, number_of, text_of
 
 
 def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callable[[Path], Tensor]:
@@ -63,56 +61,61 @@ def _log_mel(path: Path, features: LogMel, resample: bool) -> Tensor:
         raise DataError(f"{path} holds {error}.") from error
 
 
-def read_csv(table: Path) -> tuple[list[str], list[Record]]:
-    """Header and lines of a CSV in UTF-8.
+def row_numbers(row: Record, columns: Sequence[str], source: str) -> Tensor:
+    """The cells of ``columns`` as ``[columns]`` float32; DataError names place and column of what is no finite number.
 
-    Raises: DataError when it cannot be read or holds no line below its header.
+    Args:
+        source: of the table, for messages.
     """
+    cells: list[Any] = list(map(row.cells.get, columns))
     try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            header, records = list(reader.fieldnames or ()), list(reader)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"{table} cannot be read as a CSV in UTF-8 ({error}); save it anew.") from error
-    if not records:
-        raise DataError(f"{table} holds no rows below its header; check the file.")
-    return header, records
-
-
-def numbers(table: Path, line: int, record: Mapping[str, str | None], columns: Sequence[str]) -> Tensor:
-    """The cells of ``columns`` as ``[columns]`` float32; DataError names the line for what is no finite number."""
-    values = []
-    for column in columns:
-        cell = record.get(column)
-        try:
-            values.append(float(cell or ""))
-        except ValueError:
-            raise DataError(
-                f"line {line} of {table} has {cell!r} in column {column!r}; a number is needed."
-            ) from None
-    row = torch.tensor(values)
-    if not row.isfinite().all():
+        if "_" in ",".join(cells):  # which float() takes
+            raise ValueError
+        found = torch.tensor(list(map(float, cells)))
+    except (TypeError, ValueError):
+        found = torch.tensor([_number(row, column, source) for column in columns])
+    if not found.isfinite().all():
+        column = columns[int((~found.isfinite()).nonzero()[0])]
         raise DataError(
-            f"line {line} of {table} holds a number that is not finite; mend it or remove the line."
+            f"{_place(row, source)} has a number that is not finite in column {column!r}; mend it or remove the line."
         )
-    return row
+    return found
 
 
-def table_reader(settings: Mapping[str, Any]) -> Callable[[Path], Tensor]:
-    """What turns a CSV into rows ``[lines, columns]``, standardised by ``settings["mean"]`` and ``["deviation"]``.
+def _place(row: Record, source: str) -> str:
+    return f"{row.place.partition(' of ')[0]} of {source}"
 
-    Raises: DataError, when called, for a CSV that lacks one of ``settings["columns"]`` or holds what is no number.
+
+def _number(row: Record, column: str, source: str) -> float:
+    cell = row.cells.get(column)
+    try:
+        return number_of(cell)
+    except ValueError as error:
+        shown = "nothing" if is_nothing(cell) else repr(cell)
+        point = " (write decimals with a point)" if re.fullmatch(r"\s*-?\d+,\d+\s*", str(cell)) else ""
+        raise DataError(
+            f"{_place(row, source)} has {shown} in column {column!r}, where a number is needed{point}; "
+            "mend it or remove the line."
+        ) from error
+
+
+def table_reader(settings: Mapping[str, Any]) -> Callable[[Path], tuple[Tensor, list[str]]]:
+    """What turns a table into rows ``[rows, columns]``, standardised by ``settings["mean"]`` and ``["deviation"]``, and
+    the place of each.
+
+    Raises: DataError, when called, for a table that lacks one of ``settings["columns"]`` or holds what is no number.
     """
     columns = settings["columns"]
     mean, deviation = torch.tensor(settings["mean"]), torch.tensor(settings["deviation"])
 
-    def read(path: Path) -> Tensor:
-        header, records = read_csv(path)
+    def read(path: Path) -> tuple[Tensor, list[str]]:
+        table = read_table(path)
+        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error", may_skip=False)
         for column in columns:
-            if column not in header:
-                raise DataError(f"{path} has no column {column!r}; {nearest(column, header)}")
-        rows = [numbers(path, line, record, columns) for line, record in enumerate(records, start=2)]
-        return (torch.stack(rows) - mean) / deviation
+            if column not in table.columns:
+                raise DataError(f"{path} has no column {column!r}; {nearest(column, table.columns)}")
+        rows = [row_numbers(row, columns, str(path)) for row in table.records]
+        return (torch.stack(rows) - mean) / deviation, [row.place for row in table.records]
 
     return read
 
@@ -133,7 +136,7 @@ def text_reader(
 
     def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         table = read_table(path)
-        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error")
+        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error", may_skip=False)
         listed = isinstance(called.get("choices"), str) and called["choices"] in table.columns
         found: dict[str, np.ndarray] = {}
         for column in settings["columns"]:
@@ -144,7 +147,7 @@ def text_reader(
                     raise DataError(f"{path} has no column {name!r}; {nearest(name, table.columns)}")
             found[column] = texts(
                 [
-                    [_text(row, name) for name in own] if several else _cell(row, called[column])
+                    [text_of(row.cells.get(name)) for name in own] if several else _cell(row, called[column])
                     for row in table.records
                 ]
             )
@@ -153,12 +156,7 @@ def text_reader(
     return read
 
 
-def _cell(row: TableRow, name: str) -> Any:
+def _cell(row: Record, name: str) -> Any:
     """One text, or a list of choices."""
     cell = row.cells.get(name)
-    return [str(text) for text in cell] if isinstance(cell, list | tuple) else _text(row, name)
-
-
-def _text(row: TableRow, name: str) -> str:
-    cell = row.cells.get(name)
-    return "" if cell is None else str(cell)
+    return [text_of(text) for text in cell] if isinstance(cell, list | tuple) else text_of(cell)

@@ -1,21 +1,20 @@
-"""Tables of texts as records: TSV, CSV, JSON Lines, Parquet, or a data set of the hub. Every record knows its line."""
+"""A table in memory, as records: every one knows its place, and rows that cannot be read are named or left out."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from limbeck.data.files.json_lines import is_list, object_blocks
+from limbeck.data.files.table_files import JSON_SUFFIXES, table_file
 from limbeck.errors import DataError
 
-SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
+_ROWS = 512  # read at once
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One row: ``cells`` by column name, and ``place`` (``line 7 of train.tsv``) for messages."""
 
     cells: dict[str, Any]
@@ -24,19 +23,20 @@ class Record:
 
 @dataclass(frozen=True)
 class Table:
-    """What a file holds; ``bad`` are the places that could not be read, and why."""
+    """What a file holds; ``bad`` are the places that could not be read, and why.
+
+    ``typed``: the cells have types; those of a CSV are texts.
+    """
 
     columns: tuple[str, ...]
     records: list[Record]
     bad: dict[str, str]
     source: str
+    typed: bool = True
 
 
 def read_table(path: Path, *, header: Sequence[str] | None = None) -> Table:
-    """The rows of one file, by its suffix.
-
-    A ``.tsv`` is read without quoting, as GLUE's are written (many sentences hold a lone quote, at which a default
-    reader would merge rows); a ``.csv`` with it (RFC 4180). ``.jsonl`` and ``.json`` hold one object a line.
+    """The rows of one file (see :func:`~limbeck.data.files.table_files.table_file`).
 
     Args:
         header: column names of a ``.tsv`` or ``.csv`` that has no header line.
@@ -45,23 +45,34 @@ def read_table(path: Path, *, header: Sequence[str] | None = None) -> Table:
     Raises: DataError, naming the file, when it is missing, of another kind, empty or not UTF-8.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; check the path.")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{path} is no table of texts; give a file that ends in {', '.join(SUFFIXES)}.")
-    try:
-        if suffix == ".parquet":
-            table = _parquet(path)
-        elif suffix in (".tsv", ".csv"):
-            table = _delimited(path, header, quoted=suffix == ".csv")
-        else:
-            table = _json_lines(path)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"{path} cannot be read in UTF-8 ({error}); save it anew.") from error
-    if not table.records and not table.bad:
+    if path.suffix.lower() in JSON_SUFFIXES and path.is_file():  # in one pass
+        return _json_table(path)
+    table = table_file(path, header=header)
+    records: list[Record] = []
+    bad: dict[str, str] = {}
+    of = f" of {path.name}"
+    for chunk in table.chunks(table.columns, _ROWS):
+        bad |= {f"{table.unit} {place}{of}": reason for place, reason in chunk.bad.items()}
+        records += [
+            Record(cells, f"{table.unit} {place}{of}") for place, cells in zip(chunk.places, chunk.records())
+        ]
+    if not records and not bad:
+        raise DataError(f"{path} holds no rows{' below its header' * (not table.typed)}; check the file.")
+    return Table(table.columns, records, bad, str(path), table.typed)
+
+
+def _json_table(path: Path) -> Table:
+    unit, of = "row" if is_list(path) else "line", f" of {path.name}"
+    records: list[Record] = []
+    names: dict[str, None] = {}
+    bad: dict[str, str] = {}
+    for block in object_blocks(path, _ROWS):
+        names.update((name, None) for found in dict.fromkeys(map(tuple, block.found)) for name in found)
+        bad |= {f"{unit} {place}{of}": reason for place, reason in block.bad.items()}
+        records += [Record(cells, f"{unit} {place}{of}") for place, cells in zip(block.places, block.found)]
+    if not records and not bad:
         raise DataError(f"{path} holds no rows; check the file.")
-    return table
+    return Table(tuple(names), records, bad, str(path))
 
 
 def table_of(columns: dict[str, Sequence[Any]], source: str) -> Table:
@@ -74,62 +85,23 @@ def table_of(columns: dict[str, Sequence[Any]], source: str) -> Table:
     return Table(tuple(columns), records, {}, source)
 
 
-def _delimited(path: Path, header: Sequence[str] | None, *, quoted: bool) -> Table:
-    options: dict[str, Any] = {} if quoted else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    records, bad = [], {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, **options)
-        names = tuple(header or next(reader, ()))
-        for cells in reader:
-            place = f"line {reader.line_num} of {path.name}"
-            if not cells:
-                continue
-            if len(cells) != len(names):
-                bad[place] = f"has {len(cells)} cells for {len(names)} columns"
-            else:
-                records.append(Record(dict(zip(names, cells)), place))
-    return Table(names, records, bad, str(path))
-
-
-def _json_lines(path: Path) -> Table:
-    records, bad = [], {}
-    names: dict[str, None] = {}
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            place = f"line {number} of {path.name}"
-            try:
-                cells = json.loads(line)
-            except json.JSONDecodeError as error:
-                bad[place] = f"is no JSON ({error.msg})"
-                continue
-            if not isinstance(cells, dict):
-                bad[place] = "is no JSON object"
-                continue
-            names |= dict.fromkeys(cells)
-            records.append(Record(cells, place))
-    return Table(tuple(names), records, bad, str(path))
-
-
-def _parquet(path: Path) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        columns = pq.read_table(path).to_pydict()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} cannot be read as Parquet ({error}); save it anew.") from error
-    return table_of(columns, path.name)
-
-
 def refuse_bad(
-    bad: dict[str, str], n_rows: int, source: str, on_error: str, *, mend: str = "mend them"
+    bad: dict[str, str],
+    n_rows: int,
+    source: str,
+    on_error: str,
+    *,
+    mend: str = "mend them",
+    may_skip: bool = True,
 ) -> None:
-    """Raises DataError naming the first bad rows, unless ``on_error`` is ``skip`` and some row is left."""
+    """Raises DataError naming the first bad rows, unless ``on_error`` is ``skip`` and some row is left.
+
+    Args:
+        may_skip: the caller has an option to leave them out.
+    """
     if not bad or (on_error == "skip" and len(bad) < n_rows):
         return
     reasons = ", ".join(f"{place} {reason}" for place, reason in list(bad.items())[:3])
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    skip = "" if on_error == "skip" else ", or pass on_error='skip' to leave them out"
+    skip = "" if on_error == "skip" or not may_skip else ", or pass on_error='skip' to leave them out"
     raise DataError(f"{len(bad)} of {n_rows} rows of {source} cannot be used: {reasons}{more}; {mend}{skip}.")

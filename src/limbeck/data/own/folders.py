@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,14 +16,18 @@ from torch import Tensor
 
 from limbeck.data.base import Examples
 from limbeck.data.files.audio import LogMel
-from limbeck.data.files.readers import Record, file_reader, numbers, read_csv, spectrogram
+from limbeck.data.files.media import refuse_link
+from limbeck.data.files.readers import file_reader, row_numbers, spectrogram
+from limbeck.data.files.records import Record, Table, read_table
+from limbeck.data.files.table_files import SUFFIXES
+from limbeck.data.own.class_folders import class_files, is_hidden, key_of_path, one_form
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.progress import progress
+from limbeck.signals.cells import classes_of, name_of, text_of
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.key import Key
 
 Modality = Literal["image", "audio", "table"]
-UNLABELLED_FOLDER = "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class FolderData:
         examples: the rows that could be read; labels -100 where none is given.
         modality: ``image``, ``audio`` or ``table``.
         groups: key to the bag (session, product, page) it belongs to; empty without a group column.
+        roles: key to ``train``, ``validation`` or ``test``, where the folder is cut into these; empty elsewhere.
         report: JSON-able: ``source``, ``read``, ``skipped`` (file to reason), ``rows_by_class``, ``unlabelled``.
         preprocessor: JSON-able: how a raw file becomes a row, as :attr:`Task.preprocessor` has it.
     """
@@ -41,6 +48,7 @@ class FolderData:
     groups: dict[Key, str]
     report: dict[str, Any]
     preprocessor: dict[str, Any] = field(default_factory=dict)
+    roles: dict[Key, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class _Row:
     label: str | None
     group: str | None
     load: Callable[[], Tensor]
+    role: str | None = None
 
 
 def folder(
@@ -70,12 +79,14 @@ def folder(
     """The examples of one modality in a folder, or in a CSV.
 
     A folder has one sub-folder per class, whose name is the class name (files in ``unlabelled`` have none); the key
-    of a row is its path in the folder without the suffix, ``cat/001``. A folder with one ``.csv`` in it, or the path
-    of a ``.csv``, is read by its columns; an empty label means unlabelled, files are relative to the CSV, and without
-    a key column the file's path without the suffix is the key. In a table every other column is a number.
+    of a row is its path in the folder without the suffix, ``cat/001``. The class folders may lie in ``train``, ``val``
+    and ``test``, which are kept as splits. Links are followed; hidden files and folders are left out at any depth. A
+    folder with one ``.csv`` in it, or the path of a table (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), is read by
+    its columns; an empty label means unlabelled, files are relative to the table, and without a key column the file's
+    path without the suffix is the key. In a table of numbers every other column is a number.
 
     Args:
-        path: the folder or CSV.
+        path: the folder or table.
         modality: ``image``: ``[channels, *size]``, -1 to 1. ``audio``: log-mel ``[1, bands, frames]``. ``table``:
             ``[columns]``, as they are.
         class_names: the names in the order of their numbers; sorted names by default. Others are then errors.
@@ -97,19 +108,23 @@ def folder(
     path = Path(path).expanduser()
     columns = {"key": key, "file": file, "label": label, "group": group}
     settings = _preprocessor(modality, size, channels, log_mel)
-    table = _csv_of(path)
+    table = _table_of(path)
     if modality == "table":
         if table is None:
             raise DataError(
                 f"{path} holds no CSV; a table is one .csv with a label column and columns of numbers."
             )
-        rows, settings["columns"] = _table_rows(table, columns)
+        rows, bad, settings["columns"] = _table_rows(table, columns)
     else:
         read = file_reader(settings, resample=resample)
-        rows = _class_folder_rows(path, read) if table is None else _listed_rows(table, columns, read)
+        rows, bad = _listed_rows(table, columns, read) if table else (_class_folder_rows(path, read), {})
+    if bad and (on_error == "error" or not rows):  # before what such lines leave of the labels is judged
+        raise DataError(_refusal(bad, len(rows) + len(bad), path, on_error))
     names = _class_names(rows, class_names, path)
-    examples, groups, report = _load(rows, names, path, on_error)
-    return FolderData(examples, modality, groups, report, settings)
+    examples, report, kept = _load(rows, bad, names, path, on_error)
+    groups: dict[Key, str] = {row.key: row.group for row in kept if row.group is not None}
+    roles: dict[Key, str] = {row.key: row.role for row in kept if row.role is not None}
+    return FolderData(examples, modality, groups, report, settings, roles)
 
 
 def _preprocessor(
@@ -128,13 +143,13 @@ def _preprocessor(
 # -- which rows there are --------------------------------------------------------------------------------------
 
 
-def _csv_of(path: Path) -> Path | None:
-    """The CSV that describes ``path``, None for class sub-folders."""
-    if path.is_file() and path.suffix.lower() == ".csv":
+def _table_of(path: Path) -> Path | None:
+    """The table that describes ``path``, None for class sub-folders."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
         return path
     if not path.is_dir():
         raise DataError(f"{path} is neither a folder nor a .csv file; check the path.")
-    tables = sorted(entry for entry in path.iterdir() if entry.suffix.lower() == ".csv")
+    tables = sorted(e for e in path.iterdir() if e.suffix.lower() == ".csv" and not is_hidden(e.name))
     if len(tables) > 1:
         names = some(table.name for table in tables)
         raise DataError(f"{path} holds several CSV files ({names}); give the path of the right one.")
@@ -142,76 +157,73 @@ def _csv_of(path: Path) -> Path | None:
 
 
 def _class_folder_rows(path: Path, read: Callable[[Path], Tensor]) -> list[_Row]:
-    classes = sorted(e for e in path.iterdir() if e.is_dir() and not e.name.startswith("."))
-    if not classes:
-        raise DataError(f"{path} holds no class sub-folders and no CSV; make one sub-folder per class.")
+    return [
+        _Row(found.key, found.source, found.label, None, functools.partial(read, found.path), found.role)
+        for found in class_files(path)
+    ]
+
+
+def _listed_rows(
+    path: Path, columns: dict[str, str], read: Callable[[Path], Tensor]
+) -> tuple[list[_Row], dict[str, str]]:
+    """Files that a table lists, and the lines that cannot be read."""
+    table = read_table(path)
+    _check_columns(table, columns["label"], columns["file"])
     rows = []
-    for folder_of_class in classes:
-        files = (f for f in folder_of_class.rglob("*") if f.is_file() and not f.name.startswith("."))
-        label = None if folder_of_class.name == UNLABELLED_FOLDER else folder_of_class.name
-        for found in sorted(files):
-            name = found.relative_to(path)
-            rows.append(
-                _Row(
-                    name.with_suffix("").as_posix(),
-                    name.as_posix(),
-                    label,
-                    None,
-                    functools.partial(read, found),
-                )
-            )
-    if not rows:
-        raise DataError(
-            f"{path} has class sub-folders ({some(c.name for c in classes)}) but no file in them."
-        )
-    return rows
+    for record in table.records:
+        names = _cells(record, columns)
+        file = text_of(record.cells.get(columns["file"])).strip()
+        source = file or record.place.partition(" of ")[0]
+        load = functools.partial(_file_of, path, record, file, read)
+        key = names["key"] or key_of_path(source)
+        rows.append(_Row(key, source, names["label"] or None, names["group"] or None, load))
+    return rows, _bad_lines(table)
 
 
-def _listed_rows(table: Path, columns: dict[str, str], read: Callable[[Path], Tensor]) -> list[_Row]:
-    """Files that a CSV lists."""
-    header, records = read_csv(table)
-    _check_columns(table, header, columns["label"], columns["file"])
-    rows = []
-    for line, record in enumerate(records, start=2):
-        values = _cells(record, columns)
-        source = values["file"] or f"line {line}"
-        load = functools.partial(_file_of, table, line, values["file"], read)
-        key = values["key"] or Path(source).with_suffix("").as_posix()
-        rows.append(_Row(key, source, values["label"] or None, values["group"] or None, load))
-    return rows
-
-
-def _table_rows(table: Path, columns: dict[str, str]) -> tuple[list[_Row], list[str]]:
-    """Lines of numbers, and the names of their columns."""
-    header, records = read_csv(table)
-    _check_columns(table, header, columns["label"], columns["key"])
-    number_columns = [name for name in header if name not in columns.values()]
+def _table_rows(path: Path, columns: dict[str, str]) -> tuple[list[_Row], dict[str, str], list[str]]:
+    """Lines of numbers, the lines that cannot be read, and the names of the columns of numbers."""
+    table = read_table(path)
+    _check_columns(table, columns["label"], columns["key"])
+    number_columns = [name for name in table.columns if name not in columns.values()]
     if not number_columns:
-        raise DataError(f"{table} has no columns of numbers beside key, label and group.")
+        raise DataError(f"{path} has no columns of numbers beside key, label and group.")
     rows = []
-    for line, record in enumerate(records, start=2):
-        values, source = _cells(record, columns), f"line {line}"
-        load = functools.partial(numbers, table, line, record, number_columns)
+    for record in table.records:
+        names, source = _cells(record, columns), record.place.partition(" of ")[0]
+        load = functools.partial(row_numbers, record, number_columns, str(path))
         rows.append(
-            _Row(values["key"] or source, source, values["label"] or None, values["group"] or None, load)
+            _Row(names["key"] or source, source, names["label"] or None, names["group"] or None, load)
         )
-    return rows, number_columns
+    return rows, _bad_lines(table), number_columns
 
 
-def _check_columns(table: Path, header: list[str], *needed: str) -> None:
+def _bad_lines(table: Table) -> dict[str, str]:
+    return {
+        place.partition(" of ")[
+            0
+        ]: f"{place.partition(' of ')[0]} of {table.source} {reason}; mend it or remove it."
+        for place, reason in table.bad.items()
+    }
+
+
+def _check_columns(table: Table, *needed: str) -> None:
     for name in needed:
-        if name not in header:
-            raise UnknownNameError(f"{table} has no column {name!r}; {nearest(name, header)}")
+        if name not in table.columns:
+            raise UnknownNameError(f"{table.source} has no column {name!r}; {nearest(name, table.columns)}")
 
 
 def _cells(record: Record, columns: dict[str, str]) -> dict[str, str]:
-    return {role: (record.get(column) or "").strip() for role, column in columns.items()}
+    return {role: name_of(record.cells.get(column)) for role, column in columns.items()}
 
 
-def _file_of(table: Path, line: int, name: str, read: Callable[[Path], Tensor]) -> Tensor:
+def _file_of(table: Path, record: Record, name: str, read: Callable[[Path], Tensor]) -> Tensor:
     if not name:
-        raise DataError(f"line {line} of {table} names no file; fill it in or remove the line.")
-    return read(table.parent / name)
+        line = record.place.partition(" of ")[0]
+        raise DataError(f"{line} of {table} names no file; fill it in or remove the line.")
+    refuse_link(name)
+    path = table.parent / Path(name).expanduser()
+    forms = (path.parent / unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
+    return read(next((form for form in (path, *forms) if os.path.isfile(form)), path))
 
 
 def _class_names(rows: list[_Row], given: Sequence[str] | None, path: Path) -> tuple[str, ...]:
@@ -221,7 +233,8 @@ def _class_names(rows: list[_Row], given: Sequence[str] | None, path: Path) -> t
             raise DataError(
                 f"{path} holds {'only one class' if found else 'no labels'}; at least two classes are needed."
             )
-        return tuple(sorted(found))
+        return tuple(classes_of(found))
+    given = [one_form(name) for name in given]
     if len(set(given)) != len(given) or len(given) < 2:
         raise ConfigError(f"class_names={list(given)} must be at least two different names.")
     for label, source in sorted(found.items()):
@@ -236,15 +249,19 @@ def _class_names(rows: list[_Row], given: Sequence[str] | None, path: Path) -> t
 
 
 def _load(
-    rows: list[_Row], class_names: tuple[str, ...], path: Path, on_error: str
-) -> tuple[Examples, dict[Key, str], dict[str, Any]]:
-    """The examples, the group of each key that has one, and the report."""
+    rows: list[_Row], bad: dict[str, str], class_names: tuple[str, ...], path: Path, on_error: str
+) -> tuple[Examples, dict[str, Any], list[_Row]]:
+    """The examples, the report, and the rows of the examples.
+
+    Args:
+        bad: lines of a table that hold no row, with the reason.
+    """
     repeated = [key for key, count in Counter(row.key for row in rows).items() if count > 1]
     if repeated:
         raise DataError(f"{path} has keys that occur more than once: {some(repeated)}; make them unique.")
     kept: list[_Row] = []
     tensors: list[Tensor] = []
-    problems: dict[str, str] = {}
+    problems = dict(bad)
     with progress(f"Reading {path.name}", len(rows), "files") as advance:
         for row in rows:
             try:
@@ -254,7 +271,7 @@ def _load(
                 problems[row.source] = str(error)
             advance(1)
     if problems and (on_error == "error" or not kept):
-        raise DataError(_refusal(problems, len(rows), path, on_error))
+        raise DataError(_refusal(problems, len(rows) + len(bad), path, on_error))
     number = {name: c for c, name in enumerate(class_names)}
     labels = torch.tensor([UNLABELLED if row.label is None else number[row.label] for row in kept])
     examples = Examples.classified(
@@ -267,8 +284,7 @@ def _load(
         "rows_by_class": {name: int((labels == c).sum()) for name, c in number.items()},
         "unlabelled": int((labels == UNLABELLED).sum()),
     }
-    groups: dict[Key, str] = {row.key: row.group for row in kept if row.group is not None}
-    return examples, groups, report
+    return examples, report, kept
 
 
 def _refusal(problems: dict[str, str], n_rows: int, path: Path, on_error: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.files.records import Record, Table, read_table, refuse_bad
+from limbeck.data.own.class_folders import ROLE_OF
 from limbeck.data.own.text_rows import (
     TextRow,
     check_keys,
@@ -26,16 +25,10 @@ from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import problem_class, split_spec
 from limbeck.seeding import keyed_seed
+from limbeck.signals.cells import keys_of, name_of, text_of
 from limbeck.signals.key import Key
 
 KEY_COLUMNS = ("key", "id")
-ROLE_OF = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,8 @@ def text_table(
     """The task of a table of texts, paired by key with what a teacher said about the same rows.
 
     Args:
-        path: ``.csv`` (quoted), ``.tsv`` (unquoted), ``.jsonl`` or ``.parquet`` in UTF-8.
+        path: ``.csv`` (quoted), ``.tsv`` (unquoted), ``.jsonl`` or ``.parquet`` in UTF-8; cells are texts as they stand
+            (see :mod:`limbeck.signals.cells`).
         problem: ``classification`` (the label is a class name), ``regression`` (a number; scored by Pearson's r), or
             ``choice`` (which of the row's choices is right: its number from 0, or the name of its column). By default
             ``choice`` where the table has choices, else ``classification``.
@@ -81,7 +75,7 @@ def text_table(
             choice; ``text`` is then what all share, and optional.
         label: empty where unknown; rows without a label train unlabelled and are not tested on.
         key: by default ``key``, else ``id``, else the rows' numbers from 0. A bank is joined by it; a column of whole
-            numbers gives integer keys, as it does in ``limbeck bank build``.
+            numbers gives integer keys, as it does in ``limbeck bank build`` (not one with leading zeros).
         split: optional column of ``train``, ``validation`` (``val``, ``dev``) and ``test``.
         group: optional column; rows of an equal group (document, author, product) stay in one split.
         class_names: in the order of their numbers; sorted names by default. Others are then errors.
@@ -98,6 +92,7 @@ def text_table(
     """
     _check_shares(validation_share, test_share)
     check_on_error(on_error)
+    class_names = None if class_names is None else tuple(map(name_of, class_names))
     table = read_table(Path(path))
     key = key or next((name for name in KEY_COLUMNS if name in table.columns), "key")
     asked = {"text": text, "text_pair": text_pair, "label": label, "key": key, "split": split, "group": group}
@@ -195,7 +190,7 @@ def _rows(
     for key, record in zip(_keys(table, columns.key), table.records):
         named = f"{record.place} (key {key!r})" if columns.key else record.place
         try:
-            role = _text(record, columns.split)
+            role = _text(record, columns.split).lower()
             if columns.split and role not in ROLE_OF:
                 raise DataError(f"has the split {role!r}, none of {', '.join(ROLE_OF)}")
             if key == "":
@@ -211,16 +206,10 @@ def _rows(
 
 
 def _keys(table: Table, column: str | None) -> list[Key]:
-    """The key of each record: whole numbers as integers, as ``datasets`` reads a CSV, else texts."""
+    """The key of each record, as a bank of the same table has it."""
     if column is None:
         return list(range(len(table.records)))
-    cells: list[Any] = [record.cells.get(column) for record in table.records]
-    is_csv = table.source.lower().endswith((".csv", ".tsv"))
-    if is_csv and all(re.fullmatch(r"-?\d+", str(cell).strip()) for cell in cells):
-        return [int(str(cell)) for cell in cells]
-    if all(isinstance(cell, int) for cell in cells):
-        return cells
-    return [_text(record, column) for record in table.records]
+    return keys_of([record.cells.get(column) for record in table.records], typed=table.typed)
 
 
 def _row(
@@ -240,26 +229,22 @@ def _row(
     if empty := empty_column(texts):
         raise DataError(f"has an empty {empty}")
     cell = record.cells.get(columns.label)
-    cell = cell if isinstance(cell, (list, tuple)) else _text(record, columns.label)
+    cell = cell if isinstance(cell, (list, tuple)) else name_of(cell)
     label: Any = None
     if columns.choices and cell:
         label = _choice(str(cell), _choice_names(columns, len(texts["choices"])))
-    elif cell not in ("", None):
+    elif cell != "":
         label = problem.label(cell)
         for name in [label] if isinstance(label, str) else label if isinstance(label, tuple) else ():
             if class_names is not None and name not in class_names:
                 near = nearest(name, class_names).rstrip(".?")
                 raise DataError(f"has the label {name!r}, no class name ({near})")
-    return TextRow(key, place, texts, label, _text(record, columns.group))
+    group = name_of(record.cells.get(columns.group)) if columns.group else ""
+    return TextRow(key, place, texts, label, group)
 
 
 def _text(record: Record, column: str | None) -> str:
-    value = None if column is None else record.cells.get(column)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a Parquet column of whole numbers with gaps is one of floats
-    return str(value).strip()
+    return "" if column is None else text_of(record.cells.get(column)).strip()
 
 
 def _choices(record: Record, columns: Sequence[str]) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def two_folders(
             one split. ``by_class`` and ``unpaired``: the teacher speaks about a share of its rows of its own.
         labels_per_class: keep so many labels of each class, drawn by ``seed``; all by default.
         validation_share, test_share: of the labelled student rows, by class (by group when bagged), and of the
-            teacher's own rows.
+            teacher's own rows; not where a folder holds ``val`` or ``test``, which are then these.
         link_share: of the teacher's rows for ``by_class`` and ``unpaired``; linked rows never train the teacher.
         allow_missing_classes: a class without a labelled row is an error unless this is set.
         seed: of all splits and draws.
@@ -147,7 +147,7 @@ def _student_splits(
     examples = data.examples
     labels = examples.labels.numpy()
     held_out = _held_out_groups if link == "bagged" else _held_out_rows
-    parts = held_out(data, choice, rng)
+    parts = _held_out(data, choice, rng, held_out)
     train_rows = np.setdiff1d(np.arange(len(examples)), np.concatenate(list(parts.values())))
     if not len(train_rows):
         raise DataError("Validation and test take all student rows or groups; give more, or smaller shares.")
@@ -162,6 +162,26 @@ def _student_splits(
             )
         splits[role] = examples.subset(rows[labels[rows] != UNLABELLED])
     return splits, truth
+
+
+def _held_out(
+    data: FolderData,
+    choice: _Choice,
+    rng: np.random.Generator,
+    cut: Callable[[FolderData, _Choice, np.random.Generator], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """Rows of validation and test: those that lie in folders of these names, else shares of the others by ``cut``."""
+    given = {role: np.flatnonzero(_roles(data) == role) for role in ("validation", "test")}
+    free = np.setdiff1d(np.arange(len(data.examples)), np.concatenate(list(given.values())))
+    if all(len(rows) for rows in given.values()):
+        return given
+    drawn = cut(replace(data, examples=data.examples.subset(free)), choice, rng)
+    return {role: rows if len(rows) else free[drawn[role]] for role, rows in given.items()}
+
+
+def _roles(data: FolderData) -> np.ndarray:
+    """Of each row the split that it lies in, empty where that is free."""
+    return np.array([data.roles.get(key, "") for key in data.examples.keys], dtype=object)
 
 
 def _held_out_rows(data: FolderData, choice: _Choice, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -223,7 +243,7 @@ def _teacher_splits(
     splits = {"link": link}
     own = np.setdiff1d(np.flatnonzero(data.examples.labels.numpy() != UNLABELLED), linked)
     rest = replace(data, examples=data.examples.subset(own))
-    parts = _held_out_rows(rest, choice, rng)
+    parts = _held_out(rest, choice, rng, _held_out_rows)
     train = np.setdiff1d(np.arange(len(own)), np.concatenate(list(parts.values())))
     parts["train"] = train
     if all(
@@ -260,10 +280,11 @@ def _link(
         return _by_key(link, train, teacher.examples)
     if link == "bagged":
         return _by_group(train, student, teacher)
-    labels = teacher.examples.labels.numpy()
+    free = np.flatnonzero(np.isin(_roles(teacher), ("", "train")))  # its own test is kept for itself
+    labels = teacher.examples.labels.numpy()[free]
     classes = np.unique(labels if link == "unpaired" else labels[labels != UNLABELLED])
     linked = [
-        row
+        free[row]
         for c in classes
         for row in rng.permutation(np.flatnonzero(labels == c))[: max(1, round(share * (labels == c).sum()))]
     ]

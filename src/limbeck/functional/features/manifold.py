@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import DataError
-from limbeck.functional.precision import Reduction, check_finite, reduced, widened
+from limbeck.functional.precision import Reduction, check_finite, euclidean_length, reduced, widened
 
 
 def pair_distance(
@@ -32,7 +32,7 @@ def pair_distance(
         2.5
     """
     z_s, z_t = _checked(z_s, z_t, validate, paired=True)
-    return reduced(_length(z_s - z_t), reduction)
+    return reduced(euclidean_length(z_s - z_t), reduction)
 
 
 def pair_cosine_gap(
@@ -78,7 +78,7 @@ def mean_distance(z_s: Tensor, z_t: Tensor, *, validate: bool = False) -> Tensor
     z_s, z_t = _checked(z_s, z_t, validate, paired=False)
     if not len(z_s) or not len(z_t):
         return (z_s.sum() + z_t.sum()) * 0
-    return _length(_mean(z_s) - _mean(z_t))
+    return euclidean_length(_mean(z_s) - _mean(z_t))
 
 
 def mean_cosine_gap(z_s: Tensor, z_t: Tensor, *, validate: bool = False) -> Tensor:
@@ -119,16 +119,9 @@ def _mean(z: Tensor) -> Tensor:
     return (z / len(z)).sum(0)  # divided first: the sum of huge numbers overflows
 
 
-def _length(x: Tensor) -> Tensor:
-    """Euclidean length over the last axis, whose squares neither overflow nor vanish; slope 0 at 0."""
-    largest = x.detach().abs().amax(-1, keepdim=True)
-    largest = torch.where(largest > 0, largest, 1.0)
-    return torch.linalg.vector_norm(x / largest, dim=-1) * largest.squeeze(-1)
-
-
 def _unit(x: Tensor) -> Tensor:
     """Rows at unit length; rows shorter than the smallest safe square (1e-19 in float32), whose slope would be beyond
     all bounds, become zero and take no gradient."""
-    length = _length(x).unsqueeze(-1)
-    has_direction = length > torch.finfo(x.dtype).tiny ** 0.5
+    length = euclidean_length(x).unsqueeze(-1)
+    has_direction = ~(length <= torch.finfo(x.dtype).tiny ** 0.5)  # NaN has, and stays NaN
     return torch.where(has_direction, x / torch.where(has_direction, length, 1.0), 0.0)

@@ -15,15 +15,18 @@ from limbeck.errors import ConfigError
 from limbeck.functional.costs import check_clouds, cost_matrix
 from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient, with_gradient
 from limbeck.functional.precision import (
+    can_widen,
     check_choice,
     check_finite,
     check_positive,
     computing_dtype,
+    explained,
+    narrowed,
     widened,
     without_autocast,
 )
 from limbeck.functional.relations.pair_sums import PROFILES, Pairs, Profile, Side, slices
-from limbeck.functional.row_blocks import Blocks, leading_block, rows_in_blocks, working_copy
+from limbeck.functional.row_blocks import Blocks, leading_block, rows_in_blocks
 from limbeck.functional.transport.entropic import marginal
 
 Kernel = Literal["rbf", "energy", "laplacian", "imq"]
@@ -31,8 +34,13 @@ Bandwidth = Literal["median"] | float | Sequence[float]
 
 BLOCK_ROWS = 16384  # rows of a teacher tensor that are widened to float32 at a time
 MEDIAN_ROWS = 128
+# Radius of the clouds in bandwidths that float32 serves: beyond, squared distances lose the digits that the kernel
+# reads; below, all kernels are 1 and the value is their rounding.
+_FLOAT32 = 0.03, 30.0
+_SQUARES = 1e-15, 1e15  # distances whose squares float32 holds
 
 
+@explained
 @without_autocast
 def mmd(
     x_s: Tensor,
@@ -81,17 +89,19 @@ def mmd(
     dtype = computing_dtype(x_s, *([x_t] if isinstance(x_t, Tensor) else []))
     if not len(x_s) or (isinstance(x_t, Tensor) and not len(x_t)):
         return nothing_to_compare(x_s, dtype)
-    if bandwidth == "median" and kernel != "energy" and isinstance(x_t, Tensor) and teacher_term is None:
+    follows = bandwidth == "median" and kernel != "energy"
+    if follows and isinstance(x_t, Tensor) and teacher_term is None:
         bandwidth = median_bandwidth(x_s, x_t)
     profile = _profile(kernel, bandwidth)
-    a = None if weights_s is None else marginal(weights_s, len(x_s), x_s, dtype, "weights_s")
-    b = _teacher_weights(weights_t, x_t, dtype)
+    wide = _digits(profile, x_s, *([x_t] if isinstance(x_t, Tensor) else []), follows=follows)
+    a = None if weights_s is None else marginal(weights_s, len(x_s), x_s, wide, "weights_s")
+    b = _teacher_weights(weights_t, x_t, wide)
     if teacher_term is None:
-        teacher_term = _teacher_term(x_t, b, profile, unbiased=unbiased)
-    x = x_s.detach().to(dtype)
+        teacher_term = _teacher_term(x_t, b, profile, wide, unbiased=unbiased)
+    x = x_s.detach().to(wide)
     blocks = _blocks(x_t, b, x, width=x.shape[1], validate=validate)
     value, gradient = _mmd(x, a, blocks, profile, unbiased=unbiased, wants=wants_gradient(x_s))
-    return with_gradient((value + teacher_term).to(dtype), x_s, gradient, "mmd")
+    return with_gradient((value + teacher_term).to(dtype), x_s, narrowed(gradient, dtype), "mmd")
 
 
 def mmd_teacher_term(
@@ -109,9 +119,10 @@ def mmd_teacher_term(
     Needs: time O(m^2 d); a callable is asked for its blocks once more for each block; memory O(two blocks).
     Raises: as :func:`mmd`.
     """
-    dtype = computing_dtype(x_t) if isinstance(x_t, Tensor) else torch.float32
-    b = _teacher_weights(weights_t, x_t, dtype)
-    return _teacher_term(x_t, b, _profile(kernel, bandwidth), unbiased=unbiased)
+    profile = _profile(kernel, bandwidth)
+    wide = _digits(profile, x_t if isinstance(x_t, Tensor) else leading_block(x_t))
+    b = _teacher_weights(weights_t, x_t, wide)
+    return _teacher_term(x_t, b, profile, wide, unbiased=unbiased)
 
 
 @torch.no_grad()
@@ -124,11 +135,30 @@ def median_bandwidth(x_s: Tensor, x_t: Tensor) -> float:
     Source: Gretton et al., JMLR 13, 2012, section 8.  Deviation: the subsample; 1 where all rows coincide.
     """
     pooled = torch.cat([_evenly_spaced(x) for x in widened(x_s.detach(), x_t.detach())])
+    largest = float(pooled.abs().max()) or 1.0  # whose square may overflow
+    pooled = pooled / largest
     distance = cost_matrix(pooled, pooled, "euclidean")
     i, j = torch.triu_indices(len(pooled), len(pooled), 1, device=pooled.device)
     distance = distance[i, j]
     distance = distance[distance > 0]
-    return float(distance.median()) if len(distance) else 1.0
+    return float(distance.median()) * largest if len(distance) else 1.0
+
+
+@torch.no_grad()
+@without_autocast
+def _digits(profile: Profile, *clouds: Tensor, follows: bool = False) -> torch.dtype:
+    """The type to compute in, from the radius of the pooled clouds (128 evenly spaced rows of each).
+
+    A bandwidth that ``follows`` the clouds is about their radius; ``energy`` has none.
+    """
+    dtype = computing_dtype(*clouds)
+    if profile.kernel == "energy" or not can_widen(clouds[0]):
+        return dtype
+    if follows:
+        return dtype if _SQUARES[0] <= min(profile.widths) <= _SQUARES[1] else torch.float64
+    pooled = torch.cat([_evenly_spaced(x.detach()).to(dtype) for x in clouds])
+    radius = float((pooled - pooled.mean(0)).norm(dim=1).max()) / min(profile.widths)
+    return dtype if _FLOAT32[0] <= radius <= _FLOAT32[1] else torch.float64
 
 
 def _evenly_spaced(x: Tensor) -> Tensor:
@@ -204,9 +234,11 @@ def _share(mass: float, square_mass: float, unbiased: bool) -> float:
 
 @torch.no_grad()
 @without_autocast
-def _teacher_term(x_t: Tensor | Blocks, b: Tensor | None, profile: Profile, *, unbiased: bool) -> float:
+def _teacher_term(
+    x_t: Tensor | Blocks, b: Tensor | None, profile: Profile, dtype: torch.dtype, *, unbiased: bool
+) -> float:
     first = x_t if isinstance(x_t, Tensor) else leading_block(x_t)
-    like, width = working_copy(first), first.shape[-1]
+    like, width = first.new_empty(0, dtype=dtype), first.shape[-1]
     total = mass = square_mass = 0.0
     for i, (block, weights) in enumerate(_blocks(x_t, b, like, width=width)):
         pairs, centre = Pairs(profile, block), block.mean(0)

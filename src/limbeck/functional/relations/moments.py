@@ -6,13 +6,23 @@ d - features.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.costs import check_clouds
 from limbeck.functional.hand_gradients import nothing_to_compare
-from limbeck.functional.precision import check_finite, check_positive, widened, without_autocast
+from limbeck.functional.precision import (
+    check_finite,
+    check_positive,
+    euclidean_length,
+    explained,
+    has_finite_sum,
+    widened,
+    without_autocast,
+)
 from limbeck.functional.relations.spectra import nuclear_norm
 
 
@@ -29,6 +39,7 @@ def _deviations(x: Tensor) -> Tensor:
     return (x - x.mean(0)) / max(len(x) - 1, 1) ** 0.5
 
 
+@explained
 @without_autocast
 def coral(x_s: Tensor, x_t: Tensor, *, validate: bool = False) -> Tensor:
     r"""Squared difference of the covariances of two clouds.
@@ -50,6 +61,7 @@ def coral(x_s: Tensor, x_t: Tensor, *, validate: bool = False) -> Tensor:
     return (s.T @ s - t.T @ t).square().sum() / (4 * max(s.shape[1], 1) ** 2)
 
 
+@explained
 @without_autocast
 def mean_cov_bures(x_s: Tensor, x_t: Tensor, *, squared: bool = True, validate: bool = False) -> Tensor:
     r"""Wasserstein-2 distance between the Gaussians that have the means and covariances of the two clouds.
@@ -81,6 +93,7 @@ def mean_cov_bures(x_s: Tensor, x_t: Tensor, *, squared: bool = True, validate: 
     return value if squared else _root_of(value)
 
 
+@explained
 @without_autocast
 def bures_wasserstein(
     mean_s: Tensor, cov_s: Tensor, mean_t: Tensor, cov_t: Tensor, *, squared: bool = True
@@ -104,6 +117,8 @@ def bures_wasserstein(
     m_s, c_s, m_t, c_t = widened(mean_s, cov_s, mean_t.detach(), cov_t.detach())
     root = _root(c_t)
     product = root @ (c_s + c_s.T) @ root / 2
+    if not has_finite_sum(product):
+        return product.sum() * float("nan")
     spectrum = torch.linalg.eigvalsh(product)
     floor = d * torch.finfo(spectrum.dtype).eps * spectrum.detach().amax().clamp_min(0.0)
     spectrum = spectrum[spectrum > floor]
@@ -112,16 +127,20 @@ def bures_wasserstein(
 
 
 def _root(covariance: Tensor) -> Tensor:
+    """The symmetric root; NaN where the matrix is not finite, which the decomposition would refuse."""
+    if not has_finite_sum(covariance):
+        return torch.full_like(covariance, torch.nan)
     values, vectors = torch.linalg.eigh(covariance)
     return (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
 
 
 def _root_of(value: Tensor) -> Tensor:
     """Square root that is 0, with gradient 0, where rounding took the value to 0 or below."""
-    positive = value > 0
-    return torch.where(positive, torch.where(positive, value, 1.0).sqrt(), 0.0)
+    nothing = value <= 0  # not NaN
+    return torch.where(nothing, 0.0, torch.where(nothing, 1.0, value).sqrt())
 
 
+@explained
 def moment_matching(x_s: Tensor, x_t: Tensor, *, order: int = 2, validate: bool = False) -> Tensor:
     r"""Distance between the raw moments of each feature, summed over the orders 1 to ``order``.
 
@@ -141,10 +160,10 @@ def moment_matching(x_s: Tensor, x_t: Tensor, *, order: int = 2, validate: bool 
     s, t = _clouds(x_s, x_t, validate=validate)
     if not len(s) or not len(t):
         return nothing_to_compare(x_s, s.dtype)
-    gaps = (s.pow(k).mean(0) - t.pow(k).mean(0) for k in range(1, order + 1))
-    return torch.stack([torch.linalg.vector_norm(gap) for gap in gaps]).sum()
+    return _sum_of_lengths([s.pow(k).mean(0) - t.pow(k).mean(0) for k in range(1, order + 1)])
 
 
+@explained
 def central_moment_discrepancy(
     x_s: Tensor, x_t: Tensor, *, order: int = 5, span: float = 1.0, validate: bool = False
 ) -> Tensor:
@@ -172,7 +191,14 @@ def central_moment_discrepancy(
     gaps = [(mean_s - mean_t) / span]
     s, t = (s - mean_s) / span, (t - mean_t) / span
     gaps += [s.pow(k).mean(0) - t.pow(k).mean(0) for k in range(2, order + 1)]
-    return torch.stack([torch.linalg.vector_norm(gap) for gap in gaps]).sum()
+    return _sum_of_lengths(gaps)
+
+
+def _sum_of_lengths(gaps: list[Tensor]) -> Tensor:
+    plain = torch.stack([torch.linalg.vector_norm(gap) for gap in gaps]).sum()
+    if math.isfinite(plain.item()):
+        return plain
+    return torch.stack([euclidean_length(gap) for gap in gaps]).sum()  # the squares have overflowed
 
 
 def _check_order(order: int) -> None:

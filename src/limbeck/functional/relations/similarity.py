@@ -13,7 +13,14 @@ from torch import Tensor
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.costs import cost_matrix, normalised
 from limbeck.functional.hand_gradients import nothing_to_compare
-from limbeck.functional.precision import check_choice, check_finite, check_positive, widened, without_autocast
+from limbeck.functional.precision import (
+    check_choice,
+    check_finite,
+    check_positive,
+    explained,
+    widened,
+    without_autocast,
+)
 from limbeck.functional.relations.spectra import nuclear_norm
 
 
@@ -29,6 +36,7 @@ def _paired(x_s: Tensor, x_t: Tensor, *, validate: bool) -> tuple[Tensor, ...]:
     return widened(x_s, x_t.detach())
 
 
+@explained
 @without_autocast
 def cka(
     x_s: Tensor,
@@ -108,10 +116,11 @@ def _norm(x: Tensor) -> Tensor:
 
 def _ratio(product: Tensor, size_s: Tensor, size_t: Tensor) -> Tensor:
     scale = size_s * size_t
-    varies = scale > 0
-    return torch.where(varies, product / torch.where(varies, scale, 1.0), 0.0)
+    constant = scale == 0  # NaN is neither: it stays NaN
+    return torch.where(constant, 0.0, product / torch.where(constant, 1.0, scale))
 
 
+@explained
 @without_autocast
 def distance_correlation(x_s: Tensor, x_t: Tensor, *, validate: bool = False) -> Tensor:
     r"""Squared distance correlation of paired features; 1 when distances are proportional, 0 when unrelated.
@@ -136,6 +145,7 @@ def distance_correlation(x_s: Tensor, x_t: Tensor, *, validate: bool = False) ->
     return _ratio((a * b).sum(), _norm(a), _norm(b))
 
 
+@explained
 @without_autocast
 def procrustes(
     x_s: Tensor,
@@ -176,6 +186,7 @@ def procrustes(
 
 
 @torch.no_grad()
+@explained
 @without_autocast
 def mutual_knn(x_s: Tensor, x_t: Tensor, *, k: int = 10, validate: bool = False) -> Tensor:
     """Share of the k nearest neighbours that a sample has in both representations, averaged over samples.
@@ -194,7 +205,8 @@ def mutual_knn(x_s: Tensor, x_t: Tensor, *, k: int = 10, validate: bool = False)
     if not 1 <= k < n:
         raise ConfigError(f"k must be at least 1 and below the number of rows ({n}), got {k}")
     near_s, near_t = (_neighbours(normalised(x)[0], k) for x in (s, t))
-    return (near_s & near_t).sum().to(s.dtype) / (n * k)
+    share = (near_s & near_t).sum().to(s.dtype) / (n * k)
+    return torch.where(torch.isfinite(s).all() & torch.isfinite(t).all(), share, torch.nan)
 
 
 def _neighbours(x: Tensor, k: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.functional.hand_gradients import wants_gradient, with_gradient
+from limbeck.functional.precision import has_finite_sum
 
 
 def nuclear_norm(x: Tensor, name: str) -> Tensor:
@@ -13,6 +14,8 @@ def nuclear_norm(x: Tensor, name: str) -> Tensor:
 
     ``name`` is the function that a refused second derivative names.
     """
+    if not has_finite_sum(x):  # the decomposition would refuse it
+        return x.sum() * float("nan")
     wants = wants_gradient(x)
     with torch.no_grad():
         u, values, v = torch.linalg.svd(x, full_matrices=False)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import DataError
-from limbeck.functional.transport.sinkhorn import FLOOR
+from limbeck.functional.transport.solver.sinkhorn import FLOOR
 
 
 @dataclass(frozen=True)

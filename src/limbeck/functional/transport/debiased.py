@@ -11,15 +11,18 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.costs import Clouds
 from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient, with_both_gradients
-from limbeck.functional.precision import check_finite, check_positive, without_autocast
+from limbeck.functional.precision import check_finite, check_positive, explained, narrowed, without_autocast
 from limbeck.functional.transport.entropic import (
     Settings,
     TransportInfo,
     answer,
+    check_digits,
+    in_digits,
+    in_enough_digits,
     marginal,
     warn_not_converged,
 )
-from limbeck.functional.transport.sinkhorn import DEFAULT_TOL, times
+from limbeck.functional.transport.solver.sinkhorn import DEFAULT_TOL, extent_of, times
 from limbeck.functional.warnings_once import warn_once
 
 _COSTS = {1: ("euclidean", 1.0), 2: ("sqeuclidean", 0.5)}  # |x - y|^p / p
@@ -35,6 +38,7 @@ class _Self:
     info: TransportInfo
 
 
+@explained
 @without_autocast
 def sinkhorn_divergence(
     x_s: Tensor,
@@ -96,12 +100,18 @@ def sinkhorn_divergence(
     a = marginal(weights_s, len(x_s), x_s, dtype, "weights_s")
     b = marginal(weights_t, len(x_t), x_t, dtype, "weights_t")
     wants = wants_gradient(x_s), wants_gradient(x_t)
-    with torch.no_grad():
-        value, to_s, to_t, info = _debiased(
-            x_s.to(dtype), x_t.to(dtype), a, b, p, settings, wants, debias, teacher_term
+
+    def problem(dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor | None, TransportInfo]:
+        clouds = x_s.to(dtype), x_t.to(dtype)
+        return _debiased(
+            *clouds, in_digits(a, dtype), in_digits(b, dtype), p, settings, wants, debias, teacher_term
         )
+
+    with torch.no_grad():
+        value, to_s, to_t, info = in_enough_digits(problem, dtype)
     warn_not_converged(info, "sinkhorn_divergence")
-    total = with_both_gradients(value, x_s, to_s, x_t, to_t, "sinkhorn_divergence")
+    to_s, to_t = narrowed(to_s, dtype), narrowed(to_t, dtype)
+    total = with_both_gradients(value.to(dtype), x_s, to_s, x_t, to_t, "sinkhorn_divergence")
     return (total, info) if return_info else total
 
 
@@ -130,10 +140,16 @@ def sinkhorn_teacher_term(
     eps = _epsilon(p, blur)
     dtype = costs.computing_dtype(x_t)
     b = marginal(weights_t, len(x_t), x_t, dtype, "weights_t")
+
+    def problem(dtype: torch.dtype) -> _Self:
+        x = x_t.to(dtype)
+        settings = Settings(eps, tol=tol, max_iter=max_iter)
+        return _to_itself(x - x.mean(0), in_digits(b, dtype), p, settings, checked=True)[0]
+
     with torch.no_grad():
-        found = _to_itself((x_t - x_t.mean(0)).to(dtype), b, p, Settings(eps, tol=tol, max_iter=max_iter))[0]
+        found = in_enough_digits(problem, dtype)
     warn_not_converged(found.info, "sinkhorn_teacher_term")
-    return found.value
+    return found.value.to(dtype)
 
 
 def _epsilon(p: int, blur: float) -> float:
@@ -196,12 +212,17 @@ def _debiased(
     return value, to_s, to_t, info
 
 
-def _to_itself(x: Tensor, a: Tensor, p: int, s: Settings) -> tuple[_Self, Clouds]:
-    """Symmetric fixed point ``u <- sqrt(u a / (K u))``; the kernel's diagonal is 1, so nothing can overflow."""
+def _to_itself(x: Tensor, a: Tensor, p: int, s: Settings, *, checked: bool = False) -> tuple[_Self, Clouds]:
+    """Symmetric fixed point ``u <- sqrt(u a / (K u))``; the kernel's diagonal is 1, so nothing can overflow.
+
+    Raises: TooCoarse, if ``checked`` (in a divergence the transport between the clouds says it).
+    """
     cost, factor = _COSTS[p]
     clouds = Clouds(cost, x, x)
     kernel = costs.negative_cost(clouds, factor / s.reg)
     kernel.diagonal().zero_()
+    if checked:
+        check_digits(*extent_of(kernel), kernel)
     kernel.exp_()
     u = a / times(kernel, a)
     # cheap to converge, and what is left here would bias the difference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,11 +12,20 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.costs import Cost, CostName, cost_matrix
 from limbeck.functional.hand_gradients import nothing_to_compare
-from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
+from limbeck.functional.precision import (
+    can_widen,
+    check_choice,
+    check_finite,
+    check_positive,
+    explained,
+    without_autocast,
+)
 from limbeck.functional.transport.entropic import marginal
+from limbeck.functional.transport.solver.sinkhorn import solve
 from limbeck.functional.warnings_once import warn_once
 
 
+@explained
 @without_autocast
 def exact_transport_cost(
     x_s: Tensor,
@@ -56,7 +66,9 @@ def exact_transport_cost(
     matrix = cost_matrix(x_s, x_t, cost)
     a = marginal(weights_s, len(x_s), x_s, torch.float64, "weights_s")
     b = marginal(weights_t, len(x_t), x_t, torch.float64, "weights_t")
-    numbers = matrix.detach().double().cpu().numpy()
+    if not bool(torch.isfinite(matrix.detach()).all()):  # POT would go on with it
+        return matrix.sum() * float("nan")
+    numbers = matrix.detach().cpu().double().numpy()
     plan, log = ot.emd(a.cpu().numpy(), b.cpu().numpy(), numbers, numItermax=max_iter, log=True)
     if log["warning"]:
         raise ConfigError(
@@ -65,6 +77,7 @@ def exact_transport_cost(
     return (torch.from_numpy(plan).to(matrix) * matrix).sum()
 
 
+@explained
 @without_autocast
 def gromov_wasserstein(
     x_s: Tensor,
@@ -92,7 +105,8 @@ def gromov_wasserstein(
     Returns: scalar in cost units squared, float32 or float64; >= 0 up to rounding.
     Needs: pairing none; teacher vectors; memory O(n^2 + m^2 + nm); POT (``pip install "limbeck[ot]"``).
     Gradient: to both clouds with the plan held fixed.
-    Source: Peyre et al., ICML 2016, as in POT.    Deviation: none.
+    Source: Peyre et al., ICML 2016, as in POT.    Deviation: costs are scaled to 1 inside, since POT's tolerances are
+        absolute; the entropic problems are solved by our solver.
     Raises: ConfigError when POT is missing or reg <= 0; NonFiniteError.
     Limits: the problem is not convex: the plan, and with it the value, is a local minimum.
     Example:
@@ -108,19 +122,48 @@ def gromov_wasserstein(
     if not len(x_s) or not len(x_t):
         warn_once("gromov_wasserstein: a side has no rows, so the value is taken as 0")
         return nothing_to_compare(x_s, costs.computing_dtype(x_s, x_t))
-    inside_s, inside_t = cost_matrix(x_s, x_s, cost), cost_matrix(x_t, x_t, cost)
-    a = marginal(weights_s, len(x_s), x_s, torch.float64, "weights_s")
-    b = marginal(weights_t, len(x_t), x_t, torch.float64, "weights_t")
-    arrays = [t.detach().double().cpu().numpy() for t in (inside_s, inside_t, a, b)]
-    if reg is None:
-        found = ot.gromov.gromov_wasserstein(*arrays, "square_loss", max_iter=max_iter)
-    else:
+    if reg is not None:
         check_positive("reg", reg)
-        found = ot.gromov.entropic_gromov_wasserstein(*arrays, "square_loss", epsilon=reg, max_iter=max_iter)
-    plan = torch.from_numpy(found).to(inside_s)
+    dtype = costs.computing_dtype(x_s, x_t)
+    wide = torch.float64 if can_widen(x_s) else dtype  # the value is a difference of nearly equal sums
+    inside_s, inside_t = (cost_matrix(x, x, cost) for x in (x_s.to(wide), x_t.to(wide)))
+    largest = float(torch.maximum(inside_s.detach().max(), inside_t.detach().max().to(x_s.device)))
+    if not largest < math.inf:
+        return (inside_s.sum() * float("nan")).to(dtype)
+    scale = largest if largest > 0 else 1.0  # POT's tolerances are absolute
+    a = marginal(weights_s, len(x_s), x_s, torch.float64, "weights_s").cpu()
+    b = marginal(weights_t, len(x_t), x_t, torch.float64, "weights_t").cpu()
+    scaled_s, scaled_t = ((t.detach() / scale).cpu().double() for t in (inside_s, inside_t))
+    if reg is None:
+        arrays = [t.numpy() for t in (scaled_s, scaled_t, a, b)]
+        found = ot.gromov.gromov_wasserstein(*arrays, "square_loss", max_iter=max_iter)
+        plan = torch.from_numpy(found)
+    else:
+        plan = _entropic_plan(scaled_s, scaled_t, a, b, reg / scale**2, max_iter)
+    plan = plan.to(inside_s)
     rows, columns = plan.sum(1), plan.sum(0)
     own = rows @ inside_s.square() @ rows + columns @ inside_t.to(plan).square() @ columns
-    return own - 2.0 * ((inside_s @ plan @ inside_t.to(plan).T) * plan).sum()
+    return (own - 2.0 * ((inside_s @ plan @ inside_t.to(plan).T) * plan).sum()).to(dtype)
+
+
+def _entropic_plan(
+    inside_s: Tensor, inside_t: Tensor, a: Tensor, b: Tensor, reg: float, max_iter: int
+) -> Tensor:
+    """Steps of the projected gradient of Peyre et al., each an entropic problem; float64.
+
+    As POT's, but with our solver: POT's plain scaling gives an empty plan where reg is far below the costs.
+    """
+    plan, moved, steps = a.unsqueeze(1) * b, math.inf, 0
+    while steps < max_iter and moved > 1e-5:  # of a plan whose error is squared in the value
+        logits = (inside_s @ plan @ inside_t) * (4.0 / reg)
+        new = solve(logits, a, b, tol=1e-9, max_iter=1000, keep_logits=False).plan()
+        plan, moved, steps = new, float((new - plan).norm() / new.norm()), steps + 1
+    if moved > 1e-5:
+        warn_once(
+            f"gromov_wasserstein has not converged: the plan still moves by {moved:.2g} after {steps} steps at reg "
+            f"{reg:.3g} (times the largest cost squared); raise reg or max_iter"
+        )
+    return plan
 
 
 def _pot(name: str) -> Any:

@@ -10,10 +10,17 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.costs import CostName
 from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient, with_both_gradients
-from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
+from limbeck.functional.precision import (
+    check_choice,
+    check_finite,
+    check_positive,
+    explained,
+    without_autocast,
+)
 from limbeck.functional.transport.entropic import Settings, Value, marginal, named_problem, warn_not_converged
 
 
+@explained
 @without_autocast
 def prototype_transport(
     x_s: Tensor,

@@ -7,9 +7,10 @@ from torch import Tensor
 from limbeck.errors import DataError
 from limbeck.functional.costs import cost_matrix
 from limbeck.functional.hand_gradients import nothing_to_compare
-from limbeck.functional.precision import check_finite, check_positive, widened, without_autocast
+from limbeck.functional.precision import check_finite, check_positive, explained, widened, without_autocast
 
 
+@explained
 @without_autocast
 def sinkd(
     logits_s: Tensor,

@@ -14,7 +14,7 @@ from torch import Tensor
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.costs import check_clouds
 from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient, with_gradient
-from limbeck.functional.precision import check_finite, computing_dtype, without_autocast
+from limbeck.functional.precision import check_finite, computing_dtype, explained, without_autocast
 from limbeck.functional.row_blocks import Blocks, rows_in_blocks
 from limbeck.functional.transport.entropic import marginal
 
@@ -22,6 +22,7 @@ BLOCK_ROWS = 16384  # rows of a teacher tensor that are widened to float32 at a 
 PIECES_AT_A_TIME = 1 << 22  # 16 MB of float32 for each temporary
 
 
+@explained
 @without_autocast
 def wasserstein_1d(
     x_s: Tensor,
@@ -68,6 +69,7 @@ def wasserstein_1d(
     return with_gradient(value.sum(), x_s, gradient if wants else None, "wasserstein_1d")
 
 
+@explained
 @without_autocast
 def sliced_wasserstein(
     x_s: Tensor,
@@ -176,6 +178,7 @@ def projection_directions(d: int, k: int, *, generator: torch.Generator | None =
     return torch.cat(groups)
 
 
+@explained
 @without_autocast
 def max_sliced_wasserstein(
     x_s: Tensor,

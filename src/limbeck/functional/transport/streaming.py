@@ -20,9 +20,18 @@ from limbeck.errors import ConfigError, DataError
 from limbeck.functional import costs
 from limbeck.functional.costs import Clouds
 from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient, with_gradient
-from limbeck.functional.precision import check_finite
-from limbeck.functional.transport.entropic import Settings, TransportInfo, answer, marginal
-from limbeck.functional.transport.sinkhorn import DEFAULT_TOL
+from limbeck.functional.precision import check_finite, narrowed
+from limbeck.functional.transport.entropic import (
+    Settings,
+    TransportInfo,
+    answer,
+    check_digits,
+    in_digits,
+    in_enough_digits,
+    marginal,
+)
+from limbeck.functional.transport.solver.annealing import is_annealed, stages
+from limbeck.functional.transport.solver.sinkhorn import DEFAULT_TOL, extent_of, needs_shifts
 from limbeck.functional.warnings_once import warn_once
 
 TeacherBlocks = Callable[[], Iterable[Any]]
@@ -83,10 +92,10 @@ def bank_problem(
         raise ConfigError("x_t must be a tensor or a callable that yields blocks of rows anew at every call")
     dtype = costs.computing_dtype(x_s)
     wants = wants_gradient(x_s)
+    if s.reg_scale == "median":
+        raise ConfigError("reg_scale='median' needs the teacher as a tensor; give reg in cost units")
     with torch.no_grad():
         bank = _Bank(x_s.detach().to(dtype), blocks, cost, validate)
-        if s.reg_scale == "median":
-            raise ConfigError("reg_scale='median' needs the teacher as a tensor; give reg in cost units")
         m = sum(bank.sizes)
         if not m or not len(x_s):
             warn_once(
@@ -96,8 +105,15 @@ def bank_problem(
         a = marginal(weights_s, len(x_s), bank.x_s, dtype, "weights_s")
         b = marginal(weights_t, m, bank.x_s, dtype, "weights_t")
         fits = len(x_s) * m * bank.x_s.element_size() <= DENSE_BYTES
-        value, gradient, info = (_dense if fits else _in_passes)(bank, a, b, s, wants)
-    return with_gradient(value + costs.offset(cost), x_s, gradient, "transport_cost"), info
+
+        def problem(dtype: torch.dtype) -> tuple[Tensor, Tensor | None, TransportInfo]:
+            bank.x_s = bank.x_s.to(dtype)
+            return (_dense if fits else _in_passes)(bank, in_digits(a, dtype), in_digits(b, dtype), s, wants)
+
+        value, gradient, info = in_enough_digits(problem, dtype)
+    info.plan = narrowed(info.plan, dtype)
+    value = (value + costs.offset(cost)).to(dtype)
+    return with_gradient(value, x_s, narrowed(gradient, dtype), "transport_cost"), info
 
 
 def _dense(
@@ -128,31 +144,72 @@ def _in_passes(
     log_b = list(b.log().split(bank.sizes))
     phi, psi = log_a.clone(), [part.clone() for part in log_b]
     tol, sweeps = s.tol or DEFAULT_TOL, 0
+    extents: list[tuple[float, float]] = []
     while sweeps < s.max_iter:
-        sums = _sweep(bank, phi, psi, log_b, s.reg, OMEGA if sweeps else 1.0)
+        sums = _sweep(bank, phi, psi, log_b, s.reg, OMEGA if sweeps else 1.0, None if sweeps else extents)
+        if not sweeps and (ahead := sum(n for *_, n in stages(_span(extents)))) in range(1, s.max_iter):
+            phi = _annealed(bank, log_a, psi, log_b, s.reg, _span(extents))
+            sums = _sweep(bank, phi, psi, log_b, s.reg, 1.0)
+            sweeps = ahead
         sweeps += 1
         error = float(((phi + sums).exp() - a).abs().sum())
         if not error > tol:
             break
         phi = phi + (OMEGA if sweeps > 1 else 1.0) * (log_a - sums - phi)
-    return _valued(bank, phi, a, log_b, s, wants, sweeps)
+    return _valued(bank, phi, a, log_b, s, wants, sweeps, span=_span(extents))
 
 
 def _sweep(
-    bank: _Bank, phi: Tensor, psi: list[Tensor], log_b: list[Tensor], reg: float, omega: float
+    bank: _Bank,
+    phi: Tensor,
+    psi: list[Tensor],
+    log_b: list[Tensor],
+    reg: float,
+    omega: float,
+    extents: list[tuple[float, float]] | None = None,
 ) -> Tensor:
-    """Move every block's potential in ``psi`` past its update by ``omega``; the log row sums that result."""
+    """Move every block's potential in ``psi`` past its update by ``omega``; the log row sums that result.
+
+    Appends each block's least and largest logit to ``extents``, and then raises TooCoarse for the first block whose
+    costs are too many times ``reg``.
+    """
     sums = torch.full_like(phi, -torch.inf)
     for j, (_, clouds) in enumerate(bank.clouds()):
         logits = costs.negative_cost(clouds, 1.0 / reg)
+        if extents is not None and needs_shifts(costs.span_bound(bank.cost) / reg):
+            extents.append(extent_of(logits))
+            check_digits(*extents[-1], logits)
         exact = log_b[j] - torch.logsumexp(logits + phi.unsqueeze(-1), 0)
         psi[j] = psi[j] + omega * (exact - psi[j])
         sums = torch.logaddexp(sums, torch.logsumexp(logits.add_(psi[j]), 1))
     return sums
 
 
+def _span(extents: list[tuple[float, float]]) -> float:
+    return max(high for _, high in extents) - min(low for low, _ in extents) if extents else 0.0
+
+
+def _annealed(
+    bank: _Bank, log_a: Tensor, psi: list[Tensor], log_b: list[Tensor], reg: float, span: float
+) -> Tensor:
+    """Row potentials to start from."""
+    phi = log_a.clone()
+    for heat, growth, sweeps in stages(span):
+        for _ in range(sweeps):
+            phi = log_a - _sweep(bank, phi, psi, log_b, reg * heat, 1.0)
+        phi = log_a + (phi - log_a) * growth
+    return phi
+
+
 def _valued(
-    bank: _Bank, phi: Tensor, a: Tensor, log_b: list[Tensor], s: Settings, wants: bool, sweeps: int
+    bank: _Bank,
+    phi: Tensor,
+    a: Tensor,
+    log_b: list[Tensor],
+    s: Settings,
+    wants: bool,
+    sweeps: int,
+    span: float,
 ) -> tuple[Tensor, Tensor | None, TransportInfo]:
     """Value and gradient at ``phi`` with exact columns: one pass for ``dual``, two for ``sharp``."""
     ones = torch.ones_like(phi)
@@ -176,17 +233,23 @@ def _valued(
     info = TransportInfo(sweeps, error, error <= 1.5 * (s.tol or DEFAULT_TOL), s.reg)
     if s.value == "dual":
         return (total + (a * (phi - a.log())).sum()) * s.reg, gradient, info
-    # the adjoint system of adjoint.py, columns eliminated; singular along the constant, hence the added ones
-    schur.diagonal().add_(rows)
-    alpha = torch.linalg.lstsq(schur + a.mean(), (cost_s + rhs).unsqueeze(-1)).solution.squeeze(-1)
+    held, alpha = is_annealed(span) and not info.converged, phi - a.log()  # held: as in adjoint.py
+    if not held:
+        # the adjoint system of adjoint.py, columns eliminated; singular along the constant, hence the added ones
+        schur.diagonal().add_(rows)
+        alpha = torch.linalg.lstsq(schur + a.mean(), (cost_s + rhs).unsqueeze(-1)).solution.squeeze(-1)
     value = cost_s.sum() + (alpha * (a - rows)).sum()
     if gradient is not None:
         for clouds, logits, plan, _ in _plans(bank, phi, log_b, s.reg):
-            column = plan.sum(0)
-            beta = -((logits * plan).sum(0) + alpha @ plan) / column
-            weight = logits.add_((alpha + 1.0).unsqueeze(-1)).add_(beta).mul_(plan)
-            gradient += costs.pull_back(clouds, weight, ones, torch.ones_like(column))
+            weight = plan if held else _adjoint(logits, plan, alpha)
+            gradient += costs.pull_back(clouds, weight, ones, torch.ones_like(plan[0]))
     return value * s.reg, gradient, info
+
+
+def _adjoint(logits: Tensor, plan: Tensor, alpha: Tensor) -> Tensor:
+    """The weight of the gradient to a block's costs; uses up ``logits``."""
+    beta = -((logits * plan).sum(0) + alpha @ plan) / plan.sum(0)
+    return logits.add_((alpha + 1.0).unsqueeze(-1)).add_(beta).mul_(plan)
 
 
 def _plans(

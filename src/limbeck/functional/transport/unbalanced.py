@@ -11,7 +11,13 @@ from limbeck.errors import ConfigError
 from limbeck.functional import costs
 from limbeck.functional.costs import CostName
 from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient, with_both_gradients
-from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
+from limbeck.functional.precision import (
+    check_choice,
+    check_finite,
+    check_positive,
+    explained,
+    without_autocast,
+)
 from limbeck.functional.transport.entropic import (
     Settings,
     TransportInfo,
@@ -21,10 +27,11 @@ from limbeck.functional.transport.entropic import (
     warn_not_converged,
 )
 from limbeck.functional.transport.majorised import Penalty, majorised_objective, majorised_plan
-from limbeck.functional.transport.sinkhorn import FLOOR
+from limbeck.functional.transport.solver.sinkhorn import FLOOR
 from limbeck.functional.warnings_once import warn_once
 
 
+@explained
 @without_autocast
 def unbalanced_transport_cost(
     x_s: Tensor,
@@ -58,7 +65,8 @@ def unbalanced_transport_cost(
         weights_s, weights_t: masses ``(n,)``, ``(m,)``, >= 0, taken as they are; 1/n and 1/m when None.
         value: ``dual`` is the whole objective (gradient: the plan held fixed, exact); ``sharp`` is ``<P, M>``
             with its true gradient.
-        tol: part of the mass that a sweep may still move.      max_iter: most sweeps.
+        tol: part of the mass that a sweep may still move, and by which the marginals may miss what the price asks for.
+        max_iter: most sweeps.
         validate: refuse NaN and Inf, naming their rows.      return_info: also return a TransportInfo.
     Returns: scalar in cost units, float32 or float64.
     Needs: pairing none; teacher vectors; memory O(nm).

@@ -31,12 +31,14 @@ def within_class_problem(
 def _padded(
     x_s: Tensor, x_t: Tensor, cost: str, blocks: ClassBlocks, s: Settings, wants: tuple[bool, bool]
 ) -> Graded:
+    mass = blocks.mass.cpu().double()
+    mass /= mass.sum()
+    # KL against a b inside a class, not against a b over all
+    inside = torch.xlogy(mass, mass).sum() if s.value == "dual" else None
     found, by_class_s, by_class_t = named_problem(
-        x_s[blocks.rows_s], x_t[blocks.rows_t], cost, blocks.a, blocks.b, s, wants
+        x_s[blocks.rows_s], x_t[blocks.rows_t], cost, blocks.a, blocks.b, s, wants, inside
     )
     value, info = found.value, found.info
-    if s.value == "dual":  # KL against a b inside a class, not against a b over all
-        value = value + info.reg * torch.xlogy(blocks.mass, blocks.mass).sum()
     if info.plan is not None:
         real = blocks.inside_s.unsqueeze(-1) & blocks.inside_t.unsqueeze(-2)
         flat = (blocks.rows_s.unsqueeze(-1) * len(x_t) + blocks.rows_t.unsqueeze(-2))[real]

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from limbeck.banks.answers import AnswerStore
+from limbeck.banks.answers import Answer, AnswerStore
 from limbeck.teachers.api.limits import Limits, Spent
+from limbeck.teachers.api.outcome import Outcome
 from limbeck.teachers.api.questions import Question, Send
-from limbeck.teachers.api.scheduling import Outcome, Scheduler
+from limbeck.teachers.api.scheduling import Scheduler
 from limbeck.teachers.api.sending import Sender
 
 __all__ = ["Outcome", "ask_all", "asking_lock"]
@@ -30,13 +31,16 @@ def ask_all(
     spent: Spent | None = None,
     close: Callable[[], Awaitable[Any]] | None = None,
     on_progress: Callable[[int, Spent], None] | None = None,
+    useless: Callable[[Answer], str | None] | None = None,
+    alive: Callable[[], Awaitable[bool]] | None = None,
 ) -> Outcome:
     """Ask what the store does not know yet, and keep every answer in it at once.
 
     Equal questions are asked once. Failed requests are repeated with exponential back-off and jitter, later
-    if the server says so (``Retry-After``, which holds for all requests). A server that stays silent, a spent
-    budget or a wrong key end the asking; what is in flight then is awaited and kept. Works inside a running
-    event loop too (a notebook). Take :func:`asking_lock` around it where two processes may ask the same.
+    if the server says so (``Retry-After``, which holds for all requests). What fails in every try is halved down to
+    the questions that are to blame, and these are asked once more at the end and then left out. A server that stays
+    silent, a spent budget or a wrong key end the asking; what is in flight then is awaited and kept. Works inside a
+    running event loop too (a notebook). Take :func:`asking_lock` around it where two processes may ask the same.
 
     Args:
         questions: read as they are needed.
@@ -46,9 +50,12 @@ def ask_all(
         spent: the run so far, whose budget this asking shares.
         close: awaited at the end, in the same loop (closes a client).
         on_progress: called with the number of questions settled and what was spent.
+        useless: why a kept answer is none by today's reading, ``None`` if it is one.
+        alive: whether the server is there at all, asked when a request got no answer in any try; without it such a
+            server counts as gone.
     """
     sender = Sender(send, limits or Limits(), spent or Spent(), endpoint)
-    course = Scheduler(sender, store, endpoint, model, on_progress)
+    course = Scheduler(sender, store, endpoint, model, on_progress, useless, alive)
     _run(lambda: course.run(questions, per_request, close), sender.stop_from_outside)
     return course.outcome
 

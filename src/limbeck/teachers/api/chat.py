@@ -18,18 +18,28 @@ from limbeck.teachers.api.labels import (
     counted_log_probs,
     label_position,
     labels_of,
-    listed_positions,
     mark_log_probs,
     named_class,
     named_log_probs,
+    positions_of,
+    positions_said,
 )
 from limbeck.teachers.api.prompts import Prompt, rows_of
-from limbeck.teachers.api.questions import BadAnswer, Refused, WrongAnswer
-from limbeck.teachers.api.text import TextKind, chat_choice, check_draw, empty_answer, share_of_others
+from limbeck.teachers.api.questions import FAILED, BadAnswer, Refused
+from limbeck.teachers.api.said.messages import content_of, spoken
+from limbeck.teachers.api.text import (
+    TextKind,
+    chat_choice,
+    check_draw,
+    empty_answer,
+    is_cut,
+    share_of_others,
+)
 
 Probabilities = Literal["auto", "logprobs", "samples", "verbalised"]
 PROBABILITIES = ("auto", "logprobs", "samples", "verbalised")
 NO_CLASS = "names no class"
+CUT_SHORT = "cut before it named a class (raise max_tokens)"
 _ASK = "\n\nWhich of these classes fits best?\n{classes}\nAnswer with the {mark} only."
 _TOP = 20  # tokens listed at a position, the most that common servers give
 _PATIENCE = 3  # answers to one question that name no class, before it is left out
@@ -141,15 +151,27 @@ class ChatKind(TextKind):
 
     def _way_of(self, payload: Any, fallback: str, ask: Ask) -> str | None:
         """How the answer to one question allows probabilities; ``None`` if it is no answer to go by."""
+        failed = False
         if self.labels.is_one_token:
-            self._use("logprobs")
-            answer = ask([payload])[0]
-            if isinstance(answer, Answer) and answer.data["top"]:
+            if (answer := self._with_log_probs(payload, ask)) is True:
                 return "logprobs"
-            if answer.data["listed"] if isinstance(answer, Answer) else answer.reason == NO_CLASS:
+            if answer is False:
                 return None  # the server may well give them, but this answer is no mark
+            failed = isinstance(answer, Refused) and answer.reason.startswith(FAILED)
         self._use(fallback)
-        return fallback if isinstance(ask([payload])[0], Answer) else None
+        if not isinstance(ask([payload])[0], Answer):
+            return None
+        # some servers break down over log-probabilities; but that it broke down may have been of the moment
+        return "logprobs" if failed and self._with_log_probs(payload, ask) is True else fallback
+
+    def _with_log_probs(self, payload: Any, ask: Ask) -> bool | Answer | Refused:
+        """Whether the answer to a question comes with log-probabilities of its mark; the answer itself where the server
+        gave none."""
+        self._use("logprobs")
+        answer = ask([payload])[0]
+        if isinstance(answer, Answer):
+            return True if answer.data.get("top") else False if answer.data.get("listed") else answer
+        return False if answer.reason in (NO_CLASS, CUT_SHORT) else answer
 
     def payloads(self, inputs: Mapping[str, Any]) -> list[list[Any]]:
         n = self.samples if self.way == "samples" else 1
@@ -166,27 +188,36 @@ class ChatKind(TextKind):
             asked = [*content, self._question.strip()]
         return [*messages[:-1], {**messages[-1], "content": asked}]
 
-    def read(self, reply: dict[str, Any], payloads: Sequence[Any]) -> list[Answer | Refused | WrongAnswer]:
+    def read(self, reply: dict[str, Any], payloads: Sequence[Any]) -> list[Answer | Refused | BadAnswer]:
         """An answer that names no class is asked for again a few times, then left out for good."""
         choice = chat_choice(reply)
-        text = choice["message"].get("content") or ""
+        text, cut = spoken(choice["message"]), is_cut(choice)
         if not text.strip():
             return [empty_answer(choice)]
-        number = named_class(text, self.labels)
+        data = {"text": text, **({"cut": True} if cut else {})}
+        number = self._named(data)
         if number is None:
-            return [self._unnamed_answer(payloads[0])]
+            return [self._unnamed_answer(payloads[0], CUT_SHORT if cut else NO_CLASS)]
         if self.way != "logprobs":
-            return [Answer({"text": text})]
-        positions = listed_positions(choice)
-        top = label_position(positions, self.labels, number)
-        return [Answer({"text": text, "listed": bool(positions), "top": top})]
+            return [Answer(data)]
+        positions = positions_of(choice)
+        said = positions_said(positions, text, content_of(choice["message"]))
+        top = label_position(said, self.labels, number)
+        return [Answer({**data, "listed": any(p.get("top_logprobs") for p in positions), "top": top})]
 
-    def _unnamed_answer(self, payload: Any) -> Refused:
+    def _named(self, data: Mapping[str, Any]) -> int | None:
+        return named_class(str(data.get("text", "")), self.labels, is_cut=bool(data.get("cut")))
+
+    def _unnamed_answer(self, payload: Any, reason: str) -> Refused:
         question = settings_fingerprint(payload)
         self._unnamed[question] += 1
         if self._unnamed[question] < _PATIENCE * (self.samples if self.way == "samples" else 1):
-            raise BadAnswer(NO_CLASS)
-        return Refused(NO_CLASS)
+            raise BadAnswer(reason)
+        return Refused(reason)
+
+    def fault(self, answer: Answer) -> str | None:
+        """An answer of an earlier version of the reading may name no class."""
+        return NO_CLASS if "text" in answer.data and self._named(answer.data) is None else None
 
     def output(self, answers: Sequence[Sequence[Answer]]) -> TeacherOutput:
         rows = [self._log_probs(row) for row in answers]
@@ -195,11 +226,10 @@ class ChatKind(TextKind):
     def _log_probs(self, answers: Sequence[Answer]) -> list[float]:
         n = len(self.labels.class_names)
         if self.way == "logprobs":
-            found = mark_log_probs(answers[0].data["top"], self.labels)
+            found = mark_log_probs(answers[0].data.get("top") or (), self.labels)
             if found is not None:
                 return found
-        named = [named_class(answer.data["text"], self.labels) for answer in answers]
-        classes = [number for number in named if number is not None]
+        classes = [number for answer in answers if (number := self._named(answer.data)) is not None]
         if self.way == "samples":
             return counted_log_probs(classes, n, self.smoothing)
         return named_log_probs(classes[0], n, self.doubt)
@@ -208,7 +238,7 @@ class ChatKind(TextKind):
         """Largest total variation between an answer's probabilities and their mean; of classes, the share of
         answers that name another than the commonest."""
         if self.way != "logprobs":
-            return share_of_others([named_class(answer.data["text"], self.labels) for answer in answers])
+            return share_of_others([self._named(answer.data) for answer in answers])
         rows = [[math.exp(value) for value in self._log_probs([answer])] for answer in answers]
         mean = [sum(column) / len(rows) for column in zip(*rows)]
         return max(sum(abs(p - q) for p, q in zip(row, mean)) / 2 for row in rows)

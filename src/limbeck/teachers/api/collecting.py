@@ -7,7 +7,7 @@ from typing import Any
 
 from limbeck.banks.answers import AnswerStore
 from limbeck.banks.rows import RowBatch
-from limbeck.errors import DataError, InconsistentOutputError, UnansweredError, some
+from limbeck.errors import DataError, InconsistentOutputError, UnansweredError, UnreadableRowsError, some
 from limbeck.progress import progress
 from limbeck.signals.key import Key
 from limbeck.teachers.api.asking import Outcome, ask_all
@@ -65,7 +65,7 @@ def collect_rows(
             **asking,
         )
     facts = {**spent.facts(), "already": outcome.already, "left": outcome.left, "stopped": outcome.stopped}
-    log("asked", model=model, **facts)
+    log("asked", model=model, **facts, **({"words": outcome.words} if outcome.words else {}))
     if outcome.error is not None:
         raise outcome.error
     if outcome.stopped:
@@ -92,7 +92,9 @@ def named_questions(questions_of: QuestionsOf, batch: RowBatch) -> Sequence[Sequ
             try:
                 questions_of({name: value[number : number + 1] for name, value in batch.inputs.items()})
             except DataError as error:
-                raise DataError(f"The row with key {key!r} cannot be asked about: {error}") from None
+                raise UnreadableRowsError(
+                    f"The row with key {key!r} cannot be asked about: {error}", [number]
+                ) from None
         raise
 
 

@@ -13,6 +13,7 @@ from limbeck.errors import ConfigError, DataError, InconsistentOutputError
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers.api.endpoint_kind import Ask
 from limbeck.teachers.api.questions import BadAnswer, Refused, WrongAnswer
+from limbeck.teachers.api.said.vectors import vectors_in
 
 _CHARACTERS_A_TOKEN = 4  # of English; only for estimates
 
@@ -62,27 +63,26 @@ class Embeddings:
         size = {} if self.dimensions is None else {"dimensions": self.dimensions}
         return {"input": list(payloads), "encoding_format": "float", **size}
 
-    def read(self, reply: dict[str, Any], payloads: Sequence[str]) -> list[Answer | Refused | WrongAnswer]:
-        """Vectors by their ``index``, whatever their order."""
-        data = reply.get("data")
-        if not isinstance(data, list) or len(data) != len(payloads):
-            found = len(data) if isinstance(data, list) else "no"
-            raise BadAnswer("no embeddings" if not data else f"{found} embeddings for {len(payloads)} texts")
-        try:
-            vectors = {int(e.get("index", n)): np.asarray(e["embedding"], "<f4") for n, e in enumerate(data)}
-            ordered = [vectors[n] for n in range(len(payloads))]
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise BadAnswer("embeddings that cannot be read") from None
-        return [self._checked(vector) for vector in ordered]
+    def changed(self, changes: Mapping[str, str]) -> None:
+        """Without the width that was asked for, it is the model's own."""
+        if "dimensions" in changes and self.width == self.dimensions:
+            self.width = None
 
-    def _checked(self, vector: np.ndarray) -> Answer | WrongAnswer:
-        if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
-            return WrongAnswer("embeddings that are no finite vectors")
+    def read(self, reply: dict[str, Any], payloads: Sequence[str]) -> list[Answer | Refused | BadAnswer]:
+        """Vectors in the order of the texts; one that is none is a bad answer of its own."""
+        return [self._checked(vector) for vector in vectors_in(reply, len(payloads))]
+
+    def _checked(self, vector: np.ndarray | str) -> Answer | BadAnswer:
+        if isinstance(vector, str):
+            return BadAnswer(vector)
         if self.width is None:
             self.width = vector.size
         if vector.size != self.width:
             return WrongAnswer(f"embeddings of width {vector.size} instead of {self.width}")
         return Answer({"width": vector.size}, vector.tobytes())
+
+    def fault(self, answer: Answer) -> None:
+        """A vector is a vector."""
 
     def learn(self, answer: Answer) -> None:
         if self.width is None:

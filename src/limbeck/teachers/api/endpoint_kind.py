@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from limbeck.banks.answers import Answer
 from limbeck.signals.output import AccessLevel, TeacherOutput
-from limbeck.teachers.api.questions import Refused, WrongAnswer
+from limbeck.teachers.api.questions import BadAnswer, Refused
 
 # Asks one item through the store and within the budget: payloads in, answers (or refusals) out, in order.
 Ask = Callable[[Sequence[Any]], list[Answer | Refused]]
@@ -58,8 +58,14 @@ class Kind(Protocol):
     def body(self, payloads: Sequence[Any]) -> dict[str, Any]:
         """The JSON body of one request, without the model."""
 
-    def read(self, reply: dict[str, Any], payloads: Sequence[Any]) -> list[Answer | Refused | WrongAnswer]:
+    def changed(self, changes: Mapping[str, str]) -> None:
+        """The server would not take some parameters as they were; name to what has become of each."""
+
+    def read(self, reply: dict[str, Any], payloads: Sequence[Any]) -> list[Answer | Refused | BadAnswer]:
         """Answers in the order of ``payloads``. Raises: BadAnswer where the reply answers none of them."""
+
+    def fault(self, answer: Answer) -> str | None:
+        """Why a kept answer is no use by today's reading; ``None`` if it is of use."""
 
     def learn(self, answer: Answer) -> None:
         """See one answer of this teacher that is known to be good (it fixes the width of an embedding)."""

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, build_opener
 
 import numpy as np
 
 from limbeck.banks.answers import Answer
-from limbeck.errors import ConfigError, DataError
+from limbeck.data.files.media import decode_data_url
+from limbeck.data.files.pictures import open_picture
+from limbeck.errors import ConfigError
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers.api.endpoint_kind import Ask
 from limbeck.teachers.api.prompts import Prompt, rows_of
-from limbeck.teachers.api.questions import BadAnswer, Refused, WrongAnswer
-from limbeck.teachers.media import decode_data_url, open_picture, png_bytes
+from limbeck.teachers.api.questions import BadAnswer, Refused
+from limbeck.teachers.media import png_bytes
 
 _PICTURE_TOKENS = 1000  # of one picture as an answer, estimated; servers that count them say how many
 _THUMBNAIL = (32, 32)
+_HOLDERS = ("data", "images", "output", "artifacts")
+_IN_BASE64 = ("b64_json", "b64", "base64", "image_base64", "image")
 _LARGEST = 50_000_000  # bytes of a picture that is fetched
 
 
@@ -75,21 +82,30 @@ class ImagesKind:
         fields = {"size": self.size, "response_format": self._format, "n": 1, **self.options}
         return {"prompt": payloads[0], **{name: value for name, value in fields.items() if value is not None}}
 
-    def read(self, reply: dict[str, Any], payloads: Sequence[str]) -> list[Answer | Refused | WrongAnswer]:
-        data = reply.get("data")
-        entry = data[0] if isinstance(data, list) and data else None
-        if not isinstance(entry, Mapping):
-            raise BadAnswer("no picture")
+    def changed(self, changes: Mapping[str, str]) -> None:
+        """A picture is read the same."""
+
+    def fault(self, answer: Answer) -> None:
+        """A picture is a picture."""
+
+    def read(self, reply: dict[str, Any], payloads: Sequence[str]) -> list[Answer | Refused | BadAnswer]:
+        entry = _entry(reply)
         try:
             picture = png_bytes(open_picture(self._bytes(entry), "The answer"))
-        except (ValueError, DataError):
+        except (BadAnswer, Refused):
+            raise
+        except Exception:  # of a picture library, whose decoders raise what they like for broken bytes
             raise BadAnswer("a picture that cannot be read") from None
-        return [Answer({"revised_prompt": entry.get("revised_prompt")}, picture)]
+        revised = entry.get("revised_prompt")
+        return [Answer({"revised_prompt": revised if isinstance(revised, str) else None}, picture)]
 
     def _bytes(self, entry: Mapping[str, Any]) -> bytes:
-        if isinstance(entry.get("b64_json"), str):
-            return base64.b64decode(entry["b64_json"], validate=True)
-        url = entry.get("url")
+        coded = next((entry[name] for name in _IN_BASE64 if isinstance(entry.get(name), str)), None)
+        if coded is not None and not coded.startswith("data:"):
+            plain = "".join(coded.split()).translate({ord("-"): "+", ord("_"): "/"})
+            return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+        url = coded or entry.get("url") or entry.get("image_url")
+        url = url.get("url") if isinstance(url, Mapping) else url
         if not isinstance(url, str):
             raise BadAnswer("no picture")
         if url.startswith("data:"):
@@ -118,17 +134,37 @@ def _thumbnail(png: bytes) -> np.ndarray:
     return np.asarray(picture, dtype=np.float32) / 255
 
 
-def _fetched(url: str) -> bytes:
-    """The bytes at an http address; no other scheme, and no more than 50 MB."""
-    from http.client import HTTPException
-    from urllib.request import urlopen
+def _entry(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first picture of an answer. Raises: BadAnswer."""
+    held = next((reply[name] for name in _HOLDERS if reply.get(name)), None)
+    entry = held[0] if isinstance(held, list) and held else held
+    if isinstance(entry, str):
+        return {"url": entry} if entry.startswith(("http:", "https:", "data:")) else {"b64_json": entry}
+    if not isinstance(entry, Mapping):
+        raise BadAnswer("no picture")
+    return entry
 
+
+class _NoRedirect(HTTPRedirectHandler):
+    """Leaves a redirect unfollowed, so that it comes out as the status that it is."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _fetched(url: str) -> bytes:
+    """The bytes at an http address, which may not lead on to another; no other scheme, and no more than 50 MB."""
     if not url.startswith(("https://", "http://")):
         raise BadAnswer("a picture at an address that is no http")
     try:
-        with urlopen(url, timeout=60) as reply:
+        with build_opener(_NoRedirect).open(url, timeout=60) as reply:
             data: bytes = reply.read(_LARGEST + 1)
-    except (OSError, HTTPException):
+    except HTTPError as error:
+        led_on = 300 <= error.code < 400
+        raise BadAnswer(
+            "a picture whose address leads on to another" if led_on else "a picture that cannot be fetched"
+        ) from None
+    except (OSError, HTTPException, ValueError):
         raise BadAnswer("a picture that cannot be fetched") from None
     if len(data) > _LARGEST:
         raise BadAnswer("a picture that is too large")

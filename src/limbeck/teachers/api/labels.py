@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 import string
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from limbeck.errors import ConfigError
+from limbeck.teachers.api.said.classes import class_in
 
 SMALLEST = 1e-6  # probability of a class that the server's list does not show and has no room for
 _SINGLE_DIGITS = 9
+_SPACE_MARKS = {ord("Ġ"): " ", ord("▁"): " ", ord("Ċ"): "\n"}  # of tokens as some tokenizers spell them
 _WRAPPING = " \t\r\n*_`'\"“”‘’([{<>}])."
 
 
@@ -62,42 +65,22 @@ def labels_of(class_names: Sequence[str]) -> Labels:
     return Labels(names, wrapped, is_one_token=False)
 
 
-def named_class(text: str, labels: Labels) -> int | None:
+def named_class(text: str, labels: Labels, *, is_cut: bool = False) -> int | None:
     """Number of the one class that ``text`` names by mark or name; ``None`` if it names none or several.
 
-    Read in this order: the whole text is a mark or a name; it starts with a mark and a stop (``B) dog``) or
-    says ``answer: B``; exactly one name occurs in it as words. A mark beside another class's name is nothing.
+    Args:
+        is_cut: it ends where its longest length did.
     """
-    bare = text.strip(_WRAPPING)
-    exact = {mark: i for i, mark in enumerate(labels.marks)}
-    if bare in exact:
-        return exact[bare]
-    for number, name in enumerate(labels.class_names):
-        if bare.casefold() == name.strip(_WRAPPING).casefold():
-            return number
-    named = _mentioned(text, labels)
-    marks = "|".join(map(re.escape, sorted(labels.marks, key=len, reverse=True)))
-    start = re.match(rf"({marks})[*_`\"')\]]*\s*(?:[.):;]|-\s|\n)", bare)
-    said = re.search(rf"(?i:answer(?:\s+is)?|label|class)\W{{1,6}}({marks})(?![\w'])(?!\s+[a-z])", text)
-    marked = {exact[match.group(1)] for match in (start, said) if match}
-    found = marked | named if len(named) <= 1 else marked
-    return found.pop() if len(found) == 1 else None
+    return class_in(text, labels.class_names, labels.marks, is_cut=is_cut)
 
 
-def _mentioned(text: str, labels: Labels) -> set[int]:
-    """Classes whose names occur as words; a name inside a longer name that occurs does not count."""
-    left, found = text.casefold(), set[int]()
-    for number, name in sorted(enumerate(labels.class_names), key=lambda item: -len(item[1])):
-        pattern = rf"(?<!\w){re.escape(name.casefold())}(?!\w)"
-        if re.search(pattern, left):
-            found.add(number)
-            left = re.sub(pattern, " ", left)
-    return found
-
-
-def is_mark(token: str, marks: Sequence[str]) -> bool:
-    """Whether a token is a mark, whatever surrounds it (`` A``, ``A.``)."""
-    return token.strip(_WRAPPING) in marks
+def mark_number(token: object, labels: Labels) -> int | None:
+    """Number of the class whose mark a token is, whatever surrounds it (`` A``, ``A.``, ``▁b``); ``None`` if none."""
+    bare = unicodedata.normalize("NFKC", str(token)).translate(_SPACE_MARKS).strip(_WRAPPING)
+    if bare in labels.marks:
+        return labels.marks.index(bare)
+    is_word = bare in ("a", "i")  # an article, a beginning
+    return labels.marks.index(bare.upper()) if bare.upper() in labels.marks and not is_word else None
 
 
 def mark_log_probs(
@@ -114,30 +97,35 @@ def mark_log_probs(
         positions: tokens of the answer in order, each with ``token`` and ``top_logprobs``, a list of
             ``token`` and ``logprob`` (natural logarithm), as in a chat completion's ``logprobs.content``.
     """
-    exact = {mark: i for i, mark in enumerate(labels.marks)}
     for position in positions:
-        if not is_mark(str(position.get("token", "")), labels.marks):
+        if mark_number(position.get("token", ""), labels) is None:
             continue
         shown, total, least = [0.0] * len(labels.marks), 0.0, 1.0
-        for entry in [*(position.get("top_logprobs") or ()), *_chosen(position)]:
+        for entry in [*_listed(position), *_chosen(position)]:
             probability = _probability(entry)
             total, least = total + probability, min(least, probability)
-            number = exact.get(str(entry.get("token", "")).strip(_WRAPPING))
+            number = mark_number(entry.get("token", ""), labels)
             if number is not None:
                 shown[number] += probability
         return _filled(shown, total, least, smallest)
     return None
 
 
+def _listed(position: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = position.get("top_logprobs")
+    return [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+
+
 def _chosen(position: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The chosen token, where the list of the top ones does not hold it."""
-    listed = {entry.get("token") for entry in position.get("top_logprobs") or ()}
-    return [] if position.get("token") in listed else [position]
+    return [] if any(e.get("token") == position.get("token") for e in _listed(position)) else [position]
 
 
 def _probability(entry: Mapping[str, Any]) -> float:
     value = entry.get("logprob")
-    return math.exp(min(value, 0.0)) if isinstance(value, (int, float)) and not math.isnan(value) else 0.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        return 0.0
+    return math.exp(max(min(value, 0.0), -1e4))
 
 
 def _filled(shown: list[float], total: float, least: float, smallest: float) -> list[float] | None:
@@ -169,11 +157,37 @@ def named_log_probs(number: int, n_classes: int, doubt: float = 0.1) -> list[flo
     return [math.log(rest + (1 - doubt) * (c == number)) for c in range(n_classes)]
 
 
-def listed_positions(choice: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The tokens of an answer that come with a list of the likeliest ones."""
+def positions_of(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tokens of an answer with the likeliest ones at their place, also in the form of older servers (one list of
+    tokens, one of tables)."""
     listed = choice.get("logprobs")
-    content = listed.get("content") if isinstance(listed, Mapping) else None
-    return [p for p in content or () if isinstance(p, Mapping) and p.get("top_logprobs")]
+    if not isinstance(listed, Mapping):
+        return []
+    content = listed.get("content")
+    tokens, tables = listed.get("tokens"), listed.get("top_logprobs")
+    if content is None and isinstance(tokens, list) and isinstance(tables, list):
+        content = [
+            {"token": token, "top_logprobs": [{"token": t, "logprob": p} for t, p in table.items()]}
+            for token, table in zip(tokens, tables)
+            if isinstance(table, Mapping)
+        ]
+    return [dict(p) for p in content if isinstance(p, Mapping)] if isinstance(content, list) else []
+
+
+def positions_said(
+    positions: Sequence[Mapping[str, Any]], text: str, whole: str
+) -> Sequence[Mapping[str, Any]]:
+    """Those of the positions that make up ``text``, the answer without what was thought before.
+
+    Args:
+        whole: all that the message holds; where it is the answer alone, tokens in another spelling are its too.
+    """
+    tokens = [str(position.get("token", "")).translate(_SPACE_MARKS) for position in positions]
+    start = "".join(tokens).rfind(text)
+    if start < 0:
+        return positions if text.strip() == whole.strip() else []
+    ends = accumulate(map(len, tokens))
+    return [position for position, end in zip(positions, ends) if end > start]
 
 
 def label_position(
@@ -181,10 +195,8 @@ def label_position(
 ) -> list[dict[str, Any]]:
     """The first token that is the mark of the named class, with its list, cut to what is kept; else empty."""
     for position in positions:
-        if is_mark(str(position.get("token", "")), labels.marks[number : number + 1]):
-            kept = [
-                _tokens_of(position) | {"top_logprobs": [_tokens_of(e) for e in position["top_logprobs"]]}
-            ]
+        if _listed(position) and mark_number(position.get("token", ""), labels) == number:
+            kept = [_tokens_of(position) | {"top_logprobs": [_tokens_of(e) for e in _listed(position)]}]
             return kept if mark_log_probs(kept, labels) is not None else []
     return []
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from limbeck.banks.answers import Answer
 from limbeck.errors import LimbeckError
 
 REFUSED = "refused"  # the entry of a kept refusal, with its reason
+FAILED = "failed in every try"  # the beginning of the reason of a question that the server cannot answer
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answers to the questions of one request, in their order; a refused one is a :class:`Refused`.
+    """The answers to the questions of one request, in their order; a refused one is a :class:`Refused`, one that is
+    no use a :class:`BadAnswer`.
 
     ``tokens`` and ``cost`` are what the server counted, ``None`` = unknown (then the estimates are used).
     """
 
-    answers: Sequence[Answer | Refused | WrongAnswer]
+    answers: Sequence[Answer | Refused | BadAnswer]
     tokens: int | None = None
     cost: float | None = None
 
@@ -47,15 +49,28 @@ class Refused(Exception):
         reason: short and the same for all questions of a kind; it becomes a name in ``bank.json``.
         keep: keep the refusal as an answer, so that it is not asked (and paid) again.
         detail: the server's words, for messages.
+        of_row: the question itself is to blame, so that others may fare better; default ``keep``.
 
     ``paid`` is what the request cost nevertheless.
     """
 
     paid: Reply | None = None
 
-    def __init__(self, reason: str, keep: bool = True, detail: str = "") -> None:
+    def __init__(self, reason: str, keep: bool = True, detail: str = "", of_row: bool | None = None) -> None:
         super().__init__(reason)
         self.reason, self.keep, self.detail = reason, keep, detail
+        self.of_row = keep if of_row is None else of_row
+
+
+class TooMuch(Refused):
+    """The request was too large; smaller ones may be answered.
+
+    ``at_once`` questions may be asked in one request, if the server says how many: then in all that follow.
+    """
+
+    def __init__(self, reason: str, detail: str = "", at_once: int | None = None) -> None:
+        super().__init__(reason, keep=False, detail=detail, of_row=True)
+        self.at_once = at_once
 
 
 class Transient(Exception):
@@ -63,11 +78,34 @@ class Transient(Exception):
 
     Args:
         kind: name for the failure counts.    retry_after: seconds that the server asks to wait.
+        detail: the server's words, for messages.
+        cause: ``spoken``: the server answered, and the question may be to blame (500); ``silent``: it did not answer
+            (time-out, reset); ``busy``: it is, whatever it is asked (429).
     """
 
-    def __init__(self, kind: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        retry_after: float | None = None,
+        detail: str = "",
+        cause: Literal["spoken", "silent", "busy"] | None = None,
+    ) -> None:
         super().__init__(kind)
-        self.kind, self.retry_after = kind, retry_after
+        self.kind, self.retry_after, self.detail = kind, retry_after, detail
+        silent = kind in ("connection lost", "time-out")
+        self.cause = cause or ("silent" if silent else "busy" if kind == "429" else "spoken")
+
+    @property
+    def short(self) -> str:
+        return f"{self.kind}: {self.detail.rstrip('.')}" if self.detail else self.kind
+
+
+class Again(Exception):
+    """The server refused a parameter of the request, without which it is asked again at once; ``kind`` counts it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 class BadAnswer(Exception):
@@ -86,6 +124,14 @@ class WrongAnswer(BadAnswer):
     names the rows."""
 
 
+class Unread(BadAnswer):
+    """A reply that left questions unanswered; ``of``: identity to what was wrong."""
+
+    def __init__(self, of: dict[str, BadAnswer]) -> None:
+        super().__init__(next(iter(of.values())).reason)
+        self.of = of
+
+
 class Stop(Exception):
     """Nothing more can be asked (wrong key, unknown model): stop at once and raise ``error``."""
 
@@ -94,7 +140,7 @@ class Stop(Exception):
         self.error = error
 
 
-# Sends the questions of one request. Raises Refused, Transient, BadAnswer, WrongAnswer or Stop.
+# Sends the questions of one request. Raises Refused, TooMuch, Transient, Again, BadAnswer, WrongAnswer or Stop.
 Send = Callable[[Sequence[Question]], Awaitable[Reply]]
 
 

@@ -6,20 +6,26 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from limbeck.banks.answers import Answer, AnswerStore
-from limbeck.errors import ConfigError, LimbeckError
+from limbeck.errors import ConfigError
 from limbeck.teachers.api.limits import Spent
+from limbeck.teachers.api.outcome import Outcome
 from limbeck.teachers.api.questions import (
+    FAILED,
     REFUSED,
+    Again,
     BadAnswer,
     Question,
     Refused,
+    Reply,
     Stop,
+    TooMuch,
     Transient,
+    Unread,
     WrongAnswer,
     refusal,
 )
@@ -27,35 +33,19 @@ from limbeck.teachers.api.sending import Halted, Sender
 
 _READ_AHEAD = 256  # questions looked up in the store at once
 _LONGEST_BACKOFF = 60.0  # seconds
+_HALF_TRIES = 2  # of the halves of a request that failed in every try
+_FEWEST = 8  # questions in a row without an answer, after which the server is to blame and not they
+_MOST_REFUSED = 100  # questions, each to blame for itself, before any is answered
 
-
-@dataclass
-class Outcome:
-    """What came of asking; the answers themselves are in the store.
-
-    Args:
-        answered: questions answered now.    already: questions whose answer was in the store.
-        missing: identity to the reason why there will be no answer (refused, nothing usable).
-        wrong: identity to what was wrong with its answers, which were not kept.
-        unanswered: identity to the failure after which it was set aside; asking again may help.
-        stopped: why asking ended before the last question, a sentence without its full stop; "" if it did not.
-        error: the error to raise where nothing can be asked at all (wrong key, unknown model).
-        spent: requests, tokens, cost, seconds, failures, latencies.    left: what the budget left.
-    """
-
-    answered: int = 0
-    already: int = 0
-    missing: dict[str, str] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
-    unanswered: dict[str, str] = field(default_factory=dict)
-    stopped: str = ""
-    error: LimbeckError | None = None
-    spent: Spent = field(default_factory=Spent)
-    left: dict[str, float] = field(default_factory=dict)
+Useless = Callable[[Answer], str | None]  # why a kept answer is none, by the reading of today
 
 
 class Scheduler:
-    """One asking from its first question to its last: what is new, who asks it, and what becomes of it."""
+    """One asking from its first question to its last: what is new, who asks it, and what becomes of it.
+
+    Args:
+        useless: see :func:`~limbeck.teachers.api.asking.ask_all`, as ``alive`` and ``on_progress``.
+    """
 
     def __init__(
         self,
@@ -64,6 +54,8 @@ class Scheduler:
         endpoint: str,
         model: str,
         on_progress: Callable[[int, Spent], None] | None,
+        useless: Useless | None = None,
+        alive: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         try:
             import tenacity
@@ -78,19 +70,26 @@ class Scheduler:
         self.failure: Exception | None = None  # of the data or of the store
         self.aside: dict[str, Question] = {}
         self.again = False  # what failed among answers is being asked again
+        self.per_request = 1
         self.heard = 0  # replies that answered or refused something
-        self.given_up = 0  # questions given up since then
+        self.given_up = 0  # questions given up or set aside since then
+        self._useless, self._alive = useless, alive
+        self._failed_at: dict[str, int] = {}  # question to how much had been heard when it first failed
+        self._last = Transient("no answer")
 
     async def run(
         self, questions: Iterable[Question], per_request: int, close: Callable[[], Awaitable[Any]] | None
     ) -> None:
         start = time.monotonic()
+        self.per_request = per_request
         self.sender.open()
         try:
-            await self._pass(_batches(self._new(questions), per_request))
+            await self._pass(self._new(questions))
+            if self.aside and not self.heard and not self.outcome.already:
+                self._stop_silent()
             while self.aside and not self.sender.stopped.is_set():
                 again, self.aside, self.again = list(self.aside.values()), {}, True
-                await self._pass(_batches(iter(again), per_request))
+                await self._pass(iter(again))
         finally:
             self.spent.seconds += time.monotonic() - start
             self.outcome.left = self.spent.left(self.limits)
@@ -100,14 +99,14 @@ class Scheduler:
         if self.failure is not None:
             raise self.failure
 
-    async def _pass(self, batches: Iterator[list[Question]]) -> None:
+    async def _pass(self, questions: Iterator[Question]) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(int(self.limits.concurrency)):
-                group.create_task(self._work(batches))
+                group.create_task(self._work(questions))
 
-    async def _work(self, batches: Iterator[list[Question]]) -> None:
+    async def _work(self, questions: Iterator[Question]) -> None:
         try:
-            while not self.sender.stopped.is_set() and (batch := next(batches, None)) is not None:
+            while not self.sender.stopped.is_set() and (batch := list(islice(questions, self.per_request))):
                 await self._ask(batch)
         except Exception as error:  # the other workers still keep the answers that are on their way
             self.failure = self.failure or error
@@ -123,7 +122,7 @@ class Scheduler:
             known = self.store.get_many(fresh)
             self.outcome.already += len(known)
             for identity, answer in known.items():
-                if reason := refusal(answer):
+                if reason := refusal(answer) or (self._useless and self._useless(answer)):
                     self.outcome.missing[identity] = reason
             self._settled(len(known) + len(part) - len(fresh))
             yield from (q for identity, q in fresh.items() if identity not in known)
@@ -134,11 +133,11 @@ class Scheduler:
 
     # ---- one request, again and again ----------------------------------------------------------------------
 
-    async def _ask(self, batch: list[Question]) -> None:
+    async def _ask(self, batch: list[Question], tries: int | None = None) -> None:
         """Ask until it is answered or given up; what is to blame in a batch is found by halving it."""
         pending, heard = list(batch), self.heard
         retrying = self.tenacity.AsyncRetrying(
-            stop=self.tenacity.stop_after_attempt(self.limits.retries + 1),
+            stop=self.tenacity.stop_after_attempt(tries or self.limits.retries + 1),
             wait=self._wait,
             sleep=self.sender.pause,
             retry=self.tenacity.retry_if_exception_type((Transient, BadAnswer)),
@@ -150,38 +149,66 @@ class Scheduler:
             return
         except Stop as stop:
             self.sender.stop(str(stop).rstrip("."), stop.error)
-        except WrongAnswer as wrong:
-            self.outcome.wrong |= {q.identity: wrong.reason for q in pending}
-            for question in pending:
-                self.outcome.unanswered.pop(question.identity, None)
-            self._settled(len(pending))
-        except (Refused, BadAnswer) as failure:
+        except TooMuch as failure:
+            await self._ask_less(pending, failure)
+        except Unread as failure:
+            await self._give_up(pending, failure.of, was_batch=len(batch) > 1)
+        except Refused as failure:
             if len(pending) > 1:
-                middle = len(pending) // 2
-                await self._ask(pending[:middle])
-                await self._ask(pending[middle:])
-            elif isinstance(failure, Refused):
-                self._refuse(pending[0], failure)
+                await self._halve(pending)
             else:
-                self._give_up(pending[0], failure.reason)
+                self._refuse(pending[0], failure)
+        except BadAnswer as failure:
+            await self._give_up(
+                pending, dict.fromkeys((q.identity for q in pending), failure), was_batch=False
+            )
         except Transient as failure:
-            self._set_aside(pending, failure, heard)
+            await self._failed(pending, failure, heard)
+
+    async def _halve(self, pending: list[Question], tries: int | None = None) -> None:
+        middle = len(pending) // 2
+        await self._ask(pending[:middle], tries)
+        await self._ask(pending[middle:], tries)
+
+    async def _ask_less(self, pending: list[Question], failure: TooMuch) -> None:
+        """In smaller requests; where the server says how many questions it takes, from now on."""
+        if len(pending) == 1:
+            self._refuse(pending[0], failure)
+            return
+        if failure.at_once is not None:
+            self.per_request = max(1, min(self.per_request, failure.at_once))
+        size = max(1, min(failure.at_once or len(pending), -(-len(pending) // 2)))
+        for start in range(0, len(pending), size):
+            await self._ask(pending[start : start + size])
 
     async def _try(self, pending: list[Question]) -> None:
-        """One attempt; leaves in ``pending`` what it did not answer."""
-        reply = await self.sender.request(pending)
+        """One attempt, which is changed for as long as the server refuses its parameters; leaves in ``pending`` what it
+        did not answer."""
+        reply: Reply | None = None
+        while reply is None:
+            with suppress(Again):
+                reply = await self.sender.request(pending)
+        useless = self._keep(pending, reply)
+        pending[:] = [q for q in pending if q.identity in useless]
+        if pending:
+            first = useless[pending[0].identity]
+            self.spent.fail("wrong answer" if isinstance(first, WrongAnswer) else first.reason)
+            raise Unread(useless)
+
+    def _keep(self, pending: Sequence[Question], reply: Reply) -> dict[str, BadAnswer]:
+        """Keep the answers and refusals of a reply; returns what is no use."""
         answers: dict[str, Answer] = {}
-        wrong: dict[str, WrongAnswer] = {}
+        useless: dict[str, BadAnswer] = {}
         refused: list[tuple[Question, Refused]] = []
         for question, answer in zip(pending, reply.answers, strict=True):
-            if not isinstance(answer, WrongAnswer):
-                self.outcome.unanswered.pop(question.identity, None)
+            if isinstance(answer, BadAnswer):
+                useless[question.identity] = answer
+                continue
+            self.outcome.unanswered.pop(question.identity, None)
             if isinstance(answer, Answer):
                 answers[question.identity] = answer
-            elif isinstance(answer, Refused):
-                refused.append((question, answer))
             else:
-                wrong[question.identity] = answer
+                refused.append((question, answer))
         self.store.put_many(answers, self.endpoint, self.model)
         if answers:
             self.heard, self.given_up = self.heard + 1, 0
@@ -190,10 +217,7 @@ class Scheduler:
             self._settled(len(answers))
         for question, failure in refused:
             self._refuse(question, failure)
-        pending[:] = [q for q in pending if q.identity in wrong]
-        if pending:
-            self.spent.fail("wrong answer")
-            raise wrong[pending[0].identity]
+        return useless
 
     def _wait(self, state: Any) -> float:
         """Seconds before the next try: exponential with jitter; the sender adds the server's own wish."""
@@ -208,38 +232,74 @@ class Scheduler:
             kept = Answer({REFUSED: refused.reason})
             self.store.put(question.identity, kept, self.endpoint, self.model)
             self.given_up = 0
-        self._leave_out(question, refused.reason, refused.detail, counts=not refused.keep)
+        self._leave_out(question, refused.reason, refused.detail, counts=not refused.of_row)
 
-    def _give_up(self, question: Question, reason: str) -> None:
-        self._leave_out(question, reason, "", counts=True)
+    async def _give_up(self, pending: list[Question], of: dict[str, BadAnswer], was_batch: bool) -> None:
+        """Questions whose answers are no use in every try: alone once more, then left out, or named as wrong."""
+        wrong = {
+            q.identity: of[q.identity].reason for q in pending if isinstance(of[q.identity], WrongAnswer)
+        }
+        self.outcome.wrong |= wrong
+        for identity in wrong:
+            self.outcome.unanswered.pop(identity, None)
+        self._settled(len(wrong))
+        useless = [q for q in pending if q.identity not in wrong]
+        if len(useless) > 1:
+            await self._halve(useless, _HALF_TRIES)
+        elif useless and was_batch and not self.sender.stopped.is_set():
+            await self._ask(useless, _HALF_TRIES)
+        elif useless:
+            self._leave_out(useless[0], of[useless[0].identity].reason, "", counts=True)
 
     def _leave_out(self, question: Question, reason: str, detail: str, counts: bool) -> None:
         self.outcome.unanswered.pop(question.identity, None)
         self.outcome.missing[question.identity] = reason
         self._settled(1)
+        if detail:
+            self.outcome.words.setdefault(reason, detail)
         self.given_up += counts
-        if self.given_up >= max(8, self.limits.concurrency):
-            words = f"{reason}: {detail}" if detail else reason
-            self.sender.stop(
-                f"The server{self.sender.where} has answered none of the last {self.given_up} questions ({words})"
-            )
+        heard_nothing = not (self.outcome.answered or self.outcome.already)
+        refused = len(self.outcome.missing) if heard_nothing else 0
+        if self.given_up >= max(_FEWEST, self.limits.concurrency) or refused >= _MOST_REFUSED:
+            words = f"{reason}: {detail}" if detail and detail not in reason else reason
+            n, where = max(refused, self.given_up), self.sender.where
+            self.sender.stop(f"The server{where} has answered none of the last {n} questions ({words})")
 
-    def _set_aside(self, pending: Sequence[Question], failure: Transient, heard: int) -> None:
-        """To be asked again later, unless nobody was answered in all this time: then the server is gone, or these
-        questions are to blame."""
+    async def _failed(self, pending: list[Question], failure: Transient, heard: int) -> None:
+        """What failed in every try: the server is gone, or busy, or these questions are to blame."""
+        among = self.heard > heard
+        self._last = failure
+        for question in pending:
+            self._failed_at.setdefault(question.identity, heard)
+        if failure.cause == "silent" and not among and not (self._alive and await self._alive()):
+            self._set_aside(pending, failure)
+            self._stop_silent()
+        elif failure.cause == "busy":
+            self._set_aside(pending, failure)
+            if not among:
+                self._stop_silent()
+        elif len(pending) > 1:
+            await self._halve(pending, _HALF_TRIES)
+        elif self.again:
+            others_fared_better = self.heard > self._failed_at[pending[0].identity]
+            self._leave_out(pending[0], f"{FAILED} ({failure.short})", "", counts=not others_fared_better)
+        else:
+            self._set_aside(pending, failure)
+            self.given_up += not among
+            if self.given_up >= max(_FEWEST, self.limits.concurrency):
+                self._stop_silent()
+
+    def _set_aside(self, pending: Sequence[Question], failure: Transient) -> None:
+        """To be asked again later."""
         self.aside |= {q.identity: q for q in pending}
-        self.outcome.unanswered |= {q.identity: failure.kind for q in pending}
-        if self.heard > heard:
-            return
+        self.outcome.unanswered |= {q.identity: failure.short for q in pending}
+
+    def _stop_silent(self) -> None:
+        self.outcome.spoke = self._last.cause == "spoken"
         if self.again:
             kinds = " and ".join(sorted(set(self.outcome.unanswered.values())))
             why = f"{len(self.outcome.unanswered):,} questions failed in every try ({kinds})"
         else:
             tries = self.limits.retries + 1
-            why = f"The server{self.sender.where} gave no answer in {tries} tries ({failure.kind})"
+            why = f"The server{self.sender.where} gave no answer in {tries} tries ({self._last.short})"
         self.sender.stop(why)
-
-
-def _batches(questions: Iterator[Question], n: int) -> Iterator[list[Question]]:
-    while batch := list(islice(questions, n)):
-        yield batch

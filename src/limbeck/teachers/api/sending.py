@@ -10,7 +10,7 @@ from typing import Any
 
 from limbeck.errors import ConfigError, LimbeckError
 from limbeck.teachers.api.limits import Limits, Spent
-from limbeck.teachers.api.questions import BadAnswer, Question, Refused, Reply, Send, Transient
+from limbeck.teachers.api.questions import Again, BadAnswer, Question, Refused, Reply, Send, Transient
 
 
 class Halted(Exception):
@@ -82,6 +82,9 @@ class Sender:
         except TimeoutError:
             spent.fail("time-out")
             raise Transient("time-out") from None
+        except Again as again:
+            spent.fail(again.kind)
+            raise
         except (Transient, BadAnswer, Refused) as failure:
             spent.fail(failure.kind if isinstance(failure, Transient) else failure.reason)
             if isinstance(failure, Transient):
@@ -146,7 +149,7 @@ class Sender:
         if wait is None:
             return
         if wait > self.limits.longest_wait:
-            self.stop(f"The server{self.where} asks to wait {wait:,.0f} seconds ({failure.kind})")
+            self.stop(f"The server{self.where} asks to wait {wait:,.0f} seconds ({failure.short})")
         self._not_before = max(self._not_before, time.monotonic() + wait)
 
 

@@ -1,64 +1,117 @@
-"""The way to an OpenAI-compatible server: addresses, the key, and what its failures mean."""
+"""The way to an OpenAI-compatible server: addresses, the key, and what becomes of its failures."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import os
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.teachers.api.questions import Refused, Stop, Transient
+from limbeck.errors import ConfigError
+from limbeck.teachers.api.failures import Failures
+from limbeck.teachers.api.questions import Again, Stop, Transient
+from limbeck.teachers.api.said.bodies import NoJson, parsed
+from limbeck.teachers.api.said.complaints import Complaint, complaint_of, of_body
+from limbeck.teachers.api.said.masking import Mask
+from limbeck.teachers.api.said.subjects import subject_of
+from limbeck.teachers.api.terms import Terms
 
 OPENAI = "https://api.openai.com/v1"
-_POLICY = ("content_filter", "content_policy_violation", "moderation_blocked", "ResponsibleAIPolicyViolation")
-_NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-_REPEATABLE = (408, 409, 425, 429)
+_HOLD_ANSWERS = ("choices", "data", "embeddings", "embedding", "output", "results", "images")
+_HOLD_ERRORS = ("error", "errors", "detail", "msg", "error_msg", "base_resp")
+_LIVENESS = 10.0  # seconds in which a server that is there says something
+# Reasons of a lost connection that trying again does not mend.
+_TELLING = re.compile(
+    r"certificate|\[ssl\b|\btls\b|name or service|getaddrinfo|nodename|resolv|proxy", re.IGNORECASE
+)
 
 
 class Server:
     """One server and one model; :meth:`post` sends a request and turns its failures into those of the engine.
 
     The key is read from the environment when the first request is sent, and appears in nothing that is
-    shown, raised or kept. There is no time limit here: the engine has one for the whole of a request.
+    shown, raised, logged or kept, even where the server repeats it. No redirect is followed: questions and key go to
+    the address that was given and to no other. There is no time limit here: the engine has one for the whole of a
+    request.
+
+    Attributes:
+        terms: what the server does not take, learnt from its refusals.
     """
 
     def __init__(self, model: str, base_url: str | None, api_key_env: str) -> None:
         self.model, self.api_key_env = model, api_key_env
         self.endpoint = clean_url(base_url or OPENAI)
+        self.terms = Terms()
         self._user = _user_of(base_url or OPENAI)
         self._client: Any = None
+        self._mask, self._failures = self._clean_with("")
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_client": None}
+        mask, failures = self._clean_with("")
+        return self.__dict__ | {"_client": None, "_mask": mask, "_failures": failures}
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The JSON object that the server answers. Raises: Refused, Transient, Stop."""
-        import openai
+    async def post(
+        self, path: str, body: Mapping[str, Any], n: int = 1, question: str = ""
+    ) -> dict[str, Any]:
+        """The JSON object that the server answers.
 
+        Args:
+            n: questions in the request.    question: names it among others.
+
+        Raises: Refused, TooMuch, Transient, Stop; Again where it is to be sent anew with other parameters.
+        """
         if self._client is None:
             self._client = self._connect()
-        failure: Exception
+        sent = self.terms.applied(body, question)
+        reply = await self._exchange("POST", path, sent)
+        if not isinstance(reply, Complaint):
+            self.terms.accepted(body, sent, question)
+            return reply
+        subject = subject_of(reply, n)
+        if refused := self.terms.learn(body, sent, reply, subject, question):
+            raise Again(refused)
+        is_first = not self.terms.has_answered
+        known = await self.models() if is_first and subject in ("model", "path") else []
+        raise self._failures.of(reply, subject, path, n, known, is_first=is_first)
+
+    async def models(self) -> list[str]:
+        """Names of the models that the server lists; none where it lists none."""
         try:
-            reply = await self._client.post(path, body=body, cast_to=object)
-        # raised below, outside of this block: what the SDK raised holds the request, and so the key
-        except openai.APIStatusError as error:
-            failure = await self._status(error)
-        except openai.APIConnectionError:  # of any kind: time is kept by the engine alone
-            failure = Transient("connection lost")
-        except (openai.OpenAIError, ValueError):
-            failure = Transient("malformed answer")
-        else:
-            return self._checked(reply)
-        raise failure
+            listed = await self._exchange("GET", "/models", None)
+        except (Transient, Stop):
+            return []
+        entries = [] if isinstance(listed, Complaint) else listed.get("data")
+        names = (
+            [e.get("id") if isinstance(e, Mapping) else None for e in entries if e]
+            if isinstance(entries, list)
+            else []
+        )
+        return [self._mask.words(name) for name in names if isinstance(name, str)]
+
+    async def alive(self) -> bool:
+        """Whether the server is there at all: it says anything, and no gateway before it says that it is not."""
+        if self._client is None:
+            self._client = self._connect()
+        try:
+            async with asyncio.timeout(_LIVENESS):
+                said = await self._exchange("GET", "/models", None)
+        except TimeoutError:
+            return False
+        except Stop:
+            return True
+        except Transient as failure:
+            return failure.cause != "silent"
+        return not isinstance(said, Complaint) or said.status < 500
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones, in whatever event loop runs then."""
         if self._client is not None:
             client, self._client = self._client, None
             await client.close()
+            self._mask.leave_logs()
 
     def load(self) -> None:
         """Load the SDK, which takes a second that no request should wait for. Raises: ConfigError without it."""
@@ -67,10 +120,75 @@ class Server:
         except ImportError:
             raise ConfigError("Asking an API needs the openai SDK: pip install 'limbeck[api]'") from None
 
+    # ---- one exchange ----------------------------------------------------------------------------------------
+
+    async def _exchange(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> dict[str, Any] | Complaint:
+        """The answer, or what the server says instead. Raises: Transient, Stop."""
+        import openai
+
+        ask = self._client.post if method == "POST" else self._client.get
+        given = {} if body is None else {"body": body}
+        failure: Exception
+        try:
+            reply = await ask(path, cast_to=self._reply_type, **given)
+        # raised below, outside of this block: what the SDK raised holds the request, and so the key
+        except openai.APIStatusError as error:
+            response = error.response
+            return complaint_of(int(error.status_code), response.headers, response.content, self._mask)
+        except openai.APIConnectionError as error:  # of any kind: time is kept by the engine alone
+            why = str(error.__cause__ or "")
+            failure = Transient(
+                "connection lost", detail=self._mask.words(why) if _TELLING.search(why) else ""
+            )
+        except (openai.OpenAIError, ValueError):
+            failure = Transient("malformed answer")
+        else:
+            return self._checked(self._mask.masked_bytes(reply.content))
+        raise failure
+
+    def _checked(self, content: bytes) -> dict[str, Any] | Complaint:
+        """The JSON of a 200 answer; a complaint where it holds an error. Raises: Transient, Stop."""
+        failure: Exception
+        try:
+            reply = parsed(content)
+        except NoJson as error:
+            failure = Transient("malformed answer")
+            if error.is_page:
+                said = complaint_of(200, {}, content, self._mask)
+                failure = Transient("a web page instead of an answer", detail=said.words)
+                if not self.terms.has_answered:
+                    failure = self._failures.of(said, "page", "", 1, [], is_first=True)
+        else:
+            if isinstance(reply, list) and reply and all(isinstance(e, (list, dict)) for e in reply):
+                reply = {"data": reply}
+            if isinstance(reply, dict):
+                return self._said_in(reply) or reply
+            failure = Transient("malformed answer")
+        raise failure
+
+    def _said_in(self, reply: dict[str, Any]) -> Complaint | None:
+        """The error that came as 200, if it is one."""
+        holds_error = bool(reply.get("error")) or reply.get("object") == "error"
+        if not holds_error and (
+            any(reply.get(n) for n in _HOLD_ANSWERS) or isinstance(reply.get("message"), Mapping)
+        ):
+            return None
+        if not holds_error and not any(reply.get(name) for name in (*_HOLD_ERRORS, "message")):
+            return None
+        said = of_body(200, reply, self._mask)
+        error = reply.get("error")
+        code = error.get("code") if isinstance(error, Mapping) else reply.get("code")
+        is_status = isinstance(code, (int, str)) and re.fullmatch(r"[345]\d\d", str(code)) is not None
+        return of_body(int(str(code)), reply, self._mask) if is_status else said
+
     def _connect(self) -> Any:
         import openai
 
-        key = self._key()
+        key = os.environ.get(
+            self.api_key_env, ""
+        ).strip()  # a file that it was read from may end in a line break
         if not key.isascii() or not key.isprintable():  # no header can carry it
             raise Stop(
                 ConfigError(
@@ -79,10 +197,14 @@ class Server:
             )
         if not key and self.endpoint == OPENAI:
             raise Stop(ConfigError(f"Put the key of {self.endpoint} into the variable {self.api_key_env}."))
+        self._mask, self._failures = self._clean_with(key)
+        self._mask.watch_logs()
+        settings: dict[str, Any] = {"timeout": None, "auth": self._user, "follow_redirects": False}
         try:  # a third of the time of the SDK's own way for a small request
-            transport = openai.DefaultAioHttpClient(timeout=None, auth=self._user)
+            transport = openai.DefaultAioHttpClient(**settings)
         except RuntimeError:  # without aiohttp
-            transport = openai.DefaultAsyncHttpxClient(timeout=None, auth=self._user)
+            transport = openai.DefaultAsyncHttpxClient(**settings)
+        self._reply_type = _reply_type(transport)
         return openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=self.endpoint,
@@ -91,72 +213,17 @@ class Server:
             http_client=transport,
         )
 
-    def _checked(self, reply: Any) -> dict[str, Any]:
-        """The reply, unless it is an error that came as 200."""
-        if not isinstance(reply, dict):
-            raise Transient("malformed answer")
-        if not (error := reply.get("error")):
-            return reply
-        code = error.get("code") if isinstance(error, dict) else None
-        if code in _POLICY:
-            raise Refused(f"refused by the server ({code})")
-        raise Transient("error in a 200 answer")
+    def _clean_with(self, key: str) -> tuple[Mask, Failures]:
+        """What cuts the key, and the credentials of the address, out of all that the server says."""
+        user, password = self._user or ("", "")
+        mask = Mask([key, password, f"{user}:{password}" if password else "", user if len(user) > 3 else ""])
+        return mask, Failures(self.endpoint, self.model, self.api_key_env, has_key=bool(key), mask=mask)
 
-    async def _status(self, error: Any) -> Exception:
-        """What a status from 400 on means."""
-        status, code = int(error.status_code), str(error.code or "")
-        if code in _POLICY:
-            return Refused(f"refused by the server ({code})")
-        if status in (401, 403):
-            return Stop(
-                ConfigError(
-                    f"The server {self.endpoint} refuses the key in {self.api_key_env} ({status}); put a valid one "
-                    f"there and run again."
-                )
-            )
-        if status == 402 or code in _NO_MONEY:
-            return Stop(
-                ConfigError(
-                    f"The account at {self.endpoint} has nothing left to spend ({code or status}); top it up and run "
-                    "again, the answers so far are kept."
-                )
-            )
-        if status == 404:
-            return Stop(await self._unknown())
-        if status in _REPEATABLE or status >= 500:
-            return Transient(str(status), retry_after(error.response.headers))
-        return Refused(f"refused by the server ({code or status})", keep=False, detail=self._said(error))
 
-    async def _unknown(self) -> UnknownNameError:
-        """The error for a model that is not there, with the nearest ones where the server lists them."""
-        import openai
-
-        known: list[str] = []
-        try:
-            listed = await self._client.get("/models", cast_to=object)
-            known = [str(entry["id"]) for entry in listed["data"]]
-        except (openai.OpenAIError, ValueError, KeyError, TypeError):
-            pass
-        if known and self.model not in known:
-            return UnknownNameError(
-                f"The server {self.endpoint} has no model {self.model!r}; {nearest(self.model, known)}"
-            )
-        return UnknownNameError(
-            f"The server {self.endpoint} has no model {self.model!r} or no such endpoint (404); check model, "
-            "kind and base_url (it often ends in /v1)."
-        )
-
-    def _said(self, error: Any) -> str:
-        """The server's own words, cut, and without the key should it repeat it."""
-        body = error.body if isinstance(error.body, dict) else {}
-        words = str(body.get("message") or error.message)
-        for secret in filter(None, [self._key(), *(self._user or ())]):
-            words = words.replace(secret, "***")
-        return words[:200]
-
-    def _key(self) -> str:
-        """A file that it was read from may have ended in a line break."""
-        return os.environ.get(self.api_key_env, "").strip()
+def _reply_type(transport: Any) -> Any:
+    """The class of a plain reply in the HTTP library that the SDK comes with."""
+    homes = [base.__module__.partition(".")[0] for base in type(transport).__mro__]
+    return importlib.import_module(next(home for home in homes if home in ("httpx2", "httpx"))).Response
 
 
 def _user_of(url: str) -> tuple[str, str] | None:
@@ -183,24 +250,3 @@ def clean_url(url: str) -> str:
         )
     shown = f"[{host}]" if ":" in host else host
     return urlunsplit((parts.scheme, f"{shown}:{port}" if port else shown, parts.path.rstrip("/"), "", ""))
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: ``retry-after-ms``, or ``Retry-After`` as seconds or as a date."""
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(float(milliseconds) / 1000, 0.0)
-    except ValueError:
-        pass
-    if (value := headers.get("retry-after")) is None:
-        return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        then = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    then = then if then.tzinfo else then.replace(tzinfo=UTC)
-    return max((then - datetime.now(UTC)).total_seconds(), 0.0)

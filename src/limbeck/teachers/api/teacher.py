@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -14,17 +13,19 @@ from typing import Any
 
 from torch import Tensor
 
-from limbeck.banks.answers import Answer, AnswerStore, identity_of
+from limbeck.banks.answers import Answer, AnswerStore
 from limbeck.banks.rows import RowBatch
-from limbeck.errors import ConfigError, InconsistentOutputError, UnansweredError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnansweredError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.key import Key
 from limbeck.signals.output import AccessLevel, TeacherOutput
-from limbeck.teachers.api.asking import ask_all, asking_lock
+from limbeck.teachers.api.asker import Asker, NotAsked
+from limbeck.teachers.api.asking import asking_lock
 from limbeck.teachers.api.collecting import collect_rows, named_questions
 from limbeck.teachers.api.endpoint_kind import Kind
+from limbeck.teachers.api.exchange import CHANGED, Exchange
 from limbeck.teachers.api.limits import Limits, Prices, Spent
-from limbeck.teachers.api.questions import REFUSED, BadAnswer, Question, Refused, Reply, WrongAnswer, refusal
+from limbeck.teachers.api.questions import Question, Refused
 from limbeck.teachers.api.server import Server
 
 # Module and class of each kind; loaded when it is asked for.
@@ -34,10 +35,7 @@ KINDS = {
     "text": "limbeck.teachers.api.text:TextKind",
     "images": "limbeck.teachers.api.images:ImagesKind",
 }
-_SAID = (
-    "completion_tokens",
-    "output_tokens",
-)  # what a server counts of its answer, in a chat and of a picture
+_PROBED_ROWS = 3  # that are tried for the probe, one after the other
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,10 @@ class APITeacher:
         self.kind: Kind = _make(kind, options)
         self.server = Server(model, base_url, api_key_env)
         self.store = store if isinstance(store, AnswerStore) else AnswerStore(store)
+        self._exchange = Exchange(kind, self.kind, self.server, prices)
+        self._asker = Asker(self._exchange, self.store, self.limits)
         self._is_chosen = False
+        self._changed: dict[str, str] = {}  # parameters that the server would not take, by the answers
         self._spent = Spent()  # by calls of the teacher itself, which share one budget
 
     def __repr__(self) -> str:
@@ -129,7 +130,8 @@ class APITeacher:
     @property
     def notes(self) -> dict[str, Any]:
         """What the bank says of how its answers came about."""
-        return {"model": self.model, "kind": self.kind_name, **self.kind.notes}
+        changed = {"changed_parameters": dict(sorted(self._changed.items()))} if self._changed else {}
+        return {"model": self.model, "kind": self.kind_name, **self.kind.notes, **changed}
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``endpoint``, ``model``, ``kind`` and ``parameters``."""
@@ -151,8 +153,8 @@ class APITeacher:
         """The answers themselves, for each of ``m`` inputs those to its questions; as :meth:`__call__`."""
         self._spent.stopped = ""  # a server that was silent may be there again; a spent budget stops anew
         self._choose(inputs, self._spent)
-        questions = self._questions(inputs)
-        answers = self._asked(list(chain.from_iterable(questions)), self._spent)
+        questions = self._exchange.questions(inputs)
+        answers = self._asker.asked(list(chain.from_iterable(questions)), self._spent)
         rows: list[list[Answer]] = []
         for number, asked in enumerate(questions):
             found = [answers[question.identity] for question in asked]
@@ -162,6 +164,7 @@ class APITeacher:
                         f"{self.model} gave no answer to row {number} of this batch ({answer.reason}); leave the row "
                         "out, or build a bank, which leaves it out and says so."
                     )
+                self._changed |= answer.data.get(CHANGED) or {}
             rows.append([answer for answer in found if isinstance(answer, Answer)])
         return rows
 
@@ -174,16 +177,21 @@ class APITeacher:
         with asking_lock(self.store, f"{self.model} at {self.server.endpoint}"):
             with suppress(UnansweredError):  # a spent budget, a silent server: told below, with the rows
                 self._begin(rows, spent, log)
-            return collect_rows(
-                rows,
-                self._questions,
-                self._send,
-                self.store,
-                self.limits,
-                spent=spent,
-                log=log,
-                **self._asking(),
-            )
+            try:
+                return collect_rows(
+                    rows,
+                    self._exchange.questions,
+                    self._exchange.send,
+                    self.store,
+                    self.limits,
+                    spent=spent,
+                    log=log,
+                    **self._asker.settings(),
+                )
+            finally:
+                self._asker.tell_changes()
+                if said := self.server.terms.said:
+                    log("changed", parameters=self.server.terms.changes, words=said)
 
     def plan(self, rows: Iterable[RowBatch]) -> Plan:
         """What :meth:`collect` would ask; asks nothing. A choice that needs an answer is not made."""
@@ -193,10 +201,10 @@ class APITeacher:
             and not self._is_chosen
             and self.store.path.is_file()
         ):
-            with suppress(_NotAsked):
-                self.kind.prepare(_first_row(first.inputs), self._kept)
+            with suppress(NotAsked):
+                self.kind.prepare(_row(first.inputs, 0), self._asker.kept)
         for batch in rows:
-            for question in chain.from_iterable(self._questions(batch.inputs)):
+            for question in chain.from_iterable(self._exchange.questions(batch.inputs)):
                 costs[question.identity] = question.tokens, question.cost
         there = self.store.known(costs) if self.store.path.is_file() else set()
         todo = [entry for identity, entry in costs.items() if identity not in there]
@@ -211,14 +219,12 @@ class APITeacher:
         first = next(iter(rows), None)
         if first is None or not len(first):
             return
-        named_questions(
-            self._questions, first
-        )  # a row that cannot be asked about is named before the first request
+        # a row that cannot be asked about is named before the first request
+        questions = named_questions(self._exchange.questions, first)
         self._choose(first.inputs, spent)
-        question = self._questions(_first_row(first.inputs))[0][0]
-        extra = [self._question(question.payload, f"probe {n}") for n in range(1, self.probe)]
-        answers = self._asked([question, *extra][: max(self.probe, 1)], spent, one_by_one=True)
-        good = [answer for answer in answers.values() if isinstance(answer, Answer)]
+        if self._exchange.questions(_row(first.inputs, 0))[0][0].identity != questions[0][0].identity:
+            questions = self._exchange.questions(first.inputs)  # by what was chosen
+        good = self._probe([asked[0] for asked in questions[:_PROBED_ROWS]], spent)
         if good:
             self.kind.learn(good[0])
         if len(good) < 2:
@@ -233,131 +239,46 @@ class APITeacher:
                 stacklevel=4,
             )
 
+    def _probe(self, questions: Sequence[Question], spent: Spent) -> list[Answer]:
+        """Several answers to one of the questions, the first that has any; one alone goes ahead, which may teach what
+        the server does not take. Raises: UnansweredError where none has one."""
+        failed: list[str] = []
+        for question in questions:
+            first = self._asker.asked([question], spent, failed)[question.identity]
+            if isinstance(first, Answer):
+                extra = [
+                    self._exchange.question(question.payload, f"probe {n}") for n in range(1, self.probe)
+                ]
+                more = self._asker.asked(extra, spent, failed, one_by_one=True) if extra else {}
+                return [first, *(answer for answer in more.values() if isinstance(answer, Answer))]
+        if len(failed) == len(questions):
+            self._give_up(failed, spent)
+        return []
+
     def _choose(self, inputs: Mapping[str, Any], spent: Spent) -> None:
-        """The kind's own choices, once, by the first row."""
-        if not self._is_chosen and len(next(iter(inputs.values()), ())):
-            self.kind.prepare(_first_row(inputs), lambda payloads: self._ask_payloads(payloads, spent))
-            self._is_chosen = True
-
-    def _ask_payloads(self, payloads: Sequence[Any], spent: Spent) -> list[Answer | Refused]:
-        """Asked now; a refusal is kept too, so that a choice is the same in the next run, server or not."""
-        questions = list(self._numbered(payloads))
-        answers = self._asked(questions, spent)
-        found = [answers[question.identity] for question in questions]
-        for question, answer in zip(questions, found):
-            if isinstance(answer, Refused) and answer.reason.startswith("refused"):
-                self.store.put(
-                    question.identity, Answer({REFUSED: answer.reason}), self.server.endpoint, self.model
-                )
-        return found
-
-    def _kept(self, payloads: Sequence[Any]) -> list[Answer | Refused]:
-        """As :meth:`_ask_payloads`, from the store alone. Raises: _NotAsked."""
-        found = [self.store.get(question.identity) for question in self._numbered(payloads)]
-        if any(answer is None for answer in found):
-            raise _NotAsked
-        reasons = [refusal(answer) for answer in found if answer is not None]
-        return [a if r is None else Refused(r) for a, r in zip(found, reasons)]  # type: ignore[misc]
-
-    def _asked(
-        self, questions: Sequence[Question], spent: Spent, one_by_one: bool = False
-    ) -> dict[str, Answer | Refused]:
-        """Answers and refusals by identity, from the store or asked now. Raises: UnansweredError."""
-        identities = {question.identity for question in questions}
-        found = self.store.get_many(identities)
-        missing: dict[str, str] = {}
-        if len(found) < len(identities):
-            asking = self._asking() | ({"per_request": 1} if one_by_one else {})
-            outcome = ask_all(questions, self._send, self.store, self.limits, spent=spent, **asking)
-            if outcome.error is not None:
-                raise outcome.error
-            if outcome.wrong:
-                raise InconsistentOutputError(f"{self.model} gave {next(iter(outcome.wrong.values()))}.")
-            found, missing = self.store.get_many(identities), outcome.missing
-            if lacking := len(identities - found.keys() - missing.keys()):
-                why = outcome.stopped or next(iter(outcome.unanswered.values()), "no answer")
-                raise UnansweredError(
-                    f"{why}: {lacking} questions have no answer; run the same again to go on."
-                )
-        answers: dict[str, Answer | Refused] = {i: Refused(reason) for i, reason in missing.items()}
-        for identity, answer in found.items():
-            reason = refusal(answer)
-            answers[identity] = answer if reason is None else Refused(reason)
-        return answers
-
-    def _asking(self) -> dict[str, Any]:
-        self.server.load()
-        return {
-            "endpoint": self.server.endpoint,
-            "model": self.model,
-            "per_request": self.kind.inputs_per_request,
-            "close": self.server.close,
-        }
-
-    async def _send(self, questions: Sequence[Question]) -> Reply:
-        payloads = [question.payload for question in questions]
-        reply = await self.server.post(self.kind.path, {"model": self.model, **self.kind.body(payloads)})
-        usage = reply.get("usage")
-        tokens = cost = None
-        if isinstance(usage, Mapping):
-            asked, said = _counted(usage, "prompt_tokens", "input_tokens"), _counted(usage, *_SAID)
-            tokens = _counted(usage, "total_tokens") or asked + said or None
-            if asked + said and self.prices is not None:
-                cost = self.prices.cost(asked, said)
-        try:
-            return Reply(await self._read(reply, payloads), tokens=tokens, cost=cost)
-        except (BadAnswer, Refused) as failure:  # useless, and paid
-            failure.paid = Reply([], tokens=tokens, cost=cost)
-            raise
-
-    async def _read(
-        self, reply: dict[str, Any], payloads: Sequence[Any]
-    ) -> list[Answer | Refused | WrongAnswer]:
-        try:
-            if self.kind.takes_time:
-                return await asyncio.to_thread(self.kind.read, reply, payloads)
-            return self.kind.read(reply, payloads)
-        except (LookupError, TypeError, ValueError, AttributeError):  # a number where a list should be, ...
-            raise BadAnswer("an answer that cannot be read") from None
-
-    # ---- questions -----------------------------------------------------------------------------------------
-
-    def _questions(self, inputs: Mapping[str, Any]) -> list[list[Question]]:
-        return [list(self._numbered(payloads)) for payloads in self.kind.payloads(inputs)]
-
-    def _numbered(self, payloads: Sequence[Any]) -> Iterator[Question]:
-        """Equal payloads of a row are samples of one question: the n-th has the sample number n."""
-        if len(payloads) == 1:
-            yield self._question(payloads[0], 0)
+        """The kind's own choices, once, by the first row. Raises: UnansweredError where nothing was answered."""
+        if self._is_chosen or not len(next(iter(inputs.values()), ())):
             return
-        counts: dict[str, int] = {}
-        for payload in payloads:
-            digest = settings_fingerprint(payload)
-            yield self._question(payload, counts.setdefault(digest, 0))
-            counts[digest] += 1
+        failed: list[str] = []
+        heard: list[Answer | Refused] = []
 
-    def _question(self, payload: Any, sample: int | str) -> Question:
-        kind = self.kind
-        identity = identity_of(
-            self.server.endpoint, self.model, self.kind_name, kind.parameters(), payload, sample
-        )
-        asked, said = kind.tokens(payload)
-        cost = 0.0 if self.prices is None else self.prices.cost(asked, said, 1 / kind.inputs_per_request)
-        return Question(identity, payload, asked + said, cost)
+        def ask(payloads: Sequence[Any]) -> list[Answer | Refused]:
+            found = self._asker.asked_payloads(payloads, spent, failed)
+            heard.extend(found)
+            return found
 
+        self.kind.prepare(_row(inputs, 0), ask)
+        if failed and len(failed) == len(heard):
+            self._give_up(failed, spent)
+        self._is_chosen = True
 
-def _counted(usage: Mapping[str, Any], *names: str) -> int:
-    """The first of these counts that a server gives; 0 where it gives none."""
-    found = (usage.get(name) for name in names)
-    return next((int(n) for n in found if isinstance(n, (int, float)) and n > 0), 0)
+    def _give_up(self, failed: Sequence[str], spent: Spent) -> None:
+        spent.stopped = failed[0]
+        raise UnansweredError(f"{failed[0]}: run the same again to go on.")
 
 
-class _NotAsked(Exception):
-    """The store does not know what a choice depends on."""
-
-
-def _first_row(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value[:1] for name, value in inputs.items()}
+def _row(inputs: Mapping[str, Any], number: int) -> dict[str, Any]:
+    return {name: value[number : number + 1] for name, value in inputs.items()}
 
 
 def _make(kind: str, options: Mapping[str, Any]) -> Kind:

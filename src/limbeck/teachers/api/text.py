@@ -11,8 +11,20 @@ from limbeck.errors import ConfigError
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers.api.endpoint_kind import Ask
 from limbeck.teachers.api.prompts import Prompt, message_tokens, rows_of, sendable
-from limbeck.teachers.api.questions import BadAnswer, Refused, WrongAnswer
+from limbeck.teachers.api.questions import BadAnswer, Refused
+from limbeck.teachers.api.said.messages import spoken
 
+_CUT = ("length", "max_tokens", "model_length", "max_output_tokens")
+# Names under which servers say that they or the model's owner hold an answer back.
+_FILTERED = (
+    "content_filter",
+    "content_filtered",
+    "sensitive",
+    "safety",
+    "prohibited_content",
+    "blocklist",
+    "recitation",
+)
 _TEXT_TOKENS = 200  # of a free answer, estimated where no length is set
 
 
@@ -73,12 +85,18 @@ class TextKind:
     def body(self, payloads: Sequence[Any]) -> dict[str, Any]:
         return {"messages": sendable(payloads[0]), **self._fields()}
 
-    def read(self, reply: dict[str, Any], payloads: Sequence[Any]) -> list[Answer | Refused | WrongAnswer]:
+    def changed(self, changes: Mapping[str, str]) -> None:
+        """An answer is read the same."""
+
+    def read(self, reply: dict[str, Any], payloads: Sequence[Any]) -> list[Answer | Refused | BadAnswer]:
         choice = chat_choice(reply)
-        text = choice.get("message", {}).get("content") or ""
+        text = spoken(choice["message"], keep_parts=True)
         if not text.strip():
             return [empty_answer(choice)]
-        return [Answer({"text": text, "finish": choice.get("finish_reason")})]
+        return [Answer({"text": text, "finish": str(choice.get("finish_reason"))})]
+
+    def fault(self, answer: Answer) -> str | None:
+        """A text is a text."""
 
     def learn(self, answer: Answer) -> None:
         """An answer says nothing of the others."""
@@ -92,21 +110,33 @@ class TextKind:
 
 
 def chat_choice(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The first choice of a chat completion.
+    """The first choice of a chat completion, with a ``message``.
 
     Raises: BadAnswer where there is none.    Refused where model or server will not answer.
     """
     choices = reply.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, Mapping) or not isinstance(choice.get("message"), Mapping):
+    if not choices and isinstance(reply.get("message"), Mapping):  # Ollama's own
+        choices = [{"message": reply["message"], "finish_reason": reply.get("done_reason")}]
+    found = [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
+    choice = next((c for c in found if c.get("index") == 0), found[0] if found else {})
+    message = choice.get("message") or choice.get("delta")
+    if message is None and isinstance(choice.get("text"), str):
+        message = {"content": choice["text"]}
+    if not isinstance(message, Mapping):
         raise BadAnswer("no choices")
-    if choice.get("finish_reason") == "content_filter":
-        raise Refused("refused by the server (content_filter)")
-    if choice["message"].get("refusal"):
+    finish = _finish(choice)
+    if finish in _FILTERED:
+        raise Refused(f"refused by the server ({finish})")
+    if message.get("refusal"):
         raise Refused("refused by the model")
-    if not isinstance(choice["message"].get("content"), str | None):
-        raise BadAnswer("no text")
-    return choice
+    if choice.get("error") or finish == "error":
+        raise BadAnswer("an answer that ended in an error")
+    return {**choice, "message": message}
+
+
+def is_cut(choice: Mapping[str, Any]) -> bool:
+    """Whether an answer ends where its longest length did."""
+    return _finish(choice) in _CUT
 
 
 def empty_answer(choice: Mapping[str, Any]) -> Refused:
@@ -114,9 +144,15 @@ def empty_answer(choice: Mapping[str, Any]) -> Refused:
 
     Raises: BadAnswer.
     """
-    if choice.get("finish_reason") == "length":
+    if is_cut(choice):
         return Refused("cut before it said anything (raise max_tokens)")
-    raise BadAnswer("an empty answer")
+    message = choice["message"]
+    thought = message.get("content") or message.get("reasoning_content") or message.get("reasoning")
+    raise BadAnswer("nothing but thinking" if thought and str(thought).strip() else "an empty answer")
+
+
+def _finish(choice: Mapping[str, Any]) -> str:
+    return str(choice.get("finish_reason") or "").casefold()
 
 
 def share_of_others(values: Sequence[Any]) -> float:

@@ -14,7 +14,7 @@ from limbeck.errors import DataError, nearest
 from limbeck.signals.output import TeacherOutput
 from limbeck.teachers.hf.preprocessing import Preprocessor
 from limbeck.teachers.hf.towers import KIND_OF_ARGUMENT, arguments_of, kinds_of
-from limbeck.teachers.raw import kind_of
+from limbeck.teachers.raw import is_path, kind_of
 
 # Name of a column to its kind (None: neither text, image nor audio) and its rows.
 Columns = dict[str, tuple[str | None, Any]]
@@ -29,11 +29,17 @@ def columns_read(inputs: Mapping[str, Any], model: Any, able: Collection[str], t
     known = arguments_of(model)
     columns: Columns = {}
     for name, value in inputs.items():
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and (kind := _of_raw_values(name, value, known, able)):
+            columns[name] = kind, list(map(str, value.tolist())) if kind == "text" else list(value)
+        elif isinstance(value, Tensor):
             columns[name] = _tensor_kind(name, value, inputs, known, able), value
         else:
             rows = value.tolist() if isinstance(value, np.ndarray) and value.dtype == object else list(value)
             columns[name] = kind_of(name, rows, able), rows
+    if not {kind for kind, _ in columns.values()} & set(able):  # it reads no text: then texts are paths
+        for name, (kind, rows) in columns.items():
+            if kind == "text" and any(map(is_path, rows)):
+                columns[name] = kind_of(name, rows, able, are_paths=True), rows
     if tower is None:
         return columns
     kept = {name: found for name, found in columns.items() if found[0] in (None, *kinds_of(tower))}
@@ -43,6 +49,19 @@ def columns_read(inputs: Mapping[str, Any], model: Any, able: Collection[str], t
             "with inputs=."
         )
     return kept
+
+
+def _of_raw_values(name: str, value: Tensor, known: Collection[str], able: Collection[str]) -> str | None:
+    """What a tensor holds that is no model's input: pixels as they come from files, samples of 16 or 32 bit, or texts
+    that are all numbers."""
+    if name in known or name in KIND_OF_ARGUMENT:
+        return None
+    if value.dim() == 1 and "text" in able:
+        return "text"
+    if value.dtype in (torch.uint8, torch.uint16) and value.dim() in (3, 4) and "image" in able:
+        return "image"
+    is_sound = value.dtype in (torch.int16, torch.int32, torch.uint8) and value.dim() in (2, 3)
+    return "audio" if is_sound and "audio" in able and "text" not in able else None
 
 
 def _tensor_kind(

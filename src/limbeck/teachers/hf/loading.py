@@ -13,6 +13,7 @@ from torch import nn
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.signals.fingerprint import module_fingerprint, state_fingerprint
 from limbeck.students.foreign import PLAIN_WEIGHTS, loading, no_code
+from limbeck.teachers.hf.settings import Loading
 
 DTYPES = ("float32", "bfloat16", "float16")
 CLASSIFIERS = {
@@ -24,13 +25,13 @@ CLASSIFIERS = {
 _OWN_CLASS = ("BlipForImageTextRetrieval",)
 
 
-def load_config(source: str, revision: str | None, trust_remote_code: bool) -> Any:
+def load_config(source: str, how: Loading) -> Any:
     """Its configuration; DataError, with the nearest models at hand, where there is none."""
     from transformers import AutoConfig
 
     try:
-        with no_code(source, trusted=trust_remote_code):
-            return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+        with no_code(source, trusted=how.trust_remote_code):
+            return AutoConfig.from_pretrained(source, **how.hub)
     except DataError:
         raise
     except Exception as error:  # transformers raises what the kind of model makes of its settings
@@ -43,37 +44,32 @@ def load_config(source: str, revision: str | None, trust_remote_code: bool) -> A
         ) from error
 
 
-def load_model(
-    source: str,
-    config: Any,
-    *,
-    classifier: bool,
-    revision: str | None,
-    dtype: str,
-    device: str | None,
-    device_map: Any,
-    trust_remote_code: bool,
-) -> tuple[Any, frozenset[str]]:
+def load_model(source: str, config: Any, how: Loading, *, classifier: bool) -> tuple[Any, frozenset[str]]:
     """The model in evaluation mode, and the paths of modules for which the checkpoint holds no weights.
 
     An encoder-decoder is its encoder alone, unless it classifies.
     """
     import transformers
 
-    if dtype not in DTYPES:
-        raise UnknownNameError(f"There is no dtype {dtype!r} for a teacher; {nearest(str(dtype), DTYPES)}")
-    _check_device(device, device_map)
+    if how.dtype not in DTYPES:
+        raise UnknownNameError(
+            f"There is no dtype {how.dtype!r} for a teacher; {nearest(str(how.dtype), DTYPES)}"
+        )
+    _check_device(how.device, how.device_map)
     architecture = (config.architectures or ("",))[0]
-    own = architecture in _OWN_CLASS
+    # the encoder of T5 alone is no kind of AutoModel either, which would add a decoder drawn at random
+    own = architecture in _OWN_CLASS or (
+        architecture.endswith("EncoderModel") and hasattr(transformers, architecture)
+    )
     name = CLASSIFIERS[str(classifier_suffix(config))] if classifier else architecture if own else "AutoModel"
-    with loading(source, trusted=trust_remote_code):
+    with loading(source, trusted=how.trust_remote_code):
         model, info = getattr(transformers, name).from_pretrained(
             source,
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            device_map=device_map,
+            revision=how.revision,
+            dtype=getattr(torch, how.dtype),
+            device_map=how.device_map,
             output_loading_info=True,
-            **({"trust_remote_code": True} if trust_remote_code else PLAIN_WEIGHTS),
+            **({"trust_remote_code": True} if how.trust_remote_code and not own else PLAIN_WEIGHTS),
         )
     missing = set(info["missing_keys"])
     if config.is_encoder_decoder and not classifier:
@@ -83,8 +79,8 @@ def load_model(
         model = encoder
     if getattr(model.config, "max_image_length", -1) != -1:
         model.config.max_image_length = -1  # ViLT would read that many patches, drawn at random
-    if device_map is None:
-        model = model.to(device or "cpu")
+    if how.device_map is None:
+        model = model.to(how.device or "cpu")
     # what the model itself owns (mask tokens, logit scales) plays no part in features
     return model.eval(), frozenset(key.rpartition(".")[0] for key in missing if "." in key)
 
@@ -154,7 +150,7 @@ def max_tokens(model: nn.Module, config: Any) -> int | None:
     """Most tokens that the text part reads, ``None`` if it does not say."""
     text = getattr(config, "text_config", None) or config
     limit = getattr(text, "max_position_embeddings", None)
-    if not isinstance(limit, int):
+    if not isinstance(limit, int) or limit <= 0:  # -1 of XLNet: as many as one likes
         return None
     for path, module in model.named_modules():
         # RoBERTa's positions start after its padding position, so that it reads 512 of 514

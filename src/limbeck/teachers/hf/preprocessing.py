@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError, UnreadableRowsError
+from limbeck.errors import ConfigError, DataError, LimbeckError, UnreadableRowsError
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.students.foreign import no_code
-from limbeck.teachers.hf.sounds import extract, longest_sound, pads_to_longest
-from limbeck.teachers.raw import to_image, to_wave
+from limbeck.students.text import fit_tokenizer, load_tokenizer
+from limbeck.teachers.hf.own_recipe import OwnRecipe
+from limbeck.teachers.hf.settings import Preparing
+from limbeck.teachers.hf.sounds import extract, longest_sound, pads_to_longest, too_short
+from limbeck.teachers.raw import each, to_image, to_waves
 
 _FALLBACK_LENGTH = 512  # tokens, where neither tokenizer nor model says how many it reads
 # Models that were trained on texts padded to their full length, without an attention mask.
@@ -25,13 +28,10 @@ class Preprocessor:
     """Tokenizer, image processor and feature extractor of one model, each loaded when first needed.
 
     Args:
-        source: path or id of the model.    revision: of the hub repository.    model_type: of its config.
-        max_length: most tokens that the model reads, ``None`` if it does not say.
-        sampling_rate: of waveforms that do not carry their own, in Hz.
-        resample: convert sounds of another rate instead of refusing them.
-        too_long: ``truncate`` texts (their end is lost) and sounds beyond what the model reads and count them,
-            or ``refuse`` them.
-        empty: ``refuse`` texts of nothing but blanks, or ``keep`` them.
+        source: path or id of the model.    hub: what ``from_pretrained`` is told of the repository.
+        config: of the model.    max_length: most tokens that it reads, ``None`` if it does not say.
+        recipe: the model's own, for its prompt, length and letters.
+        settings: of texts and sounds, see :class:`~limbeck.teachers.hf.settings.Preparing`.
 
     Attributes:
         truncated: rows cut so far.
@@ -42,23 +42,15 @@ class Preprocessor:
         self,
         source: str,
         *,
-        revision: str | None = None,
-        model_type: str = "",
+        hub: Mapping[str, Any] | None = None,
+        config: Any = None,
         max_length: int | None = None,
-        sampling_rate: int | None = None,
-        resample: bool = False,
-        too_long: Literal["truncate", "refuse"] = "truncate",
-        empty: Literal["refuse", "keep"] = "refuse",
-        trust_remote_code: bool = False,
+        recipe: OwnRecipe | None = None,
+        **settings: Any,
     ) -> None:
-        if too_long not in ("truncate", "refuse"):
-            raise ConfigError(f"too_long is 'truncate' or 'refuse'; it is {too_long!r}.")
-        if empty not in ("keep", "refuse"):
-            raise ConfigError(f"empty is 'refuse' or 'keep'; it is {empty!r}.")
-        self._source, self._max_length, self._sampling_rate = source, max_length, sampling_rate
-        self._hub = {"revision": revision, "trust_remote_code": trust_remote_code}
-        self._resample, self._too_long, self._empty = resample, too_long, empty
-        self.ignores_mask = model_type in _FULL_LENGTH
+        self._source, self._max_length, self._config = source, max_length, config
+        self._hub, self._how, self._recipe = dict(hub or {}), Preparing(**settings), recipe
+        self.ignores_mask = getattr(config, "model_type", "") in _FULL_LENGTH
         self._loaded: dict[str, Any] = {}
         self.truncated = 0
 
@@ -88,13 +80,24 @@ class Preprocessor:
             return self._images(names[0], values)
         return self._sounds(names[0], values)
 
-    def waves(self, name: str, values: Sequence[Any]) -> list[np.ndarray]:
-        """Sounds of the column ``name`` as samples ``[n]`` float32, at the rate that the model reads."""
-        wanted = self._load("audio").sampling_rate
-        return [
-            to_wave(name, value, own_rate=self._sampling_rate, wanted=wanted, resample=self._resample)
-            for value in values
-        ]
+    def waves(self, name: str, values: Sequence[Any], model: Any = None) -> list[np.ndarray]:
+        """Sounds of the column ``name`` as samples ``[n]`` float32, at the rate that the model reads.
+
+        Raises: UnreadableRowsError for sounds that cannot be read or are too short for ``model``.
+        """
+        extractor = self._load("audio")
+        wanted = extractor.sampling_rate
+        waves = to_waves(
+            name, values, own_rate=self._how.sampling_rate, wanted=wanted, resample=self._how.resample
+        )
+        if rows := too_short(extractor, model, waves):
+            least = min(len(waves[row]) for row in rows)
+            raise UnreadableRowsError(
+                f"{_rows(rows, 'sound', name)} too short for {self._source} ({least} samples at {wanted} Hz); leave "
+                "them out.",
+                rows,
+            )
+        return waves
 
     def needs_equal_lengths(self, kind: str) -> bool:
         """Whether padding would change a row: sounds that are padded and read without a mask."""
@@ -105,34 +108,71 @@ class Preprocessor:
         columns = [(name, values), *([("text_pair", pairs)] if pairs is not None else [])]
         for column, texts in columns:
             rows = [i for i, text in enumerate(texts) if not text.strip()]
-            if rows and self._empty == "refuse":
+            if rows and self._how.empty == "refuse":
                 raise UnreadableRowsError(
                     f"{_rows(rows, 'text', column)} without words; leave them out, or pass empty='keep'.",
                     rows,
                 )
         tokenizer = self._load("text")
-        limit = min(tokenizer.model_max_length, self._max_length or _FALLBACK_LENGTH)
-        given = [values] if pairs is None else [values, pairs]
-        encoded = tokenizer(*given, verbose=False)
+        limit = self._limit(tokenizer)
+        given = [self._begun(values)] if pairs is None else [self._begun(values), pairs]
+        encoded = tokenizer(*given, verbose=False, return_attention_mask=True)
         lengths = [len(ids) for ids in encoded["input_ids"]]
+        if nothing := [i for i, length in enumerate(lengths) if not length]:
+            found = _rows(nothing, "text", name)
+            raise UnreadableRowsError(
+                f"{found} of which the tokenizer of {self._source} makes no token; leave them out.", nothing
+            )
         rows = [i for i, length in enumerate(lengths) if length > limit]
         if rows:
             self._cut(_rows(rows, "text", name), rows, f"{limit} tokens", str(max(lengths)))
-            encoded = tokenizer(*given, truncation=True, max_length=limit)
+            encoded = tokenizer(*given, truncation=True, max_length=limit, return_attention_mask=True)
+        # on the right, where no position counts on from it, whatever side the tokenizer was saved with
+        settings: dict[str, Any] = {
+            "padding_side": "right",
+            "return_attention_mask": True,
+            "return_tensors": "pt",
+        }
         if self.ignores_mask:
-            padded = tokenizer.pad(encoded, padding="max_length", max_length=limit, return_tensors="pt")
-        else:
-            padded = tokenizer.pad(encoded, return_tensors="pt")
-        return dict(padded)
+            settings |= {"padding": "max_length", "max_length": limit}
+        return dict(tokenizer.pad(encoded, **settings))
+
+    def _limit(self, tokenizer: Any) -> int:
+        """Most tokens of a text."""
+        own = self._recipe.max_length if self._recipe is not None else None
+        bounds = (tokenizer.model_max_length, self._max_length or (own or _FALLBACK_LENGTH), own)
+        return min(bound for bound in bounds if bound is not None)
+
+    def _begun(self, texts: list[str]) -> list[str]:
+        """Texts with the model's own prompt before them, in small letters where it reads such."""
+        if self._recipe is None:
+            return texts
+        begun = [self._recipe.prompt + text for text in texts]
+        return [text.lower() for text in begun] if self._recipe.lower_case else begun
+
+    def prompt_tokens(self) -> int:
+        """Tokens at the beginning of each text that are its prompt, with the special ones before it."""
+        prompt = self._recipe.prompt if self._recipe is not None else ""
+        if not prompt:
+            return 0
+        tokenizer = self._load("text")
+        ids = tokenizer(self._begun([""]), verbose=False)["input_ids"][0]
+        return len(ids) - bool(ids and ids[-1] in tokenizer.all_special_ids)
+
+    @property
+    def padding_token(self) -> int:
+        """Number of the token that texts are padded with."""
+        return int(self._load("text").pad_token_id)
 
     def _images(self, name: str, values: list[Any]) -> dict[str, Tensor]:
         processor = self._load("image")
+        images = each(name, "picture", values, to_image)
         try:
-            return dict(processor(images=[to_image(name, value) for value in values], return_tensors="pt"))
-        except ValueError as error:
+            return dict(processor(images=images, return_tensors="pt"))
+        except (ValueError, ZeroDivisionError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise DataError(
-                f"Images of the column {name!r} cannot be preprocessed for {self._source} "
-                f"({str(error).splitlines()[0].rstrip('.')})."
+                f"Images of the column {name!r} cannot be preprocessed for {self._source} ({reason})."
             ) from error
 
     def _sounds(self, name: str, waves: list[np.ndarray]) -> dict[str, Tensor]:
@@ -152,7 +192,7 @@ class Preprocessor:
     def _cut(self, found: str, rows: Sequence[int], limit: str, longest: str) -> None:
         """Count rows that are too long, and say so once; or refuse them."""
         found += f" longer than the {limit} that {self._source} reads (longest {longest})"
-        if self._too_long == "refuse":
+        if self._how.too_long == "refuse":
             raise UnreadableRowsError(f"{found}; shorten them, or pass too_long='truncate'.", rows)
         if not self.truncated:
             warnings.warn(f"{found}; such rows lose their ends.", stacklevel=2)
@@ -162,11 +202,16 @@ class Preprocessor:
         if kind not in self._loaded:
             try:
                 self._loaded[kind] = _loader(kind, self._source, self._hub)
+            except ConfigError:
+                raise
             except (OSError, ValueError, ImportError) as error:
                 raise DataError(
                     f"No {kind} preprocessor can be loaded for {self._source} "
-                    f"({str(error).splitlines()[0]}); give the teacher tensors instead."
+                    f"({str(error).splitlines()[0].rstrip('.')}); give the teacher tensors instead."
                 ) from error
+            if kind == "text" and self._config is not None:
+                config = getattr(self._config, "text_config", None) or self._config
+                fit_tokenizer(self._loaded[kind], config, self._source)
         return self._loaded[kind]
 
     def fingerprint(self, kinds: Sequence[str]) -> str:
@@ -175,9 +220,11 @@ class Preprocessor:
         for kind in kinds:
             try:
                 settings[kind] = _settings(self._load(kind))
-            except DataError:
+            except LimbeckError:
                 continue
-        return settings_fingerprint([settings, self._max_length, self.ignores_mask])
+        own = self._recipe
+        recipe = [] if own is None else [[own.prompt, own.max_length, own.lower_case]]
+        return settings_fingerprint([settings, self._max_length, self.ignores_mask, *recipe])
 
 
 def _rows(rows: Sequence[int], what: str, column: str) -> str:
@@ -185,18 +232,14 @@ def _rows(rows: Sequence[int], what: str, column: str) -> str:
 
 
 def _loader(kind: str, source: str, hub: Mapping[str, Any]) -> Any:
-    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+    from transformers import AutoFeatureExtractor, AutoImageProcessor
 
-    with no_code(source, trusted=hub["trust_remote_code"]):
+    if kind == "text":
+        return load_tokenizer(source, **hub)
+    with no_code(source, trusted=bool(hub.get("trust_remote_code"))):
         if kind == "image":  # the other backend is torchvision, which this package never loads
             return AutoImageProcessor.from_pretrained(source, backend="pil", **hub)
-        if kind != "text":
-            return AutoFeatureExtractor.from_pretrained(source, **hub)
-        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
-    # for a folder without one, transformers makes up a tokenizer that knows no words
-    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2:
-        raise OSError("it comes without a vocabulary")
-    return tokenizer
+        return AutoFeatureExtractor.from_pretrained(source, **hub)
 
 
 def _settings(processor: Any) -> Any:

@@ -13,25 +13,24 @@ from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.layers.pooling import pool
 from limbeck.signals.output import TeacherOutput
 from limbeck.teachers.hf.loading import check_weights
-from limbeck.teachers.hf.pooling import POOLINGS, mask_at_rate
+from limbeck.teachers.hf.own_recipe import OwnRecipe
+from limbeck.teachers.hf.pooling import mask_at_rate
 from limbeck.teachers.hf.towers import States, read_tower, states_at, towers_of, watched
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The layer of the features, the pooling, and the layers kept as hidden states, of the model ``source``."""
+    """The layer of the features, the pooling, and the layers kept as hidden states, of the model ``source``; or what
+    the model's own ``recipe`` makes of the last states of a text."""
 
     source: str
     layer: int | str
     pooling: str
     hidden_layers: tuple[int | str, ...]
+    recipe: OwnRecipe | None = None
 
     def check(self, model: Any, is_classifier: bool) -> None:
-        """Raise UnknownNameError for a pooling or layer that does not exist, ConfigError for a contradiction."""
-        if self.pooling not in POOLINGS:
-            raise UnknownNameError(
-                f"There is no pooling {self.pooling!r}; {nearest(str(self.pooling), POOLINGS)}"
-            )
+        """Raise UnknownNameError for a layer that does not exist, ConfigError for a contradiction."""
         layers = (self.layer, *self.hidden_layers)
         if is_classifier and (layers != (-1,) or self.pooling != "auto"):
             raise ConfigError(
@@ -57,11 +56,13 @@ class Reading:
         inputs: Mapping[str, Tensor],
         mask: Tensor | None,
         unloaded: Collection[str],
+        prompt_tokens: int = 0,
     ) -> TeacherOutput:
         """Run the tower without gradient and pool what is asked for.
 
         Args:
             mask: ``[m, T]``, the positions of the inputs that count.
+            prompt_tokens: the first of them that are the prompt.
             unloaded: paths of modules without weights of the checkpoint, see :func:`check_weights`.
         """
         towers = towers_of(model)
@@ -88,6 +89,9 @@ class Reading:
             return pool(found.float(), pooling, mask_at_rate(model, mask, found, pooling))
 
         summary = self._summary(states) if self.layer == -1 else None
+        if self.recipe is not None:
+            with torch.no_grad():
+                summary = self.recipe.vectors(states.last, mask, prompt_tokens)
         return TeacherOutput(
             features=pooled(self.layer) if summary is None else summary.float(),
             hidden_states={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,17 @@ def longest_sound(extractor: Any) -> int | None:
     if hasattr(extractor, "max_length"):  # AST: windows of 25 ms every 10 ms
         return 400 + 160 * extractor.max_length - 1
     return None
+
+
+def too_short(extractor: Any, model: Any, waves: Sequence[np.ndarray]) -> list[int]:
+    """Places of sounds of which not one frame of the model is left; those of no samples are told elsewhere."""
+    frames = getattr(model, "_get_feat_extract_output_lengths", None)  # Wav2Vec2 and its kin
+    if frames is not None and hasattr(model.config, "conv_kernel") and waves:
+        lengths = frames(torch.tensor([len(wave) for wave in waves]))
+        return [i for i, (wave, n) in enumerate(zip(waves, lengths.tolist())) if len(wave) and n < 1]
+    # windows of 25 ms (AST, SeamlessM4T); all others are padded to a full length
+    least = extractor.sampling_rate // 40 if hasattr(extractor, "num_mel_bins") else 1
+    return [i for i, wave in enumerate(waves) if 0 < len(wave) < least]
 
 
 def extract(extractor: Any, waves: list[np.ndarray]) -> dict[str, Tensor]:

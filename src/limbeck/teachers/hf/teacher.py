@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from torch import Tensor
 
-from limbeck.errors import ConfigError, UnknownNameError, UnreadableRowsError, nearest
+from limbeck.errors import ConfigError, UnreadableRowsError
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers.hf import towers
@@ -22,9 +23,10 @@ from limbeck.teachers.hf.loading import (
     max_tokens,
     weights_fingerprint,
 )
-from limbeck.teachers.hf.pooling import Pooling
+from limbeck.teachers.hf.own_recipe import OwnRecipe, home_of, own_recipe
 from limbeck.teachers.hf.preprocessing import Preprocessor
 from limbeck.teachers.hf.reading import Reading
+from limbeck.teachers.hf.settings import Loading, Preparing, Settings, WhatIsRead, grouped
 from limbeck.teachers.module import ModuleTeacher
 
 
@@ -37,36 +39,48 @@ class HFTeacher:
     the decoder is not loaded; of all others pooled hidden states. Features and hidden states are float32
     ``[m, D]``, whatever the dtype of the weights.
 
+    A sentence-transformers model (``modules.json``) gives what its own ``encode`` gives: its pooling, dense layers,
+    normalisation, prompt, letters and length, unless a layer or pooling is named.
+
     Tensors go to the model as they are, by name; texts, PIL images, waveforms and files of a data set go through
     the preprocessor that the model comes with. A row's features do not depend on the rows it is asked with,
     beyond rounding.
 
     Args:
         source: folder or hub id.
+        classifier: read it as a classifier or as an encoder; default: what its checkpoint says.
+        class_names: names of its logits; default those of its config.
+        batch_size: most rows in one forward; default all that it is asked about at once.
+        licence: what its owner allows; kept with a bank.
+
+    What is read:
         tower: ``text``, ``image``, ``audio`` or ``fused``: what is read of a model that has several; other
             columns are left alone. Default: what the columns show.
-        classifier: read it as a classifier or as an encoder; default: what its checkpoint says.
         layer: what the features come from: the number of a hidden layer (-1 = the last, 0 = the embeddings) or
             the path of a module.
         pooling: over positions: ``mean`` or ``max`` of those that the attention mask keeps, ``cls`` (the first),
-            ``last``, or the model's own ``pooler`` (before any projection); ``auto``: the embedding of a two-tower or
-            fused model where no layer is named, else ``mean``.
+            ``last``, or the model's own ``pooler`` (before any projection); ``auto``: the model's own recipe, else the
+            embedding of a two-tower or fused model where no layer is named, else ``mean``.
         hidden_layers: layers kept as hidden states, pooled likewise: ``layer_0`` for a number, the path itself for
             a module.
-        class_names: names of its logits; default those of its config.
-        sampling_rate: in Hz, of waveforms that do not carry their own.
-        resample: convert sounds of another rate instead of refusing them.
+
+    How texts and sounds are prepared:
+        prompt: name of one of the model's own prompts (``query``), which every text begins with; default the one that
+            the model names as its default.
         too_long: ``truncate`` what is longer than the model reads, and count it (``counts``, a bank's notes), or
             ``refuse`` it.
         empty: ``refuse`` texts without words, or ``keep`` them.
-        batch_size: most rows in one forward; default all that it is asked about at once.
+        sampling_rate: in Hz, of waveforms that do not carry their own.
+        resample: convert sounds of another rate instead of refusing them.
+
+    How it is loaded:
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
         device: where it runs, default ``cpu``.    device_map: of accelerate, in place of ``device``.
         revision: of the hub repository.    trust_remote_code: run code that the repository brings.
-        licence: what its owner allows; kept with a bank.
 
-    Raises: DataError: no such model, or no weights for what is read.    UnknownNameError: no such tower, layer,
-        pooling or dtype.    ConfigError: settings that contradict each other.
+    Raises: DataError: no such model, no weights for what is read, or a tokenizer of another model.
+        UnknownNameError: no such setting, tower, layer, pooling, prompt or dtype.    ConfigError: settings that
+        contradict each other.
 
     Example:
         >>> teacher = HFTeacher("openai/clip-vit-base-patch32", tower="image")  # doctest: +SKIP
@@ -77,64 +91,54 @@ class HFTeacher:
         self,
         source: str | Path,
         *,
-        tower: towers.Tower | None = None,
         classifier: bool | None = None,
-        layer: int | str = -1,
-        pooling: Pooling = "auto",
-        hidden_layers: Sequence[int | str] = (),
         class_names: Sequence[str] | None = None,
-        sampling_rate: int | None = None,
-        resample: bool = False,
-        too_long: Literal["truncate", "refuse"] = "truncate",
-        empty: Literal["refuse", "keep"] = "refuse",
         batch_size: int | None = None,
-        dtype: str = "float32",
-        device: str | None = None,
-        device_map: Any = None,
-        revision: str | None = None,
-        trust_remote_code: bool = False,
         licence: str = "",
+        **settings: Unpack[Settings],
     ) -> None:
-        if tower is not None and tower not in towers.TOWERS:
-            raise UnknownNameError(f"There is no tower {tower!r}; {nearest(str(tower), towers.TOWERS)}")
+        others = ("classifier", "class_names", "batch_size", "licence")
+        loading, read, preparing = grouped(settings, others)
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1; it is {batch_size}.")
         self.source, self.licence, self.batch_size = str(source), licence, batch_size
         self.access: AccessLevel = "weights"
-        self._reading = Reading(self.source, layer, pooling, tuple(hidden_layers))
-        config = load_config(self.source, revision, trust_remote_code)
+        home = home_of(self.source, loading)
+        config = load_config(home, loading)
         suffix = classifier_suffix(config)
         if classifier and suffix is None:
             raise ConfigError(f"{self.source} is no classification checkpoint; leave out classifier=True.")
         is_classifier = suffix is not None if classifier is None else classifier
-        self.model, self._unloaded = load_model(
-            self.source,
-            config,
-            classifier=is_classifier,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            device_map=device_map,
-            trust_remote_code=trust_remote_code,
-        )
+        recipe = self._recipe(loading, read, preparing, is_classifier)
+        self.model, self._unloaded = load_model(home, config, loading, classifier=is_classifier)
+        self._architecture = settings_fingerprint(architecture_of(self.model.config.to_dict()))
         self.towers = towers.towers_of(self.model)
-        self._tower = tower
+        self._tower = read.tower
         self._classifier = ModuleTeacher(self.model) if is_classifier else None
         self._check_tower()
+        self._reading = Reading(self.source, read.layer, read.pooling, tuple(read.hidden_layers), recipe)
         self._reading.check(self.model, is_classifier)
         names = class_names if class_names is not None else class_names_of(config)
         self.class_names = tuple(names) if is_classifier and names is not None else None
+        length = max_tokens(self.model, config)
         self._preprocess = Preprocessor(
-            self.source,
-            revision=revision,
-            model_type=config.model_type,
-            max_length=max_tokens(self.model, config),
-            sampling_rate=sampling_rate,
-            resample=resample,
-            too_long=too_long,
-            empty=empty,
-            trust_remote_code=trust_remote_code,
+            home, hub=loading.hub, config=config, max_length=length, recipe=recipe, **asdict(preparing)
         )
+
+    def _recipe(
+        self, loading: Loading, read: WhatIsRead, preparing: Preparing, is_classifier: bool
+    ) -> OwnRecipe | None:
+        """The model's own, where nothing else is asked for."""
+        if read.is_default and not is_classifier:
+            recipe = own_recipe(self.source, loading, preparing.prompt)
+            if recipe is not None or preparing.prompt is None:
+                return recipe
+        if preparing.prompt is not None:
+            raise ConfigError(
+                f"A prompt belongs to the recipe of a sentence-transformers model, which is not read here; put "
+                f"{preparing.prompt!r} before the texts yourself."
+            )
+        return None
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None] | None:
@@ -150,7 +154,8 @@ class HFTeacher:
             "layer": self._reading.layer,
             "pooling": self._reading.pooling,
         }
-        return {} if self._classifier else read
+        own = {"recipe": list(self._reading.recipe.says)} if self._reading.recipe is not None else {}
+        return {} if self._classifier else read | own
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
         able = tuple(kind for kind in towers.KINDS for tower in self.towers if kind in towers.kinds_of(tower))
@@ -160,8 +165,9 @@ class HFTeacher:
         )
         for name, (kind, rows) in columns.items():
             if kind == "audio" and not isinstance(rows, Tensor):  # their lengths say which are read together
-                columns[name] = kind, self._preprocess.waves(name, rows)
-        groups = row_groups(columns, self.batch_size, self._needs_equal_lengths(columns))
+                columns[name] = kind, self._preprocess.waves(name, rows, self.model)
+        size = 1 if self._cannot_pad(tower, columns) else self.batch_size
+        groups = row_groups(columns, size, self._needs_equal_lengths(columns))
         return joined([self._read_rows(tower, columns, rows) for rows in groups], groups)
 
     def _read_rows(self, tower: str, columns: Columns, rows: Sequence[int]) -> TeacherOutput:
@@ -172,6 +178,11 @@ class HFTeacher:
             return output
         except UnreadableRowsError as error:
             raise UnreadableRowsError(str(error), [rows[i] for i in error.rows]) from error
+
+    def _cannot_pad(self, tower: str, columns: Columns) -> bool:
+        """Whether the model sees padding in texts whatever their mask says, so that each is read alone."""
+        takes = towers.arguments_of(self.model, None if self._classifier else tower)
+        return _has_texts(columns) and "attention_mask" not in takes and not self._preprocess.ignores_mask
 
     def _needs_equal_lengths(self, columns: Columns) -> bool:
         """Whether padding changes a row, so that only sounds of one length can be read together."""
@@ -191,13 +202,23 @@ class HFTeacher:
             # of an offloaded part, accelerate brings the inputs to where it computes
             named[name] = value.to(device=value.device if device.type == "meta" else device, dtype=dtype)
         if self._classifier is not None:
+            self._mark_padding(columns)
             return self._classifier(named).map_tensors(lambda value: value.float())
         mask = (
             named.pop("attention_mask", None)
             if self._preprocess.ignores_mask
             else named.get("attention_mask")
         )
-        return self._reading.read(self.model, tower, named, mask, self._unloaded)
+        recipe = self._reading.recipe
+        skips = recipe is not None and not recipe.counts_prompt and _has_texts(columns)
+        skipped = self._preprocess.prompt_tokens() if skips else 0
+        return self._reading.read(self.model, tower, named, mask, self._unloaded, skipped)
+
+    def _mark_padding(self, columns: Columns) -> None:
+        """Tell a classifier of texts which token is padding, where its checkpoint does not: it reads the last other."""
+        config = self.model.config.get_text_config()
+        if _has_texts(columns) and getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = self._preprocess.padding_token
 
     def _check_tower(self) -> None:
         if self._tower is not None and self._tower not in self.towers:
@@ -209,10 +230,17 @@ class HFTeacher:
         """Parts: ``architecture``, ``weights``, ``reading`` (tower, layer and pooling) and ``preprocessing``."""
         how = self._reading
         reading = [self._classifier is not None, self._tower, how.layer, how.pooling, how.hidden_layers]
+        if how.recipe is not None:
+            reading.append(how.recipe.fingerprint())
         kinds = [kind for kind in towers.KINDS if any(kind in towers.kinds_of(t) for t in self.towers)]
         return {
-            "architecture": settings_fingerprint(architecture_of(self.model.config.to_dict())),
+            "architecture": self._architecture,
             "weights": weights_fingerprint(self.model),
             "reading": settings_fingerprint(reading),
             "preprocessing": self._preprocess.fingerprint(kinds),
         }
+
+
+def _has_texts(columns: Columns) -> bool:
+    """Whether texts are among the columns that are still to be prepared."""
+    return any(kind == "text" and not isinstance(rows, Tensor) for kind, rows in columns.values())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from limbeck.functional.transport.sinkhorn import FLOOR, balanced_by_group, solve
+from limbeck.functional.transport.solver.group_balance import balanced_by_group
+from limbeck.functional.transport.solver.sinkhorn import FLOOR, solve
 
 
 def problem(n=9, m=7, reg=0.1, batch=()):

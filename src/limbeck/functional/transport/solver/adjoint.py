@@ -15,27 +15,46 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limbeck.functional.transport.sinkhorn import Scaling, times, total
+from limbeck.functional.transport.solver.sinkhorn import Scaling, potentials, times, total
+from limbeck.functional.transport.solver.soft_marginals import Softness, is_soft
 
 
 def sharp_value(
-    logits: Tensor, solved: Scaling, a: Tensor, b: Tensor, *, tol: float, softness: tuple[float, float]
+    logits: Tensor,
+    solved: Scaling,
+    a: Tensor,
+    b: Tensor,
+    *,
+    tol: float,
+    softness: Softness,
+    held: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """``<P, M> / reg`` and the weight of its gradient to M, ``diag(u) weight diag(v)``; overwrites ``logits``.
 
     Adding ``alpha (a - P1) + beta (b - P^T 1)`` makes the value second order in the error that is left in the
-    marginals (1.5e-3 to 9e-5 relative at tol 1e-2), at no cost; it is only done for hard marginals.
+    marginals (1.5e-3 to 9e-5 relative at tol 1e-2), at no cost; it is only done for hard marginals. ``held``: take the
+    plan as fixed; where reg is tiny, the adjoint of a plan that is short of its solution is far off.
     """
     kernel, u, v = solved.kernel, solved.u, solved.v
     sum_s, sum_t = u * times(kernel, v), v * times(kernel.mT, u)
+    if held:
+        value = (u * times(logits.mul_(kernel), v)).sum().neg_()
+        if not is_soft(softness):  # the potentials say what the misplaced mass would cost
+            f, g = potentials(solved, a, b)
+            value = value + total(f, a - sum_s) + total(g, b - sum_t)
+        return value, kernel
     weight = logits.mul_(kernel)
     cost_s = (u * times(weight, v)).neg_()
     cost_t = (v * times(weight.mT, u)).neg_()
     diagonal_s, diagonal_t = sum_s / softness[0], sum_t / softness[1]
+    if is_soft(softness):  # a row that they have emptied takes no part: 0 / tiny is 0
+        tiny = torch.finfo(u.dtype).tiny
+        diagonal_s.clamp_min_(tiny)
+        diagonal_t.clamp_min_(tiny)
     beta = _schur_solve(kernel, u, v, diagonal_s, diagonal_t, cost_s, cost_t, tol)
     alpha = (cost_s - u * times(kernel, v * beta)) / diagonal_s
     value = cost_s.sum()
-    if softness == (1.0, 1.0):
+    if not is_soft(softness):
         value = value + total(alpha, a - sum_s) + total(beta, b - sum_t)
     weight.addcmul_(kernel, (alpha + 1.0).unsqueeze(-1)).addcmul_(kernel, beta.unsqueeze(-2))
     return value, weight
@@ -55,7 +74,8 @@ def _schur_solve(
     """``beta`` by conjugate gradients on the columns' Schur complement, preconditioned by its diagonal part.
 
     With hard marginals the complement is singular along the constant vector, to which the right-hand side is
-    orthogonal, so the iteration never sees it.
+    orthogonal, so the iteration never sees it. A plan that falls into parts, as a matching does, is singular along the
+    constants of its parts: where rounding is all that is left to solve for, nothing is.
     """
     weight_s = u / diagonal_s * u
 
@@ -66,19 +86,20 @@ def _schur_solve(
     beta = torch.zeros_like(residual)
     z = residual / diagonal_t
     direction = z
-    rho = float(total(residual, z))
-    goal = max(tol * tol, torch.finfo(residual.dtype).eps ** 2) * max(rho, 0.0)
+    rho = size = float(total(residual, z))  # size: of the direction, by the diagonal
+    eps = torch.finfo(residual.dtype).eps
+    goal = max(max(tol, eps) ** 2 * max(rho, 0.0), eps**2 * float(total(cost_t, cost_t / diagonal_t)))
     for _ in range(max_iter):
         if not rho > goal:
             break
         image = apply(direction)
         curvature = float(total(direction, image))
-        if not curvature > 0.0:
+        if not curvature > 16 * eps * size:
             break
         step = rho / curvature
         beta = beta + step * direction
         residual = residual - step * image
         z = residual / diagonal_t
         rho, previous = float(total(residual, z)), rho
-        direction = z + (rho / previous) * direction
+        direction, size = z + (rho / previous) * direction, rho + (rho / previous) ** 2 * size
     return beta

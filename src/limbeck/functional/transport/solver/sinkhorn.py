@@ -18,11 +18,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limbeck.functional.transport.solver.annealing import default_tol, is_annealed, stages
+from limbeck.functional.transport.solver.group_balance import balanced_by_group
+from limbeck.functional.transport.solver.relaxation import better_omega, past
+from limbeck.functional.transport.solver.soft_marginals import is_soft, kept, translation
+
 DEFAULT_TOL = 1e-2
 FLOOR = 1e-20  # stands for a weight of zero: what the sweeps make of it stays inside float32
 _SAFE_SPAN = 40.0  # exp(40) leaves room for the scalings in float32
 _DRIFT = 1e12  # a scaling beyond this is absorbed into the kernel
-_ANNEALED_FROM = 150.0  # logit spans above this are approached from larger regularisation
 
 
 @dataclass
@@ -48,6 +52,19 @@ def times(kernel: Tensor, v: Tensor) -> Tensor:
     return kernel.mv(v) if kernel.dim() == 2 else torch.bmm(kernel, v.unsqueeze(-1)).squeeze(-1)
 
 
+def potentials(solved: Scaling, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """In units of reg, against ``a b``: the plan is ``a b exp(f + g - cost / reg)``."""
+    f, g = (solved.u / a).log_(), (solved.v / b).log_()
+    if solved.shift_s is not None and solved.shift_t is not None:
+        return f + solved.shift_s, g + solved.shift_t
+    return f, g
+
+
+def needs_shifts(span: float) -> bool:
+    """Whether the logits differ too much for their exponentials to be a kernel as they are."""
+    return not span <= _SAFE_SPAN
+
+
 def solve(
     logits: Tensor,
     a: Tensor,
@@ -56,6 +73,7 @@ def solve(
     tol: float | None,
     max_iter: int,
     span: float = float("inf"),
+    extent: tuple[float, float] | None = None,
     softness: tuple[float, float] = (1.0, 1.0),
     groups: tuple[Tensor, Tensor] | None = None,
     start: Tensor | None = None,
@@ -67,28 +85,27 @@ def solve(
         logits: ``(..., n, m)``; overwritten by the kernel unless ``keep_logits`` (and never needed again).
         a, b: marginals, ``(..., n)`` and ``(..., m)``, > 0 (at least FLOOR).
         tol: stop when the L1 error of the column marginals, divided by the mass, is below (rows are exact). None
-            is 1e-2, but a tenth of a row's weight where the problem needs an annealed start: such a plan is
-            nearly a matching, and an error of 1e-2 may be a whole row in the wrong place.
+            is 1e-2, less where the problem needs an annealed start (``annealing.default_tol``).
         max_iter: most sweeps.
         span: a bound of max - min of the logits if one is known; small spans need no shift.
+        extent: least and largest logit where they are known.
         softness: exponents of the row and column updates, 1 for a hard marginal, ``rho / (rho + reg)`` for a
             marginal held by ``rho * KL``.
         groups: class number of each row and of each column; starts with the mass balanced between classes.
         start: logarithm of a row scaling to start from, ``(..., n)``; the columns start from b when None.
     """
-    shift_s: Tensor | None = None
-    shift_t: Tensor | None = None
-    if span <= _SAFE_SPAN:
+    shift_s = shift_t = None
+    if not needs_shifts(span):
         kernel = logits.exp() if keep_logits else logits.exp_()
     else:
-        shift_s, shift_t, annealed = _first_shifts(logits, a, b)
-        if tol is None and annealed:
-            tol = min(DEFAULT_TOL, 0.1 / max(logits.shape[-2:]))
-        kernel = _kernel(logits, shift_s, shift_t)
+        low, high = extent or extent_of(logits)
+        shift_s, shift_t = _first_shifts(logits, a, b, high - low)
+        tol = default_tol(high - low, max(logits.shape[-2:])) if tol is None else tol
+        kernel = kernel_of(logits, shift_s, shift_t)
     tol = DEFAULT_TOL if tol is None else tol
     state = _Sweeps(kernel, a, b, softness, tol, max_iter)
     if shift_s is not None and shift_t is not None:
-        state.set_lifts(shift_s, shift_t)
+        state.take_shifts(shift_s, shift_t)
     if start is not None:
         state.v = b / times(state.kernel_t, (start if shift_s is None else start - shift_s).exp())
     if groups is not None and softness == (1.0, 1.0) and kernel.dim() == 2:
@@ -97,10 +114,10 @@ def solve(
     while not state.run():
         if logits is kernel:  # overwritten, but at so small a span nothing underflowed
             logits = kernel.log()
-        shift_s, shift_t = _absorb(logits, state, shift_s, shift_t)
+        _absorb(logits, state)
     return Scaling(
         state.kernel, state.u, state.v,
-        shift_s, shift_t,
+        state.shift_s, state.shift_t,
         state.iterations, state.error, state.error <= tol, tol,
     )  # fmt: skip
 
@@ -114,10 +131,12 @@ class _Sweeps:
         self.a, self.b = a, b
         self.take(kernel)
         self.softness, self.tol, self.max_iter = softness, tol, max_iter
+        self.shift_s: Tensor | None = None
+        self.shift_t: Tensor | None = None
         # exp((softness - 1) shift): what the shifts already hold of a soft update
         self.lift_s: Tensor | None = None
         self.lift_t: Tensor | None = None
-        self.u, self.v = a, b
+        self.u, self.v, self._got = a, b, b
         self.mass = 1.0 if softness == (1.0, 1.0) else float(a.sum())  # hard marginals sum to one
         self.iterations, self.error, self.omega = 0, float("inf"), 1.3
         self.groups: tuple[Tensor, Tensor] | None = None
@@ -128,8 +147,9 @@ class _Sweeps:
     def take(self, kernel: Tensor) -> None:
         self.kernel, self.kernel_t = kernel, kernel.mT
 
-    def set_lifts(self, shift_s: Tensor, shift_t: Tensor) -> None:
+    def take_shifts(self, shift_s: Tensor, shift_t: Tensor) -> None:
         soft_s, soft_t = self.softness
+        self.shift_s, self.shift_t = shift_s, shift_t
         self.lift_s = None if soft_s == 1.0 else ((soft_s - 1.0) * shift_s).exp()
         self.lift_t = None if soft_t == 1.0 else ((soft_t - 1.0) * shift_t).exp()
         self._fresh = True
@@ -139,7 +159,7 @@ class _Sweeps:
 
     def columns(self, u: Tensor) -> Tensor:
         """The column scaling that suits ``u``; notes in ``error`` which part of the mass it would move."""
-        got = times(self.kernel_t, u)
+        self._got = got = times(self.kernel_t, u)
         exact = _update(self.b, got, self.softness[1], self.lift_t)
         self.error = float(total((self.v - exact).abs_(), got)) / self.mass
         return exact
@@ -149,18 +169,21 @@ class _Sweeps:
             self.iterations += 1
             exact_s = self.rows(self.v)
             relaxed = not self._fresh
-            self.u = _over(exact_s, self.u, self.omega) if relaxed else exact_s
+            self.u = past(exact_s, self.u, self.omega) if relaxed else exact_s
             self._fresh = False
             exact_t = self.columns(self.u)
             if relaxed and self.error <= self.tol:  # give back exact rows and look again
                 self.u = exact_s
                 exact_t = self.columns(exact_s)
             if self.error <= self.tol:
-                return True
+                if self._settled():
+                    return True
+                self._errors.clear()
+                continue
             if not self.error < float("inf"):
                 return self._broken()
             self._tune()
-            self.v = _over(exact_t, self.v, self.omega)
+            self.v = past(exact_t, self.v, self.omega)
             if self.groups is not None and self._stalls():
                 self.v = balanced_by_group(self.kernel, self.v, self.a, self.b, *self.groups)
                 self._fresh = True
@@ -169,26 +192,42 @@ class _Sweeps:
                 return False
         self.u = self.rows(self.v)
         self.columns(self.u)
+        self._settled()
         return True
 
-    def _tune(self) -> None:
-        """Now and then (after 4 sweeps, then less and less often) set the over-relaxation from the rate seen.
+    def _settled(self) -> bool:
+        """Whether soft columns also have the sums that their potentials ask for.
 
-        SOR theory: an error that shrinks by ``rate`` under ``omega`` belongs to a plain rate with
-        ``(rate + omega - 1)^2 = rate * omega^2 * plain``, whose best omega is ``2 / (1 + sqrt(1 - plain))``.
+        (A sweep that moves next to no mass says nothing of potentials where next to none is carried.) If they have not,
+        a constant goes from one potential to the other, which changes no plan.
         """
+        if not is_soft(self.softness):
+            return True
+        g = (self.v / self.b).log_()
+        if self.shift_t is not None:
+            g.add_(self.shift_t)
+        unmet = torch.addcmul(kept(self.b, g, self.softness[1]), self.v, self._got, value=-1).abs_().sum()
+        if not float(unmet) > 2 * self.tol * self.mass:
+            return True
+        f = (self.u / self.a).log_()
+        if self.shift_s is not None:
+            f.add_(self.shift_s)
+        c = translation(self.a.log(), f, self.b.log(), g, self.softness)
+        zero = torch.zeros_like(c)
+        self.take_shifts(
+            (zero if self.shift_s is None else self.shift_s) + c,
+            (zero if self.shift_t is None else self.shift_t) - c,
+        )
+        return False
+
+    def _tune(self) -> None:
+        """Now and then (after 4 sweeps, then less and less often) set the over-relaxation from the rate seen."""
         self._errors.append(self.error)
         if len(self._errors) < self._window:
             return
-        half = self._window // 2
-        rate = (self._errors[-1] / self._errors[-1 - half]) ** (1 / half)
+        self.omega = better_omega(self.omega, self._errors, self.iterations)
         self._errors.clear()
         self._window = min(self._window * 3 // 2, 48)
-        if rate >= 1.0:
-            self.omega = 1.0 if self.omega < 1.05 or rate > 1.05 else 0.5 * (1.0 + self.omega)
-        elif rate > self.omega - 1.0:
-            plain = min((rate + self.omega - 1.0) ** 2 / (rate * self.omega**2), 0.99999)
-            self.omega = min(2.0 / (1.0 + (1.0 - plain) ** 0.5), 1.8 if self.iterations < 60 else 1.98)
 
     def _stalls(self) -> bool:
         """Whether three sweeps have not even halved the error: time to look at the classes again."""
@@ -211,86 +250,49 @@ def _update(marginal: Tensor, got: Tensor, softness: float, lift: Tensor | None)
     return soft if lift is None else soft.mul_(lift)
 
 
-def _over(exact: Tensor, old: Tensor, omega: float) -> Tensor:
-    """``old * (exact / old) ** omega``: past the exact update when omega > 1."""
-    if omega == 1.0:
-        return exact
-    return (exact / old).log_().mul_(omega - 1.0).exp_().mul_(exact)  # several times faster than pow
-
-
 def total(x: Tensor, y: Tensor) -> Tensor:
     """The sum of all products; for the short vectors here ``dot`` costs a fraction of ``(x * y).sum()``."""
     return torch.dot(x, y) if x.dim() == 1 else (x * y).sum()
 
 
-def _kernel(logits: Tensor, shift_s: Tensor, shift_t: Tensor) -> Tensor:
+def kernel_of(logits: Tensor, shift_s: Tensor, shift_t: Tensor) -> Tensor:
     return (logits + shift_s.unsqueeze(-1)).add_(shift_t.unsqueeze(-2)).exp_()
 
 
-def _first_shifts(logits: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
+def extent_of(logits: Tensor) -> tuple[float, float]:
+    """Least and largest logit."""
+    low, high = logits.aminmax()
+    return float(low), float(high)
+
+
+def _first_shifts(logits: Tensor, a: Tensor, b: Tensor, span: float) -> tuple[Tensor, Tensor]:
     """Shifts after which each row and column has its largest kernel entry at 1; annealed for a tiny reg."""
     shift_s = -logits.amax(-1)
     shift_t = -(logits + shift_s.unsqueeze(-1)).amax(-2)
-    low, high = logits.aminmax()
-    span = float(high - low)
-    if not _ANNEALED_FROM < span < float("inf"):
-        return shift_s, shift_t, False
-    heat = span / 20.0  # start where the kernel is smooth
+    if not is_annealed(span):
+        return shift_s, shift_t
     log_a, log_b = a.log(), b.log()
     shift_t = torch.zeros_like(shift_t)
-    while heat > 1.0:
+    for heat, growth, sweeps in stages(span):
         hot = logits / heat
-        for _ in range(3):
+        for _ in range(sweeps):
             shift_s = log_a - torch.logsumexp(hot + shift_t.unsqueeze(-2), -1)
             shift_t = log_b - torch.logsumexp(hot + shift_s.unsqueeze(-1), -2)
-        cooler = max(heat / 3.0, 1.0)
-        shift_t = shift_t * (heat / cooler)
-        heat = cooler
+        shift_t = shift_t * growth
     shift_s = log_a - torch.logsumexp(logits + shift_t.unsqueeze(-2), -1)
-    return shift_s, shift_t - log_b, True  # the sweeps start from v = b
+    return shift_s, shift_t - log_b  # the sweeps start from v = b
 
 
-def _absorb(
-    logits: Tensor, state: _Sweeps, shift_s: Tensor | None, shift_t: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _absorb(logits: Tensor, state: _Sweeps) -> None:
     """One sweep in the log domain that takes the scalings into the shifts; restarts ``state`` from ones."""
     log_v = torch.nan_to_num(state.v.log(), nan=0.0, posinf=80.0, neginf=-80.0)
-    total = log_v if shift_t is None else shift_t + log_v
+    total = log_v if state.shift_t is None else state.shift_t + log_v
     log_a, log_b = state.a.log(), state.b.log()
     soft_s, soft_t = state.softness
     for _ in range(2):
         new_s = log_a - soft_s * torch.logsumexp(logits + total.unsqueeze(-2), -1)
         total = log_b - soft_t * torch.logsumexp(logits + new_s.unsqueeze(-1), -2)
-    state.take(_kernel(logits, new_s, total))
+    state.take(kernel_of(logits, new_s, total))
     state.u, state.v = torch.ones_like(state.u), torch.ones_like(state.v)
-    state.set_lifts(new_s, total)
+    state.take_shifts(new_s, total)
     state.iterations += 2
-    return new_s, total
-
-
-def balanced_by_group(
-    kernel: Tensor, v: Tensor, a: Tensor, b: Tensor, groups_s: Tensor, groups_t: Tensor
-) -> Tensor:
-    """Scale ``v`` so that the mass between classes is right after the first sweep.
-
-    Sinkhorn's slow modes are mass that sits in the wrong class; the C x C plan between classes shows it, and
-    is balanced at next to no cost.
-    """
-    _, group_s = groups_s.unique(return_inverse=True)
-    _, group_t = groups_t.unique(return_inverse=True)
-    ones_s = torch.nn.functional.one_hot(group_s).to(v.dtype)
-    ones_t = torch.nn.functional.one_hot(group_t).to(v.dtype)
-    spread = kernel @ (ones_t * v.unsqueeze(-1))  # (n, m) @ (m, C)
-    u = a / spread.sum(-1)
-    coarse = (ones_s * u.unsqueeze(-1)).mT @ spread
-    want_s, want_t = ones_s.mT @ a, ones_t.mT @ b
-    factor_t = torch.ones_like(want_t)
-    for _ in range(100):
-        factor_s = want_s / (coarse @ factor_t)
-        new = want_t / (coarse.mT @ factor_s)
-        moved = float((new / factor_t - 1).abs().max())
-        factor_t = new
-        if not moved > 1e-3:
-            break
-    scaled = v * (ones_t @ factor_t)
-    return scaled if bool(torch.isfinite(scaled).all()) else v
