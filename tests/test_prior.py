@@ -121,8 +121,21 @@ def test_a_live_teacher_is_asked(toy: ModuleType, tmp_path: Path) -> None:
     assert found.facts["information_without_wrong_links"] > 0
 
 
+def test_a_teacher_of_features_is_made_to_speak(toy: ModuleType, tmp_path: Path) -> None:
+    made = recipe(tmp_path, method=MethodSpec("feature_ot"))
+    for changed, words in (
+        ({"head": None}, "a ridge probe on its features"),
+        ({}, "its head on its features"),
+    ):
+        bank = toy.bank(tmp_path / "features", n=N, logits=None, **changed)
+        found = diagnose(made, task=task(toy, "paired"), bank=bank, alone=0.5)
+        assert found.room.n_new == N - 12
+        assert "no_predictions" not in [reason.name for reason in found.reasons]
+        assert words in " ".join(found.warnings)
+
+
 def test_a_teacher_without_predictions_cannot_be_told_of(toy: ModuleType, tmp_path: Path) -> None:
-    features = toy.bank(tmp_path / "features", n=N, logits=None, head=None)
+    features = toy.bank(tmp_path / "features", n=N, logits=None, head=None, labels=None)
     made = recipe(tmp_path, method=MethodSpec("feature_ot"))
     found = diagnose(made, task=task(toy, "paired"), bank=features, alone=0.5)
     assert found.verdict == "cannot be told"

@@ -23,6 +23,7 @@ from limbeck.evaluation.diagnosis.facts import (
     student_bound,
     teacher_features,
 )
+from limbeck.evaluation.diagnosis.feature_teacher import with_predictions
 from limbeck.evaluation.diagnosis.outcome import Diagnosis
 from limbeck.evaluation.diagnosis.reach import Reach, reach, silently_reached
 from limbeck.evaluation.diagnosis.reasons import helps_more, reasons
@@ -154,11 +155,21 @@ def _check_link(recipe: Recipe, task: Task, name: str, source: Bank | LiveTeache
 
 
 def _readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task) -> Taught | None:
-    """The teacher's class predictions in the student's classes, under the recipe's control; None where it says none."""
+    """The teacher's class predictions in the student's classes, under the recipe's control; None where it says none and
+    nothing can be made to speak for it."""
+    plan = plan_method(_AS_METHOD)
     try:
-        return readable(source, name, recipe, task, plan_method(_AS_METHOD))
+        return readable(source, name, recipe, task, plan)
     except MissingSignalError:
+        if not isinstance(source, Bank):
+            return None
+    spec = recipe.teacher_specs()[name]
+    named = source.with_class_names(task.class_names, spec.class_map)
+    found = with_predictions(named, link_of(spec, name, source, task), task.splits["train"])
+    if found is None:
         return None
+    taught = readable(found[0], name, recipe, task, plan)
+    return replace(taught, warnings=(*taught.warnings, found[1]))
 
 
 def _student(recipe: Recipe, task: Task) -> Student:

@@ -83,8 +83,12 @@ def test_the_exchanged_classes_are_named(case: Callable[..., Any]) -> None:
 
 
 def test_what_would_bring_more_is_the_factor_that_is_small(case: Callable[..., Any]) -> None:
-    few = helps_more(case(n=16, labels=5).examined(alone=0.6).evidence)
-    assert next(iter(few)).startswith("more linked rows")
-    weak = helps_more(case(right=0.6, n=800).examined(alone=0.3).evidence)
-    assert next(iter(weak)).startswith("a perfect teacher")
-    assert not helps_more(case(sees_class=False).examined(alone=0.3).evidence)  # the pilot is the limit
+    def found(alone: float = 0.3, **made: Any) -> list[str]:
+        return list(helps_more(case(**made).examined(alone=alone).evidence))
+
+    assert "many times the 16 linked rows" in found(n=16, labels=5, alone=0.6)
+    assert "a perfect teacher and pairs that are all right" in found(right=0.6, n=800)
+    assert "pairs in place of bags" in found(link="bagged", bag_size=16, alone=0.6)
+    assert found(sees_class=False) == []  # the pilot is the limit, and labels tell nothing either
+    assert "twice the labels" in found(labels=3, spread=1.2)
+    assert "twice the labels" not in found(labels=100, spread=0.5)

@@ -18,7 +18,7 @@ from limbeck.evaluation.diagnosis.link_information import (
     information,
     link_information,
 )
-from limbeck.evaluation.diagnosis.pilot import Pilot, Rows, crossed_pilot, pilot, probe
+from limbeck.evaluation.diagnosis.pilot import Pilot, Rows, crossed_pilot, label_doubling, pilot, probe
 from limbeck.evaluation.diagnosis.reach import Reach
 from limbeck.evaluation.diagnosis.reasons import Evidence
 from limbeck.evaluation.diagnosis.ridge import standardised
@@ -31,6 +31,7 @@ from limbeck.students.student import Student
 MOST_ROWS = 2048  # labelled rows, and judges
 FROM_TRUTH = 50  # linked rows whose class is looked up where a benchmark knows it
 MOST_COLUMNS = 1024  # of features, which more of are projected to: a ridge costs d^3
+FEWEST_LABELS = 8  # of which a half still tells something
 CROSSED = 20  # the student's own labels, from which on a pilot is judged on them for want of others
 
 
@@ -97,6 +98,7 @@ def examine(
         clearest=clearest,
         n_judges=len(judges[1]) if judges else 0,
         has_predictions=not is_silent,
+        doubling=label_doubling(rows, *judges) if judges and len(rows.labels) >= FEWEST_LABELS else None,
     )
     judge = _judge(alone, rows, train, reached)
     return Examined(_of_the_link(found, train, reached, judge), source, features)

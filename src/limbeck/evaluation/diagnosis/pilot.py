@@ -89,6 +89,27 @@ def probe(rows: Rows) -> Ridge:
     return ridge(rows.features_l, F.one_hot(rows.labels, rows.probs.shape[1]))
 
 
+def label_doubling(rows: Rows, features_j: Tensor, labels_j: Tensor, n_halves: int = 5) -> float:
+    """What the last doubling of the labels brought a probe, in accuracy: the next will hardly bring more.
+
+    Args:
+        features_j: ``(j, d)``.    labels_j: ``(j,)``.    n_halves: halves of each class that are tried.
+    """
+    n, draw = len(rows.labels), torch.Generator().manual_seed(0)
+
+    def accuracy(kept: Tensor) -> float:
+        return float((probe(rows.labelled(kept))(features_j).argmax(1) == labels_j).double().mean())
+
+    halves = []
+    for _ in range(n_halves):
+        order = torch.randperm(n, generator=draw)
+        dealt = order[
+            torch.argsort(rows.labels[order], stable=True)
+        ]  # by class, in a random order inside each
+        halves.append(accuracy(dealt[::2]))
+    return accuracy(torch.arange(n)) - sum(halves) / n_halves
+
+
 def taught_by(rows: Rows) -> Ridge:
     """What labels and teacher teach together, both with the same total weight, as in a training."""
     if rows.group is not None:

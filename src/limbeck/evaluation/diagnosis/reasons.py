@@ -50,7 +50,7 @@ class Evidence:
         confidence: mean largest probability of the teacher.
         wrong: how many pairs or bags are somebody else's.    exchanged: (class, class as the teacher calls it).
         clearest: psi of the link without any wrong pair or bag.    n_judges: held-out rows with a label.
-        has_predictions: the teacher says classes.
+        has_predictions: the teacher says classes.    doubling: what the last doubling of the labels brought a probe.
     """
 
     class_names: tuple[str, ...]
@@ -69,6 +69,7 @@ class Evidence:
     clearest: float = 1.0
     n_judges: int = 0
     has_predictions: bool = True
+    doubling: float | None = None
 
     @property
     def things(self) -> str:
@@ -265,26 +266,24 @@ RULES: tuple[Rule, ...] = (
 
 
 def helps_more(e: Evidence) -> dict[str, float]:
-    """What one change would be worth at most, in points of accuracy beside what is expected now, largest first:
-    ``pairs`` in place of bags, more of them, right ones, a perfect ``teacher``. Empty where the pilot is the limit."""
-    gain, part = e.expectation.gain, e.expectation.by_link
-    if (
-        gain is None
-        or part is None
-        or (e.expectation.by_pilot and e.expectation.by_pilot.estimate < part.estimate / 2)
-    ):
-        return {}
-    room, psi = e.room, e.link.psi if e.link else 0.0
-    bags = room.in_bags
-    full = Room(room.alone, 0, 1, bags)
-    better: dict[str, float] = {
-        f"more linked rows (many times {room.n_new})": full.gain(psi) if room.n_new else 0.0,
-        "a perfect teacher and "
-        + ("bags that are all right" if bags else "pairs that are all right"): room.gain(
-            min(1.0, max(e.clearest, psi)) if bags else 1.0
-        ),
-    }
-    if bags:
-        better["pairs in place of bags"] = Room(room.alone, room.n_labelled, room.n_new).gain(1.0)
-    gains = {what: value - part.estimate for what, value in better.items()}
+    """What one change would be worth at most, in accuracy beside what is expected now, largest first: twice the
+    ``labels``, ``pairs`` in place of bags, more linked rows, a perfect teacher over a right link. Nothing that concerns
+    the link where the pilot is the limit."""
+    gains = {} if e.doubling is None else {"twice the labels": min(e.doubling, e.room.headroom)}
+    gains |= _better_links(e)
     return dict(sorted(((w, g) for w, g in gains.items() if g > THRESHOLD), key=lambda item: -item[1]))
+
+
+def _better_links(e: Evidence) -> dict[str, float]:
+    part, pilot, room = e.expectation.by_link, e.expectation.by_pilot, e.room
+    if e.link is None or part is None or (pilot and pilot.estimate < part.estimate / 2):
+        return {}
+    things = "bags" if room.in_bags else "pairs"
+    clearest = max(e.clearest, e.link.psi) if room.in_bags else 1.0
+    better = {
+        f"many times the {room.n_new} linked rows": Room(room.alone, 0, 1, room.in_bags).gain(e.link.psi),
+        f"a perfect teacher and {things} that are all right": room.gain(clearest),
+    }
+    if room.in_bags:
+        better["pairs in place of bags"] = Room(room.alone, room.n_labelled, room.n_new).gain(1.0)
+    return {what: value - part.estimate for what, value in better.items()}
