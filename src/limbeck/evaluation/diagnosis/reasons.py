@@ -269,8 +269,9 @@ def helps_more(e: Evidence) -> dict[str, float]:
     """What one change would be worth at most, in accuracy beside what is expected now, largest first: twice the
     ``labels``, ``pairs`` in place of bags, more linked rows, a perfect teacher over a right link. Nothing that concerns
     the link where the pilot is the limit."""
-    gains = {} if e.doubling is None else {"twice the labels": min(e.doubling, e.room.headroom)}
-    gains |= _better_links(e)
+    gains = _better_links(e)
+    if e.doubling is not None and e.doubling >= LIKELY:  # less is the judges' own noise
+        gains["twice the labels"] = min(e.doubling, e.room.headroom)
     return dict(sorted(((w, g) for w, g in gains.items() if g > THRESHOLD), key=lambda item: -item[1]))
 
 
