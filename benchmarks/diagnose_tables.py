@@ -86,7 +86,7 @@ def _rho(rows: Sequence[dict[str, Any]], name: str) -> str:
         return "-"
     rng = np.random.default_rng(0)
     samples = [pairs[rng.integers(len(pairs), size=len(pairs))] for _ in range(N_BOOT)]
-    drawn = [spearmanr(*sample.T)[0] for sample in samples if (sample.std(0) > 0).all()]
+    drawn = [spearmanr(*sample.T)[0] for sample in samples if (np.ptp(sample, axis=0) > 0).all()]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     error = "" if name == "teacher" else f", error {np.abs(pairs[:, 0] - pairs[:, 1]).mean():.1f}"
     return f"{spearmanr(*pairs.T)[0]:+.2f} [{low:+.2f}, {high:+.2f}]{error} ({len(pairs)})"

@@ -141,7 +141,9 @@ def _wrong_domain(e: Evidence) -> Reason | None:
 
 def _wrong_links(e: Evidence) -> Reason | None:
     sure = e.wrong is not None and e.wrong.is_clear(e.room.n_labelled / len(e.class_names), e.confidence)
-    if e.link is not None and e.link.noise_low == 0:  # labelled linked rows know better than a judge of few labels
+    if (
+        e.link is not None and e.link.noise_low == 0
+    ):  # labelled linked rows know better than a judge of few labels
         sure = False
     if e.exchanged or e.one_class or not (sure or e.falls_short):
         return None
