@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import moved_rows, random_like, shuffled, uniform_like
+from limbeck.banks.layout import entry_of, width_of
 from limbeck.banks.stores import HIDDEN
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, LinkError, MissingSignalError, some
@@ -18,6 +19,7 @@ from limbeck.signals.layers import stored_layer
 from limbeck.signals.links.base import Link
 from limbeck.signals.links.choose import link_named
 from limbeck.signals.output import ACCESS_OF_SIGNAL, TeacherOutput
+from limbeck.signals.ragged import row_shape
 from limbeck.signals.teacher import Teacher
 from limbeck.teachers.live import InClasses, LiveTeacher, Samples
 from limbeck.training.collator import LinkedTeacher
@@ -174,7 +176,7 @@ def _live(live: LiveTeacher, wanted: _Wanted) -> Taught:
     names = teacher.class_names
     if wanted.reads_classes and names is not None and tuple(names) != wanted.class_names:
         teacher = InClasses(teacher, join_class_names(wanted.class_names, names, wanted.class_map))
-    hidden = {name: tuple(value.shape[1:]) for name, value in probe.hidden_states.items()}
+    hidden = {name: row_shape(value) for name, value in probe.hidden_states.items()}
     layers = {asked: stored_layer(asked, hidden, None, "the live teacher") for asked in wanted.layers}
     side = Side(
         _width(probe, "features"),
@@ -194,4 +196,4 @@ def _live(live: LiveTeacher, wanted: _Wanted) -> Taught:
 
 def _width(said: TeacherOutput, signal: str) -> int | None:
     value = getattr(said, signal)
-    return None if value is None else int(value.shape[-1])
+    return None if value is None else width_of(entry_of(value))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.stores import TEXT, MemoryStore, MovedStore
 from limbeck.errors import DataError, LinkError
 from limbeck.seeding import keyed_generator, keyed_seed
+from limbeck.signals.ragged import Ragged, Signal
+from limbeck.signals.top_k import TopK
 
 if TYPE_CHECKING:
     from limbeck.signals.links.base import Link, Source
@@ -72,25 +76,43 @@ def _deranged(groups: np.ndarray, rng: np.random.Generator, *, ordered: bool) ->
 def random_like(bank: Bank, seed: int) -> Bank:
     """A teacher that saw nothing: normal noise with the mean and spread of each column of each signal.
 
-    Log-probabilities are noise of the same scale, normalised; texts are texts of the bank, drawn at random.
+    Log-probabilities are noise of the same scale, normalised. Texts, whole numbers and the lengths of rows are those of
+    other rows, drawn at random; likeliest classes are drawn at random too, with the probabilities of another row.
     Held in memory, as large as the bank.
     """
     generator = keyed_generator("random_like", seed)
     # from the whole length of the bank, which may be sorted by class
     rows = np.linspace(0, len(bank) - 1, min(len(bank), 8192)).round().astype(np.int64)
     sample = bank._store.take(bank._store.columns, rows)
+    # one draw for all signals: a box keeps a label and a score
+    drawn = np.random.default_rng(keyed_seed("random_like", seed)).integers(0, len(bank), len(bank))
     values: dict[str, Any] = {}
     for name, seen in sample.items():
-        if name == TEXT:
-            drawn = np.random.default_rng(keyed_seed("random_like", seed)).integers(0, len(bank), len(bank))
-            values[name] = bank._store.take([TEXT], drawn)[TEXT]
-        else:
+        if isinstance(seen, Tensor) and seen.is_floating_point():
             values[name] = _noise_like(seen, len(bank), generator, normalise=name == "log_probs")
+        else:
+            other = bank._store.take([name], drawn)[name]
+            values[name] = (
+                other if name == TEXT else _noise_in(other, seen, generator, normalise=name == "log_probs")
+            )
     return bank.derive((random_like, (bank, seed)), store=MemoryStore(values))
 
 
-def _noise_like(seen: Any, n_rows: int, generator: Any, *, normalise: bool) -> Any:
+def _noise_in(other: Signal, seen: Signal, generator: torch.Generator, *, normalise: bool) -> Signal:
+    """The layout of ``other`` with what a teacher that saw nothing would put there; spreads are those of ``seen``."""
+    if isinstance(other, Ragged):
+        return replace(other, values=_noise_in(other.values, seen.values, generator, normalise=normalise))
+    if isinstance(other, TopK):
+        # a stretch of one random order of all classes: no class twice, at no cost for a large vocabulary
+        order = torch.randperm(other.n_classes, generator=generator)
+        first = torch.randint(other.n_classes, (*other.rest.shape, 1), generator=generator)
+        return replace(other, ids=order[(first + torch.arange(other.k)) % other.n_classes])
+    if not other.is_floating_point() or not len(seen):
+        return other[torch.randperm(len(other), generator=generator)]
+    return _noise_like(seen, len(other), generator, normalise=normalise)
 
+
+def _noise_like(seen: Any, n_rows: int, generator: Any, *, normalise: bool) -> Any:
     known = seen.float()
     mean, spread = known.mean(0), known.std(0, correction=0)
     noise = torch.empty((n_rows, *seen.shape[1:]), dtype=seen.dtype)
@@ -107,9 +129,9 @@ def oracle_like(bank: Bank) -> Bank:
 
     Logits and log-probabilities put all but 1e-6 on the true class; features are a one-hot code of the class
     (unit random directions where there are fewer features than classes), and a head, if there was one, reads
-    them. Hidden states and texts, which have no truth, are left out.
+    them. Hidden states, texts, tokens and boxes, which have no truth here, are left out.
 
-    Raises: DataError when a row has no label.
+    Raises: DataError when a row has no label, and for predictions of rows of different lengths.
     """
     labels = bank.labels
     if labels is None or bool((labels < 0).any()):
@@ -131,17 +153,32 @@ def oracle_like(bank: Bank) -> Bank:
 def uniform_like(bank: Bank) -> Bank:
     """A teacher without an opinion: uniform log-probabilities, and no other signal.
 
-    Raises: DataError when the bank names no classes and predicts none.
+    Of likeliest k classes it keeps k, and gives the rest its share.
+
+    Raises: DataError when the bank names no classes and predicts none, and for predictions of rows of different
+        lengths.
     """
     n_classes = _n_classes(bank)
-    uniform = torch.full((len(bank), n_classes), 1.0 / n_classes).log()
+    row = torch.full((1, n_classes), 1.0 / n_classes).log()
+    if "logits" not in bank.signals and "n_classes" in (entry := bank.manifest.signals.get("log_probs", {})):
+        likeliest = TopK.of(row, entry["shape"][-1])  # all classes of a large vocabulary would not fit
+        uniform: Signal = likeliest.rows(torch.zeros(len(bank), dtype=torch.long))
+    else:
+        uniform = row.repeat(len(bank), 1)
     values = dict.fromkeys(_predictions(bank), uniform)
     return bank.derive((uniform_like, (bank,)), store=MemoryStore(values), head=None)
 
 
 def _predictions(bank: Bank) -> list[str]:
-    """Names of the prediction signals of a bank; ``log_probs`` if it has none."""
-    return [name for name in ("logits", "log_probs") if name in bank.signals] or ["log_probs"]
+    """Names of the prediction signals of a bank, ``log_probs`` if it has none; DataError where rows have different
+    lengths."""
+    found: list[str] = [name for name in ("logits", "log_probs") if name in bank.signals]
+    if ragged := [name for name in found if bank.manifest.signals[name].get("ragged")]:
+        raise DataError(
+            f"The {ragged[0]} of {bank.name} have rows of different lengths, of which there is no such control; take "
+            "'shuffled' or 'random'."
+        )
+    return found or ["log_probs"]
 
 
 def _n_classes(bank: Bank) -> int:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from limbeck.errors import ClassNamesError, DataError, some
 from limbeck.functional.precision import widened
 from limbeck.functional.response.predictions import distillation_kl
-from limbeck.problems.base import HasLogits, Problem, Targets, class_numbers
+from limbeck.problems.base import Problem, Shown, Targets, class_numbers
 from limbeck.problems.metric import ACCURACY, CALIBRATION, MACRO_F1, Metric
 from limbeck.signals.cells import classes_of, name_of
 from limbeck.signals.classes import UNLABELLED
@@ -44,7 +44,7 @@ class Classification(Problem):
         if absent := [name for c, name in enumerate(self.names) if not bool((classes == c).any())]:
             raise DataError(f"The labelled training rows of {source} have no row of class {some(absent)}.")
 
-    def loss(self, out: HasLogits, targets: Targets) -> Tensor:
+    def loss(self, out: Shown, targets: Targets) -> Tensor:
         (logits,) = widened(out.logits)
         return F.cross_entropy(
             logits,
@@ -61,7 +61,7 @@ class Classification(Problem):
             logits_s, logits_t, temperature=temperature, reduction="sum", trains_teacher=trains_teacher
         )
 
-    def statistics(self, out: HasLogits, targets: Targets) -> dict[str, Tensor]:
+    def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
         confidence, found = out.logits.float().softmax(-1).max(-1)
         return {"found": found, "confidence": confidence, "true": self.classes(targets)}
 
@@ -84,8 +84,8 @@ class Classification(Problem):
     def classes(self, targets: Targets) -> Tensor:
         return class_numbers(targets.values, targets.known)
 
-    def predictions(self, logits: Tensor) -> Tensor:
-        return logits.float().softmax(-1)
+    def predictions(self, outputs: Tensor) -> Tensor:
+        return outputs.float().softmax(-1)
 
     @classmethod
     def label(cls, cell: Any) -> str:

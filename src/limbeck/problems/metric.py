@@ -68,10 +68,18 @@ RMSE = Metric("rmse", better="lower", told="plain", negligible=0.0, title="RMSE"
 MICRO_F1 = Metric("micro_f1", title="Micro F1")
 AVERAGE_PRECISION = Metric("average_precision", title="Mean average precision")
 
+MEAN_IOU = Metric("mean_iou", title="Mean IoU")
+COSINE = Metric("cosine", told="plain", negligible=0.01, title="Cosine similarity")
+DENOISING_ERROR = Metric("denoising_error", better="lower", told="plain", negligible=0.01)
+SLICED_WASSERSTEIN = Metric("sliced_wasserstein", better="lower", told="plain", negligible=0.01)
+
 # Metrics of the problems that ship, for results that only name theirs.
 METRICS = {
     metric.name: metric
-    for metric in (ACCURACY, MACRO_F1, CALIBRATION, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION)
+    for metric in (
+        ACCURACY, MACRO_F1, CALIBRATION, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION, MEAN_IOU, COSINE,
+        DENOISING_ERROR, SLICED_WASSERSTEIN,
+    )
 }  # fmt: skip
 
 
