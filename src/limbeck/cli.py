@@ -30,6 +30,7 @@ AFTER_INTERRUPT = {
 COMMANDS: dict[str, str] = {
     "demo": "the main job on an embedded data set, end to end, with a report",
     "bank": "ask a teacher once and keep what it says: build, info, verify, delete",
+    "diagnose": "tell before training whether a teacher can help",
     "distill": "train a student from a recipe",
     "compare": "methods x controls x seeds: did the teacher help?",
     "report": "(re)build the HTML report of a run or a comparison",

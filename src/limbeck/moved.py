@@ -113,6 +113,7 @@ FILES = {
     "teachers.questions": "teachers.api.questions",
     "teachers.sending": "teachers.api.sending",
     "teachers.sounds": "teachers.hf.sounds",
+    "training.bag_check": "evaluation.diagnosis.bag_check",
     "training.texts": "training.encoding",
 }
 

@@ -2,6 +2,8 @@ from .comparison import Arm as Arm
 from .comparison import Comparison as Comparison
 from .comparison import read_comparison as read_comparison
 from .comparison import run_arms as run_arms
+from .error_bound import Bound as Bound
+from .error_bound import bound as bound
 from .estimates import Estimate as Estimate
 from .estimates import estimate as estimate
 from .estimates import holm as holm
