@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from limbeck.banks.bank import Bank
 from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError
+from limbeck.methods.base import Method
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.plan import expected_of_checkpoint, make_student, make_trainer, training_arguments
 from limbeck.recipes.recipe import Recipe, check_recipe
@@ -41,6 +45,8 @@ class RunResult:
         task: what it was trained on.    recipe: as it was run.    folder: the run folder.
         warnings: what was warned of during the run.
         tokenizer: of a text student, for its export.
+        statistics: split to what the problem keeps of each of its rows, in their order (:meth:`Problem.statistics`).
+        method: with its trained parts.
         stages: what was trained before it, in order (see :func:`limbeck.stages.stage_facts`).
     """
 
@@ -56,6 +62,8 @@ class RunResult:
     tokenizer: Any = None
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    statistics: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    method: Method | None = None
     stages: list[dict[str, Any]] = field(default_factory=list)
 
     def facts(self, stage: str, uses: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -148,10 +156,13 @@ def fit(
     seconds = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.perf_counter() - seconds
-    metrics = final_scores(trainer, task)
+    statistics = final_statistics(trainer, task)
+    metrics = {split: task.problem.scores(kept) for split, kept in statistics.items()}
     return RunResult(
         scores={split: values[task.problem.metric.name] for split, values in metrics.items()},
         metrics=metrics,
+        statistics=statistics,
+        method=trainer.model.method,
         links={name: teacher.link.name for name, teacher in trainer.collate.teachers.items()},
         steps=trainer.state.global_step,
         seconds=seconds,
@@ -167,21 +178,22 @@ def fit(
     )
 
 
-def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, dict[str, float]]:
-    """The problem's metrics of the scored student on validation and, once and at the end, on every final split."""
-    scores = {}
+def final_statistics(trainer: DistillationTrainer, task: Task) -> dict[str, dict[str, Tensor]]:
+    """What the problem keeps of each row under the scored student, on validation and, once and at the end, on every
+    final split."""
+    found = {}
     if "validation" in task.splits:
-        scores["validation"] = _scores(trainer, task.splits["validation"])
+        found["validation"] = _statistics(trainer, task.splits["validation"])
     with task.splits.final_evaluation() as final:
         for role in final.final_roles:
-            scores[role] = _scores(trainer, final[role])
-    return scores
+            found[role] = _statistics(trainer, final[role])
+    return found
 
 
-def _scores(trainer: DistillationTrainer, examples: Examples) -> dict[str, float]:
-    found = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics
-    assert found is not None
-    return {metric.name: float(found[f"final_{metric.name}"]) for metric in examples.problem.metrics}
+def _statistics(trainer: DistillationTrainer, examples: Examples) -> dict[str, Tensor]:
+    found = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").predictions
+    assert isinstance(found, dict)
+    return {name: torch.from_numpy(value) for name, value in found.items()}
 
 
 def _last_checkpoint(folder: Path, resume: bool) -> str | None:

@@ -40,16 +40,22 @@ TEACHER_TRAINING: dict[str, Any] = {
 
 
 def teacher_of(
-    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher", layers: Sequence[str] = ()
+    spec: TeacherSpec,
+    task: Task,
+    folder: Path,
+    name: str = "teacher",
+    layers: Sequence[str] = (),
+    *,
+    as_found: bool = False,
 ) -> Bank | LiveTeacher:
     """A bank, or a live teacher, as the recipe says; arguments as :func:`teacher_bank`."""
     if spec.bank is not None and spec.live is not None:
         raise ConfigError("A teacher is a bank or live, not both; leave out one.")
     if spec.live is None:
-        return teacher_bank(spec, task, folder, name, layers)
-    link = _rows(spec, task, name)
+        return teacher_bank(spec, task, folder, name, layers, as_found=as_found)
+    link = asked_rows(spec, task, name)
     if spec.live == "model":
-        return LiveTeacher(_asked(spec, task, folder, name, layers), link, view=spec.view)
+        return LiveTeacher(_asked(spec, task, folder, name, layers, as_found), link, view=spec.view)
     if not spec.live.startswith("hf:"):
         raise ConfigError(
             f"A live teacher is 'model' (the one named under model) or 'hf:PATH', not {spec.live!r}."
@@ -58,36 +64,46 @@ def teacher_of(
 
 
 def teacher_bank(
-    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher", layers: Sequence[str] = ()
+    spec: TeacherSpec,
+    task: Task,
+    folder: Path,
+    name: str = "teacher",
+    layers: Sequence[str] = (),
+    *,
+    called: str = "bank",
+    as_found: bool = False,
 ) -> Bank:
     """The bank that the recipe names, or one made by asking the recipe's teacher about the linked rows.
 
     Args:
-        folder: the run folder; the bank is made in ``bank/`` (see also :func:`trained_teacher`).
+        folder: the run folder.    called: the bank's folder inside it.
         layers: inner layers of the teacher whose states are asked for too.
+        as_found: a network that was trained in this folder before is taken as it is, also for other data.
     """
     if spec.bank is not None:
         return Bank.open(spec.bank)
-    link = _rows(spec, task, name)
-    teacher = _asked(spec, task, folder, name, layers)
+    link = asked_rows(spec, task, name)
+    teacher = _asked(spec, task, folder, name, layers, as_found)
     if is_first_process():
-        Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
+        Bank.build(folder / called, teacher, link, batch_size=256, overwrite=True)
     wait_for_all()
-    return Bank.open(folder / "bank")
+    return Bank.open(folder / called)
 
 
-def _asked(spec: TeacherSpec, task: Task, folder: Path, name: str, layers: Sequence[str]) -> ModuleTeacher:
+def _asked(
+    spec: TeacherSpec, task: Task, folder: Path, name: str, layers: Sequence[str], as_found: bool
+) -> ModuleTeacher:
     """The recipe's network, trained first where it says so."""
-    link = _rows(spec, task, name)
+    link = asked_rows(spec, task, name)
     if spec.is_trained_first:
-        model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder, name)
+        model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder, name, as_found=as_found)
     else:
         torch.manual_seed(keyed_seed(spec.seed, "teacher"))
         model = model_from_spec(spec.model, problem=link.problem, init=spec.init, **spec.config)
     return ModuleTeacher(model, class_names=link.class_names, layers=layers)
 
 
-def _rows(spec: TeacherSpec, task: Task, name: str) -> Examples:
+def asked_rows(spec: TeacherSpec, task: Task, name: str) -> Examples:
     """What the teacher is asked about: what the link names, or the student's own rows."""
     if spec.view == "same":
         return task.splits["train"].forgotten()
@@ -95,13 +111,13 @@ def _rows(spec: TeacherSpec, task: Task, name: str) -> Examples:
 
 
 def trained_teacher(
-    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher"
+    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher", *, as_found: bool = False
 ) -> tuple[nn.Module, dict[str, float]]:
     """A network trained on the teacher's own modality, as the first stage of the chain in ``folder``; its scores by
     split.
 
     Trained once: as long as spec and data are the same, its weights are loaded from ``folder/teacher``; killed, it
-    goes on from its last checkpoint. Otherwise it is trained anew.
+    goes on from its last checkpoint. Otherwise it is trained anew (``as_found``: unless it was trained on any data).
     """
     recipe = teacher_recipe(spec, task, folder, name)
     weights = Path(recipe.output_dir) / "model.safetensors"
@@ -109,9 +125,12 @@ def trained_teacher(
     settings = {**recipe_facts(recipe), "rows": _digest(rows)}
     record = read_records(folder).get(STAGE)
     wait_for_all()  # all have looked before any of them starts to train
-    if record is None or record.settings != settings:
+    is_kept = record is not None and record.state == "finished" and _is_whole(weights, record)
+    if record is not None and is_kept and as_found:
+        pass
+    elif record is None or record.settings != settings:
         record = _train(recipe, task, folder, settings, goes_on=False)
-    elif record.state == "running" or not _is_whole(weights, record):
+    elif not is_kept:
         record = _train(recipe, task, folder, settings, goes_on=record.state == "running")
     model = model_from_spec(spec.model, problem=rows.problem, **spec.config)
     load_model(model, str(weights))  # the same in every process, BatchNorm's statistics included
