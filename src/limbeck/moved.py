@@ -42,7 +42,6 @@ FILES = {
     "data.vec": "data.benchmarks.vec",
     "data.vec_tasks": "data.benchmarks.vec_tasks",
     "data.views": "data.files.views",
-    "evaluation.compare": "evaluation.comparison",
     "functional.adjoint": "functional.transport.solver.adjoint",
     "functional.attached": "functional.hand_gradients",
     "functional.class_blocks": "functional.transport.class_blocks",
@@ -114,6 +113,7 @@ FILES = {
     "teachers.questions": "teachers.api.questions",
     "teachers.sending": "teachers.api.sending",
     "teachers.sounds": "teachers.hf.sounds",
+    "training.bag_check": "evaluation.diagnosis.bag_check",
     "training.texts": "training.encoding",
 }
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from limbeck.banks.bank import Bank
-from limbeck.banks.controls import moved_rows, random_like, shuffled, uniform_like
+from limbeck.banks.controls import moved_rows, prototype_like, random_like, shuffled, uniform_like
 from limbeck.banks.layout import entry_of, width_of
 from limbeck.banks.stores import HIDDEN
+from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, LinkError, MissingSignalError, some
 from limbeck.methods.declared import Side
@@ -56,6 +57,7 @@ class _Wanted:
     class_names: tuple[str, ...]
     class_map: Mapping[str, str] | None
     reads_classes: bool
+    train: Examples
 
     @property
     def signals(self) -> list[str]:
@@ -81,6 +83,7 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
         task.class_names,
         spec.class_map,
         link.goes_by_class or bool(needs & {"logits", "head"}),
+        task.splits["train"],
     )
     if wanted.reads_classes and not task.problem.is_distribution:
         raise ConfigError(
@@ -160,6 +163,9 @@ def _controlled(bank: Bank, wanted: _Wanted) -> Bank:
         return shuffled(bank, wanted.link, wanted.seed)
     if wanted.control == "random":
         return random_like(bank, wanted.seed)
+    if wanted.control == "prototype":
+        train = wanted.train
+        return prototype_like(bank, wanted.link.told_classes(bank, train.keys, train.labels))
     return uniform_like(bank) if wanted.control == "uniform" else bank
 
 

@@ -130,6 +130,7 @@ def test_classification_by_hand():
     assert found["accuracy"] == pytest.approx(0.75)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert found["calibration_error"] == pytest.approx(0.15, abs=1e-6)
+    assert found["brier"] == pytest.approx((3 * 2 * 0.1**2 + 2 * 0.9**2) / 4)
     assert float(posed.loss(Bare(z), wanted)) == pytest.approx(-3 * math.log(0.9) - math.log(0.1), rel=1e-6)
     assert posed.classes(numbered([None, 1])).tolist() == [-100, 1]
     assert posed.answers(z[:1])[0]["probabilities"] == pytest.approx({"a": 0.9, "b": 0.1})
@@ -139,7 +140,28 @@ def test_unlabelled_rows_and_absent_classes_are_not_scored():
     z = torch.tensor([[1e4, 0.0, -1e4], [0.0, 1e4, 0.0], [5.0, 0.0, 0.0]], dtype=torch.float64)
     posed = Classification(NAMES)
     found = posed.scores(posed.statistics(Bare(z), numbered([0, 1, -100])))
-    assert found == {"accuracy": 1.0, "macro_f1": 1.0, "calibration_error": pytest.approx(0.0)}
+    assert found == {
+        "accuracy": 1.0,
+        "macro_f1": 1.0,
+        "calibration_error": pytest.approx(0.0),
+        "brier": pytest.approx(0.0),
+    }
+
+
+def test_what_is_kept_of_every_row():
+    z = torch.tensor([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0], [0.0, 5.0, 0.0]])
+    posed = Classification(NAMES)
+    kept = posed.statistics(Bare(z), numbered([0, 1, 1, None]))
+    assert posed.item_values(kept, "accuracy").tolist() == [1, 1, 0]
+    assert float(posed.item_values(kept, "brier").mean()) == pytest.approx(posed.scores(kept)["brier"])
+    assert posed.item_values(kept, "macro_f1") is None
+    assert posed.confusion(kept).tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    sure, right = posed.confidences(kept)
+    assert right.tolist() == [True, True, False]
+    assert sure.tolist() == pytest.approx([math.exp(5) / (math.exp(5) + 2)] * 3)
+    line = Regression(("height",))
+    kept = line.statistics(Bare(z[:, :1]), Targets(torch.ones(4), torch.ones(4).bool()))
+    assert line.item_values(kept, "rmse") is line.confusion(kept) is line.confidences(kept) is None
 
 
 def test_smoothing_is_for_classes():

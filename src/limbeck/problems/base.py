@@ -159,6 +159,20 @@ class Problem:
         """Metric name to value, from the statistics of all rows; NaN where no row is known."""
         raise NotImplementedError  # abstract
 
+    def item_values(self, statistics: Mapping[str, Tensor], metric: str) -> Tensor | None:
+        """``[k]`` float64 of the k known rows, whose mean is that metric; None for one that is no mean over rows."""
+        return None
+
+    def confusion(self, statistics: Mapping[str, Tensor]) -> Tensor | None:
+        """``[C, C]`` int64 counts of rows by what is true (down) and what was found; None where rows have no one
+        class."""
+        return None
+
+    def confidences(self, statistics: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+        """How sure the student was of what it found, ``[k]`` in [0, 1], and whether it was right, ``[k]`` bool, of the
+        known rows; None for a student that does not say."""
+        return None
+
     def classes(self, targets: Targets) -> Tensor | None:
         """``[N]`` int64 class of each row, -100 = unknown; None for a problem whose rows have no one class."""
         return None

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from limbeck.functional import label_alignment
 from limbeck.functional.response.predictions import LabelAlignment
-from limbeck.methods.alignment.feature_ot import TransportConfig, feature_projector, feature_transport
+from limbeck.methods.alignment.feature_ot import (
+    TransportConfig,
+    feature_projector,
+    feature_transport,
+    projected_plan,
+)
 from limbeck.methods.base import Declared, Descent, Method, Shapes, StepBatch, Weight, setting, weight
 
 
@@ -80,6 +85,9 @@ class UCMKD(Method):
     def __init__(self, config: Any, shapes: Shapes) -> None:
         super().__init__(config, shapes)
         self.project = feature_projector(shapes)
+
+    def plan_between(self, features_s: Tensor, features_t: Tensor) -> Tensor:
+        return projected_plan(features_s, features_t, self.project, self.config)
 
     def _label_alignment(self, b: StepBatch) -> Tensor:
         c, rows = self.config, b.labelled
