@@ -1,0 +1,364 @@
+"""From the cells of a user's table to the inputs of a modality, a run of rows at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.data.base import Table
+from limbeck.data.files.contents import first_bytes
+from limbeck.data.files.media import refuse_link
+from limbeck.data.files.readers import MediaReader, row_numbers, spectrogram
+from limbeck.data.files.records import Record
+from limbeck.data.files.table_files import Chunk
+from limbeck.data.own.side import Side
+from limbeck.data.own.sources import Opened
+from limbeck.data.own.stored import IN_MEMORY, DataColumn, MediaTable, NumberStore, TextStore
+from limbeck.data.own.text_rows import empty_column
+from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.progress import progress
+from limbeck.signals.cells import text_of
+
+TEXT_COLUMNS = ("text", "text_pair", "choices")
+_LIMITS = {True: math.inf, False: 0, None: IN_MEMORY}  # bytes by Side.in_memory
+Bad = dict[int, str]  # a row's place in a chunk, or among the rows that were kept, to what is wrong with it
+
+
+class Reading(Protocol):
+    """How one modality is read."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Columns of the table that it reads."""
+
+    def take(self, chunk: Chunk) -> tuple[list[Any], Bad]:
+        """What the rows of a chunk are, None where they are bad."""
+
+    def keep(self, values: Sequence[Any], places: Sequence[int]) -> None:
+        """Keep some of them; ``places`` are their rows in the table."""
+
+    def finish(self) -> tuple[Mapping[str, Any] | Table, dict[str, Any], Bad]:
+        """The inputs of the rows that were kept and are not bad, how they were made, and those that are bad."""
+
+
+def reading_of(side: Side, source: Opened, taken: Sequence[str], where: str) -> Reading | None:
+    """How the rows of a side are read; None where they are keys only.
+
+    Args:
+        taken: columns that are keys, labels, groups or splits.    where: ``student``, for messages.
+
+    Raises: UnknownNameError for a column that is not there; DataError, ConfigError.
+    """
+    if side.modality is None:
+        return None
+    if side.modality == "text":
+        return Texts(_text_columns(side.input, source, where), side.in_memory)
+    if side.modality == "table":
+        return Numbers(_number_columns(side.input, source, taken, where), source.name, side.in_memory)
+    return Media(side, source, _media_column(side, source, where))
+
+
+# ---- columns ---------------------------------------------------------------------------------------------------
+
+
+def check_column(name: Any, what: str, source: Opened) -> str:
+    """The name, if the source has that column."""
+    if name not in source.table.columns:
+        raise UnknownNameError(
+            f"{source.name} has no column {name!r} for {what}; {nearest(str(name), source.table.columns)}"
+        )
+    return str(name)
+
+
+def _text_columns(asked: Any, source: Opened, where: str) -> dict[str, str | tuple[str, ...]]:
+    if source.is_folder:
+        raise DataError(
+            f"{source.name} is a folder of files, and texts are read from a table; name a .csv, .jsonl or .parquet."
+        )
+    if asked is None:
+        asked = {name: name for name in TEXT_COLUMNS if name in source.table.columns}
+        if not asked:
+            raise UnknownNameError(
+                f"{source.name} has no column 'text'; say where the text is: {where}.input: COLUMN (it has "
+                f"{', '.join(source.table.columns)})."
+            )
+    if isinstance(asked, str):
+        asked = {"text": asked}
+    if not isinstance(asked, Mapping):
+        asked = dict(zip(TEXT_COLUMNS[:2], asked, strict=False)) if len(asked) <= 2 else {"text": asked}
+    found: dict[str, str | tuple[str, ...]] = {}
+    for role, name in asked.items():
+        if role not in TEXT_COLUMNS:
+            raise UnknownNameError(f"{where}.input has no {role!r}; {nearest(str(role), TEXT_COLUMNS)}")
+        several = isinstance(name, (list, tuple))
+        if several and (role != "choices" or len(name) < 2):
+            raise ConfigError(
+                f"{where}.input.{role}={name!r}: give one column, or for choices at least two, one a choice."
+            )
+        for one in name if several else [name]:
+            check_column(one, f"{where}.input", source)
+        found[role] = tuple(name) if several else str(name)
+    return found
+
+
+def _number_columns(asked: Any, source: Opened, taken: Sequence[str], where: str) -> list[str]:
+    if source.is_folder:
+        raise DataError(
+            f"{source.name} is a folder of files, and rows of numbers are read from a table; name a .csv or .parquet."
+        )
+    if asked is None:
+        names = [name for name in source.table.columns if name not in taken]
+    else:
+        names = [
+            check_column(n, f"{where}.input", source) for n in ([asked] if isinstance(asked, str) else asked)
+        ]
+    if not names:
+        raise DataError(f"{source.name} has no columns of numbers beside keys and labels; name {where}.input.")
+    return names
+
+
+def _media_column(side: Side, source: Opened, where: str) -> str:
+    usual = ("file", str(side.modality), "path")
+    if side.input is not None and not isinstance(side.input, str):
+        raise ConfigError(f"{where}.input={side.input!r}: give the one column of files.")
+    if side.input is not None:
+        return check_column(side.input, f"{where}.input", source)
+    for name in usual:
+        if name in source.table.columns:
+            return name
+    raise UnknownNameError(
+        f"{source.name} has no column 'file'; say where the files are: {where}.input: COLUMN (it has "
+        f"{', '.join(source.table.columns)})."
+    )
+
+
+# ---- texts -----------------------------------------------------------------------------------------------------
+
+
+class Texts:
+    """Columns ``text``, ``text_pair`` and ``choices``; a row with an empty one is bad."""
+
+    def __init__(self, of: Mapping[str, str | tuple[str, ...]], in_memory: bool | None) -> None:
+        self.of = dict(of)
+        self.n_choices: int | None = None
+        self._store = TextStore(_LIMITS[in_memory])
+
+    @property
+    def columns(self) -> list[str]:
+        return [n for name in self.of.values() for n in ([name] if isinstance(name, str) else name)]
+
+    @property
+    def choice_names(self) -> tuple[str, ...]:
+        """What the choices of a row are called: their columns, or numbers."""
+        own = self.of["choices"]
+        return own if isinstance(own, tuple) else tuple(f"choice {i}" for i in range(self.n_choices or 0))
+
+    def take(self, chunk: Chunk) -> tuple[list[Any], Bad]:
+        cells = {name: chunk.values(name) for name in self.columns}
+        values: list[Any] = []
+        bad: Bad = {}
+        for row in range(len(chunk.places)):
+            try:
+                values.append({role: self._cell(cells, name, row) for role, name in self.of.items()})
+                if empty := empty_column(values[-1]):
+                    raise DataError(f"has an empty {empty}")
+            except DataError as error:
+                values[row:] = [None]
+                bad[row] = str(error)
+        return values, bad
+
+    def _cell(self, cells: Mapping[str, Sequence[Any]], name: str | tuple[str, ...], row: int) -> Any:
+        if isinstance(name, tuple):
+            return tuple(text_of(cells[one][row]).strip() for one in name)
+        cell = cells[name][row]
+        if name != self.of.get("choices"):
+            return text_of(cell).strip()
+        if not isinstance(cell, (list, tuple)) or len(cell) < 2:
+            raise DataError(f"has {cell!r} where a list of at least two choices is needed")
+        self.n_choices = self.n_choices or len(cell)
+        if len(cell) != self.n_choices:
+            raise DataError(f"offers {len(cell)} choices where the first row offers {self.n_choices}")
+        return tuple(text_of(text) for text in cell)
+
+    def keep(self, values: Sequence[Any], places: Sequence[int]) -> None:
+        self._store.add({role: [value[role] for value in values] for role in self.of})
+
+    def finish(self) -> tuple[Mapping[str, Any] | Table, dict[str, Any], Bad]:
+        names = {
+            role: list(n) if isinstance(n, tuple) else n for role, n in self.of.items() if n != role
+        }
+        settings = {"kind": "text", "columns": list(self.of)} | ({"names": names} if names else {})
+        return self._store.inputs(), settings, {}
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------
+
+
+class Numbers:
+    """Columns of numbers as ``x [N, columns]``; a row that has none, or one that is not finite, is bad."""
+
+    def __init__(self, columns: Sequence[str], source: str, in_memory: bool | None) -> None:
+        self.columns, self._source = list(columns), source
+        self._store = NumberStore(_LIMITS[in_memory])
+
+    def take(self, chunk: Chunk) -> tuple[list[Any], Bad]:
+        cells = [chunk.values(name) for name in self.columns]
+        try:
+            if any("_" in cell for column in cells for cell in column if isinstance(cell, str)):
+                raise ValueError  # 1_000, which Python takes for a number
+            block = np.array([np.asarray(column, dtype=object).astype(np.float64) for column in cells])
+            if not np.isfinite(block).all():
+                raise ValueError
+            return list(block.T.astype(np.float32)), {}
+        except (ValueError, TypeError):
+            return self._one_by_one(cells)
+
+    def _one_by_one(self, cells: Sequence[Sequence[Any]]) -> tuple[list[Any], Bad]:
+        values: list[Any] = []
+        bad: Bad = {}
+        for row, numbers in enumerate(zip(*cells, strict=True)):
+            try:
+                record = Record(dict(zip(self.columns, numbers, strict=True)), "it of ")
+                values.append(row_numbers(record, self.columns, self._source).numpy())
+            except DataError as error:
+                values.append(None)
+                bad[row] = str(error).partition(f" of {self._source} ")[2].partition(";")[0].rstrip(".")
+        return values, bad
+
+    def keep(self, values: Sequence[Any], places: Sequence[int]) -> None:
+        if values:
+            self._store.add(np.stack(values))
+
+    def finish(self) -> tuple[Mapping[str, Any] | Table, dict[str, Any], Bad]:
+        return self._store.inputs(), {"kind": "table", "columns": self.columns}, {}
+
+
+# ---- pictures and sounds ---------------------------------------------------------------------------------------
+
+
+class Media:
+    """Pictures or sounds: files that a column names, or what it holds. They are opened once before the training; where
+    their tensors do not fit in memory only their first bytes are looked at, and a row is read when a step asks."""
+
+    def __init__(self, side: Side, source: Opened, column: str) -> None:
+        self._side, self._source, self._column = side, source, column
+        self._values: list[Any] = []
+        self._rows: list[int] = []
+        self._from_data = source.data is not None and not _is_text(source.data, column)
+        self.columns = [] if self._from_data else [column]
+
+    def take(self, chunk: Chunk) -> tuple[list[Any], Bad]:
+        if self._from_data:
+            return list(chunk.places), {}
+        values: list[Any] = []
+        bad: Bad = {}
+        for row, cell in enumerate(chunk.values(self._column)):
+            try:
+                values.append(self._file(cell) if isinstance(cell, str) else cell)
+                if values[-1] is None:
+                    raise DataError(f"has no {self._side.modality} in column {self._column!r}")
+            except DataError as error:
+                values[row:] = [None]
+                bad[row] = str(error).rstrip(".")
+        return values, bad
+
+    def _file(self, cell: str) -> Path:
+        name = cell if self._source.is_folder else cell.strip()
+        if not name:
+            raise DataError(f"names no file in column {self._column!r}")
+        refuse_link(name)
+        path = (self._source.base or Path()) / Path(name).expanduser()
+        forms = (path.parent / unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
+        return next((form for form in (path, *forms) if os.path.isfile(form)), path)
+
+    def keep(self, values: Sequence[Any], places: Sequence[int]) -> None:
+        self._values.extend(values)
+
+    def finish(self) -> tuple[Mapping[str, Any] | Table, dict[str, Any], Bad]:
+        settings = media_settings(self._side)
+        read = MediaReader(settings, self._side.resample)
+        values: Any = self._values
+        if self._from_data:
+            values = DataColumn(_undecoded(self._source.data, self._column), self._column, self._values)
+        if not len(values):
+            return {"x": torch.zeros(0)}, settings, {}
+        if _fits(values, read, self._side.in_memory):
+            x, bad = _read_all(values, read, self._source.name)
+            return {"x": x}, settings, bad
+        bad = _looked_at(values)
+        if bad:
+            good = [i for i in range(len(values)) if i not in bad]
+            values = (
+                DataColumn(values.data, values.column, [values.rows[i] for i in good])
+                if isinstance(values, DataColumn)
+                else [values[i] for i in good]
+            )
+        return MediaTable(values, read), settings, bad
+
+
+def media_settings(side: Side) -> dict[str, Any]:
+    """How pictures or sounds of a side become inputs, see ``files/readers.py``."""
+    if side.modality == "image":
+        height, width = side.size
+        shape = {"height": height, "width": width, "channels": side.channels}
+        return {"kind": "image", **shape, "mean": 0.5, "deviation": 0.5}
+    return {"kind": "log_mel", **asdict(spectrogram(side.log_mel))}
+
+
+def _fits(values: Any, read: MediaReader, in_memory: bool | None) -> bool:
+    if in_memory is not None:
+        return in_memory
+    for i in range(min(len(values), 20)):
+        try:
+            return len(values) * read(values[i]).numel() * 4 <= IN_MEMORY
+        except DataError:  # told with the others
+            continue
+    return True
+
+
+def _read_all(values: Any, read: MediaReader, name: str) -> tuple[Tensor, Bad]:
+    tensors: list[Tensor] = []
+    bad: Bad = {}
+    with progress(f"Reading {Path(name).name}", len(values), "files") as advance:
+        for i in range(len(values)):
+            try:
+                tensors.append(read(values[i]))
+            except DataError as error:
+                bad[i] = str(error).partition(";")[0].rstrip(".")
+            advance(1)
+    return torch.stack(tensors) if tensors else torch.zeros(0), bad
+
+
+def _looked_at(values: Any) -> Bad:
+    """Files that are missing or empty, without reading the others."""
+    bad: Bad = {}
+    for i, value in enumerate(values if not isinstance(values, DataColumn) else ()):
+        if isinstance(value, Path):
+            try:
+                first_bytes(value, str(value))
+            except DataError as error:
+                bad[i] = str(error).partition(";")[0].rstrip(".")
+    return bad
+
+
+def _is_text(data: Any, column: str) -> bool:
+    return getattr(data.features[column], "dtype", None) in ("string", "large_string")
+
+
+def _undecoded(data: Any, column: str) -> Any:
+    """The data set with files in place of pictures and sounds, which are decoded here, and no other column."""
+    from dataclasses import replace
+
+    kind = data.features[column]
+    data = data.select_columns([column])
+    return data.cast_column(column, replace(kind, decode=False)) if hasattr(kind, "decode") else data
+
