@@ -366,7 +366,7 @@ class Bank:
         place[picked] = np.arange(len(picked))
         labels = self._labels
         if labels is not None:
-            labels = np.where(labels >= 0, place[labels], UNLABELLED)
+            labels = np.where(labels >= 0, place[labels.clip(min=0)], UNLABELLED)
 
         def pick(value: Tensor) -> Tensor:
             return value.index_select(-1, index)
