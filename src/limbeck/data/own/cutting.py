@@ -13,6 +13,7 @@ from limbeck.data.base import Examples
 from limbeck.data.own.folders import FolderData
 from limbeck.data.own.stored import Standardised
 from limbeck.errors import ConfigError, DataError, some
+from limbeck.signals.key import Key
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def _held_out(
     if all(len(rows) for rows in given.values()):
         return given
     keys = data.examples.keys
-    rest = Examples({}, [keys[i] for i in free], data.examples.targets.rows(torch.from_numpy(free)), data.examples.problem)
+    rest = Examples(
+        {}, [keys[i] for i in free], data.examples.targets.rows(torch.from_numpy(free)), data.examples.problem
+    )
     drawn = _groups_drawn(rest, data.groups, shares, rng) if whole_groups else _rows_drawn(rest, shares, rng)
     return {role: rows if len(rows) else free[drawn[role]] for role, rows in given.items()}
 
@@ -107,10 +110,12 @@ def _rows_drawn(examples: Examples, shares: Shares, rng: np.random.Generator) ->
 
 
 def _groups_drawn(
-    examples: Examples, groups: Mapping[object, str], shares: Shares, rng: np.random.Generator
+    examples: Examples, groups: Mapping[Key, str], shares: Shares, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Rows of validation and test: whole groups, so that no session is both trained and tested on."""
-    of_row = np.array([groups.get(key, f"\0{key}") for key in examples.keys])  # a row without a group is its own
+    of_row = np.array(
+        [groups.get(key, f"\0{key}") for key in examples.keys]
+    )  # a row without a group is its own
     names = rng.permutation(np.unique(of_row))
     n_validation, n_test = (max(1, round(share * len(names))) for share in (shares.validation, shares.test))
     return {
@@ -163,11 +168,11 @@ def teacher_splits(
 def standardised(splits: dict[str, Examples], reference: str) -> tuple[dict[str, Examples], Tensor, Tensor]:
     """All splits less the mean over the deviation of one of them, and these two, ``[columns]`` each."""
     rows = splits[reference]
-    n, total, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    for first in range(0, len(rows), _AT_ONCE):  # a table on disk is read a piece at a time
-        x = rows.rows(range(first, min(first + _AT_ONCE, len(rows))))["x"].double()
-        shift = x[0] if n == 0 else shift
-        n, total, squares = n + len(x), total + (x - shift).sum(0), squares + (x - shift).square().sum(0)
+    shift = rows.rows([0])["x"][0].double()  # near the mean, or squares of large values lose their digits
+    n, total, squares = len(rows), torch.zeros_like(shift), torch.zeros_like(shift)
+    for first in range(0, n, _AT_ONCE):  # a table on disk is read a piece at a time
+        x = rows.rows(range(first, min(first + _AT_ONCE, n)))["x"].double() - shift
+        total, squares = total + x.sum(0), squares + x.square().sum(0)
     mean = (shift + total / n).float()
     deviation = (squares / n - (total / n).square()).clamp_min(0).sqrt().float().clamp_min(1e-6)
     return {role: _less(rows, mean, deviation) for role, rows in splits.items()}, mean, deviation

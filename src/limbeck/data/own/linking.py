@@ -44,7 +44,12 @@ def link_settings(asked: Any, where: str = "link") -> dict[str, Any]:
 
 
 def linked(
-    kind: str, train: Examples, student: FolderData, teacher: FolderData, share: float, rng: np.random.Generator
+    kind: str,
+    train: Examples,
+    student: FolderData,
+    teacher: FolderData,
+    share: float,
+    rng: np.random.Generator,
 ) -> tuple[Link, np.ndarray]:
     """The link, and the numbers of the teacher rows that it is about.
 
@@ -87,7 +92,9 @@ def alone(kind: str, train: Examples) -> Link:
 
 
 def _by_key(kind: str, train: Examples, teacher: Examples) -> tuple[Link, np.ndarray]:
-    row_of = {name_of(key): row for row, key in enumerate(teacher.keys)}  # 7 is "7" where the other side has texts
+    row_of = {
+        name_of(key): row for row, key in enumerate(teacher.keys)
+    }  # 7 is "7" where the other side has texts
     pairs = {key: row for key in train.keys if (row := row_of.get(name_of(key))) is not None}
     lonely = [key for key in train.keys if key not in pairs]
     if not pairs:
@@ -130,6 +137,12 @@ def _by_group(train: Examples, student: FolderData, teacher: FolderData) -> tupl
 def told(link: Link, train: Examples) -> str | None:
     """In a sentence how many training rows lack a teacher row; None where none does, or where no row has one."""
     have: Sequence[Any] | Mapping[Key, Any]
-    have = link.teacher_of if isinstance(link, Paired) else link.group_s if isinstance(link, Bagged) else train.keys
+    have = (
+        link.teacher_of
+        if isinstance(link, Paired)
+        else link.group_s
+        if isinstance(link, Bagged)
+        else train.keys
+    )
     missing = len(train) - len(have)
     return f"{missing:,} of {len(train):,} training rows have no row of the teacher" if missing else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,7 @@ def own(
     learnt = read_side(ours, "student", problem)
     learnt.examples.problem.check(learnt.examples.targets, learnt.report["source"])
     read = {
-        name: None
-        if side is None
-        else read_side(side, name, _of_teacher(problem, side), learnt.examples.class_names)
+        name: None if side is None else _read_teacher(side, name, learnt.examples, problem)
         for name, (side, _) in asked.items()
     }
     kinds = {name: settings["kind"] for name, (_, settings) in asked.items()}
@@ -110,10 +109,15 @@ def _by(values: Any, *settings: Mapping[str, Any]) -> Any:
     return {**named, **values}
 
 
-def _of_teacher(problem: str | Mapping[str, Any], side: Side) -> str | Mapping[str, Any]:
-    """The problem of a teacher's rows; those without choices are told apart by class."""
-    kind = problem if isinstance(problem, str) else problem.get("kind")
-    return "classification" if kind == "choice" and side.modality != "text" else problem
+def _read_teacher(side: Side, name: str, student: Examples, spec: str | Mapping[str, Any]) -> FolderData:
+    """The rows of a teacher, with the student's problem where they have labels of that kind."""
+    if student.problem.chooses:  # which a teacher's rows do not: they are told apart by class
+        return read_side(side, name, "classification")
+    if (
+        not student.problem.is_distribution and side.label is None
+    ):  # classes of its own say nothing of a value
+        side = replace(side, label=False)
+    return read_side(side, name, spec, student.class_names)
 
 
 def task_of(
@@ -156,7 +160,9 @@ def task_of(
             "n_labelled": int(train.targets.known.sum()),
             "n_unlabelled": int((~train.targets.known).sum()),
             "n_bags": sum(
-                len(set(side.link.group_s.values())) for side in sides.values() if isinstance(side.link, Bagged)
+                len(set(side.link.group_s.values()))
+                for side in sides.values()
+                if isinstance(side.link, Bagged)
             ),
             **({"notes": notes} if notes else {}),
             "seed": seed,

@@ -11,7 +11,8 @@ from limbeck.data.base import Examples
 from limbeck.data.files.table_files import Chunk
 from limbeck.data.own.class_folders import ROLE_OF
 from limbeck.data.own.folders import FolderData
-from limbeck.data.own.inputs import Reading, Texts, check_column, reading_of
+from limbeck.data.own.inputs import Reading, Texts, check_column
+from limbeck.data.own.media_inputs import reading_of
 from limbeck.data.own.side import Side
 from limbeck.data.own.sources import Opened, opened, place_of
 from limbeck.data.own.text_table import choice_of
@@ -52,11 +53,15 @@ class _Rows:
     def without(self, bad: Mapping[int, str], named: Sequence[str]) -> _Rows:
         """The others; ``bad`` and ``named`` by number."""
         kept = [i for i in range(len(self.places)) if i not in bad]
-        lists = {n: [getattr(self, n)[i] for i in kept] for n in ("keys", "labels", "groups", "roles", "places")}
+        lists = {
+            n: [getattr(self, n)[i] for i in kept] for n in ("keys", "labels", "groups", "roles", "places")
+        }
         return replace(self, **lists, bad=self.bad | {named[i]: reason for i, reason in bad.items()})
 
 
-def read_side(side: Side, where: str, posed: str | Mapping[str, Any], names: Sequence[str] = ()) -> FolderData:
+def read_side(
+    side: Side, where: str, posed: str | Mapping[str, Any], names: Sequence[str] = ()
+) -> FolderData:
     """The rows of one side, with a class of the problem ``posed``.
 
     Args:
@@ -69,6 +74,10 @@ def read_side(side: Side, where: str, posed: str | Mapping[str, Any], names: Seq
     columns = _columns(side, source, where)
     reading = reading_of(side, source, columns.all, where)
     kind, _ = split_spec(posed)
+    if problem_class(kind).chooses and not (isinstance(reading, Texts) and "choices" in reading.of):
+        raise ConfigError(
+            f"problem={kind!r} needs choices in {source.name}; {where}.input: {{choices: [A, B]}}."
+        )
     rows = _read(source, columns, reading, problem_class(kind), side)
     inputs, preprocessor, late = ({}, {}, {}) if reading is None else reading.finish()
     if late:
@@ -101,8 +110,9 @@ def _columns(side: Side, source: Opened, where: str) -> _Columns:
         if name is not None:
             found[role] = check_column(name, f"{where}.{role}", source)
         else:
-            usual = ("path",) if source.is_folder and role == "key" else (role,)
-            usual = ("key", "id") if role == "key" and not source.is_folder else usual
+            usual: tuple[str, ...] = (role,)
+            if role == "key":
+                usual = ("path",) if source.is_folder else ("key", "id")
             found[role] = next((n for n in usual if n in source.table.columns), None)
     return _Columns(**found | ({"label": None} if side.label is False else {}))
 
@@ -200,9 +210,15 @@ def _refuse(rows: _Rows, source: Opened, side: Side, where: str) -> None:
     if not rows.bad or (side.on_error == "skip" and rows.places):
         return
     shown = list(rows.bad.items())[:3]
-    reasons = ", ".join(reason if reason.startswith(("/", place)) else f"{place} {reason}" for place, reason in shown)
+    reasons = ", ".join(
+        reason if reason.startswith(("/", place)) else f"{place} {reason}" for place, reason in shown
+    )
     more = f" and {len(rows.bad) - 3} more" if len(rows.bad) > 3 else ""
-    mend = "mend them" if side.on_error == "skip" else f"mend them, or set {where}.on_error: skip to leave them out"
+    mend = (
+        "mend them"
+        if side.on_error == "skip"
+        else f"mend them, or set {where}.on_error: skip to leave them out"
+    )
     if any("samples a second" in reason for reason in rows.bad.values()):
         mend += f", or {where}.resample: true for those of another rate"
     raise DataError(f"{len(rows.bad)} of {n} rows of {source.name} cannot be used: {reasons}{more}; {mend}.")
@@ -237,16 +253,16 @@ def _targets(
     names: Sequence[str],
 ) -> tuple[Problem, Targets]:
     cls = problem_class(split_spec(posed)[0])
-    if cls.chooses:
-        if not isinstance(reading, Texts) or "choices" not in reading.of:
-            raise ConfigError(f"problem={cls.kind!r} needs choices in {source.name}: input: {{choices: [A, B]}}.")
+    if cls.chooses and isinstance(reading, Texts):
         own: Sequence[str] = reading.choice_names
     elif side.class_names is not None:
         own = tuple(map(name_of, side.class_names))
         if len(set(own)) != len(own):
             raise ConfigError(f"class_names={list(own)} must be different names.")
     else:
-        own = source.table.class_names.get(columns.label or "") or cls.names_in(rows.labels, columns.label or "value")
+        own = source.table.class_names.get(columns.label or "") or cls.names_in(
+            rows.labels, columns.label or "value"
+        )
     if all(label is None for label in rows.labels):
         own = own if side.class_names is not None else names or own
         return problem(posed, own), Targets.unknown(len(rows.labels))

@@ -82,9 +82,7 @@ def side_of(values: Any, where: str, *, needs_modality: bool) -> Side:
     if side.on_error not in ON_ERROR:
         raise ConfigError(f"on_error={side.on_error!r} of {where} is not known; valid ones: error, skip.")
     if side.channels not in (1, 3):
-        raise ConfigError(
-            f"channels={side.channels!r} of {where} is not possible: 1 is grey, 3 is colour."
-        )
+        raise ConfigError(f"channels={side.channels!r} of {where} is not possible: 1 is grey, 3 is colour.")
     _check_size(side.size, where)
     return side
 

@@ -101,7 +101,9 @@ def _joined(parts: Mapping[str, Any], name: str) -> Any:
 
     known = {split: part for split, part in parts.items() if split.lower() in ROLE_OF}
     if "train" not in {ROLE_OF[split.lower()] for split in known}:
-        raise DataError(f"{name} holds the splits {some(parts)}, none of them for training; give one of them.")
+        raise DataError(
+            f"{name} holds the splits {some(parts)}, none of them for training; give one of them."
+        )
     marked = [
         part if "split" in part.column_names else part.add_column("split", [split] * len(part))
         for split, part in known.items()
