@@ -20,7 +20,7 @@ ROOT = Path(limbeck.__file__).parent
 # Rooms and single files from the ground up; each may import from its own floor's room and from those before it.
 FLOORS = (
     "moved errors files seeding progress", "functional", "layers", "signals", "problems", "students banks data",
-    "teachers methods", "training corpora evaluation", "reporting", "recipes", "taught", "plan", "runner",
+    "teachers methods", "training corpora evaluation", "reporting", "recipes", "taught sizing", "plan", "runner",
     "chain arms prior distill predict demo", "commands", "cli",
 )  # fmt: skip
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}

@@ -18,6 +18,7 @@ from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.recipes.recipe import Recipe, StudentSpec
 from limbeck.seeding import keyed_seed
+from limbeck.sizing import sized_config
 from limbeck.students import Student, model_from_spec
 from limbeck.students.text import text_model_path
 from limbeck.taught import readable
@@ -173,7 +174,7 @@ def make_student(spec: StudentSpec, train: Examples) -> Student:
         lora=spec.lora,
         dtype=spec.dtype,
         freeze=spec.freeze,
-        **spec.config,
+        **sized_config(spec.model, spec.config, train),
     )
     return Student(model)
 
