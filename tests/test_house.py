@@ -21,7 +21,7 @@ ROOT = Path(limbeck.__file__).parent
 FLOORS = (
     "moved errors files seeding progress", "functional", "layers", "signals", "problems", "students banks data",
     "teachers methods", "training corpora evaluation", "reporting", "recipes", "taught sizing", "plan", "runner",
-    "chain arms prior distill predict demo", "commands", "cli",
+    "chain arms prior distill predict demo", "commands", "cli", "__main__",
 )  # fmt: skip
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 

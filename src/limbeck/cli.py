@@ -28,7 +28,8 @@ AFTER_INTERRUPT = {
 # Subcommand (a file in limbeck/commands) to what it does.
 COMMANDS: dict[str, str] = {
     "demo": "the main job on an embedded data set, end to end, with a report",
-    "bank": "ask a teacher once and keep what it says: build, info, verify, delete",
+    "bank": "ask a teacher once and keep what it says: build, import, info, verify, delete",
+    "data": "list the data sets of recipes, or show the settings of one",
     "distill": "train a student from a recipe",
     "report": "(re)build the HTML report of a run or a comparison",
     "predict": "use an exported student",
