@@ -123,7 +123,7 @@ def _columns(side: Side, source: Opened, where: str) -> _Columns:
 def _read(
     source: Opened, columns: _Columns, reading: Reading | None, posed: type[Problem], side: Side
 ) -> _Rows:
-    rows = _Rows()
+    rows, same = _Rows(), dict[str, str]()  # one text for all equal ones
     wanted = list(dict.fromkeys([*columns.all, *(reading.columns if reading else ())]))
     wanted = wanted or list(source.table.columns[:1])
     for chunk in source.table.chunks(wanted, ROWS):
@@ -140,8 +140,8 @@ def _read(
                 rows.bad[_named(source, place)] = str(error)
                 continue
             rows.keys.append(place if columns.key is None else key)
-            rows.labels.append(label)
-            rows.groups.append(group)
+            rows.labels.append(same.setdefault(label, label) if isinstance(label, str) else label)
+            rows.groups.append(same.setdefault(group, group))
             rows.roles.append(role)
             rows.places.append(place)
             kept.append(row)

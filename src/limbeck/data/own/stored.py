@@ -23,6 +23,9 @@ from limbeck.data.base import Inputs, Table, texts
 from limbeck.data.own.arrow import ArrowTable
 
 IN_MEMORY = 256 * 2**20  # bytes of inputs that are kept in memory
+_PIECE = 16 * 2**20  # bytes that go to a file at once, once there is one
+_AT_ONCE = 10_000  # rows
+_OF_A_TEXT = 57  # bytes of an empty text and of what points to it
 
 
 @functools.cache
@@ -136,7 +139,7 @@ class NumberStore:
         with self._path.open("ab") as file:
             for block in self._blocks:
                 file.write(np.ascontiguousarray(block).tobytes())
-        self._blocks, self._bytes = [], 0
+        self._blocks, self._bytes, self._limit = [], 0, min(self._limit, _PIECE)
 
     def inputs(self) -> Mapping[str, Tensor] | Table:
         """All of them."""
@@ -160,18 +163,25 @@ class TextStore:
         for name, values in columns.items():
             self._columns.setdefault(name, []).extend(values)
             self._bytes += sum(len(v) if isinstance(v, str) else sum(map(len, v)) for v in values)
+            self._bytes += _OF_A_TEXT * len(values)
         if self._bytes > self._limit:
             self._flush()
 
     def _flush(self) -> None:
         import pyarrow as pa
 
-        batch = pa.Table.from_pydict({n: [_listed(v) for v in values] for n, values in self._columns.items()})
-        if self._writer is None:
-            self._path = _new_file(".arrow")
-            self._writer = pa.ipc.new_stream(str(self._path), batch.schema)
-        self._writer.write_table(batch)
-        self._columns, self._bytes = {}, 0
+        n = len(next(iter(self._columns.values())))
+        for first in range(0, n, _AT_ONCE):  # a copy of some rows, not of all
+            part = {
+                name: [_listed(value) for value in values[first : first + _AT_ONCE]]
+                for name, values in self._columns.items()
+            }
+            batch = pa.Table.from_pydict(part)
+            if self._writer is None:
+                self._path = _new_file(".arrow")
+                self._writer = pa.ipc.new_stream(str(self._path), batch.schema)
+            self._writer.write_table(batch)
+        self._columns, self._bytes, self._limit = {}, 0, min(self._limit, _PIECE)
 
     def inputs(self) -> Mapping[str, np.ndarray] | Table:
         """All of them."""
