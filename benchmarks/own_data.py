@@ -78,7 +78,7 @@ def measure(kind: str, n: int, folder: Path, workers: int) -> None:
     import torch
     from torch.utils.data import DataLoader
 
-    from limbeck.data.own.own import own
+    from limbeck.data.own.own_data import own_data
     from limbeck.training.sampler import TwoStreamSampler  # noqa: F401  # with transformers
 
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -88,7 +88,7 @@ def measure(kind: str, n: int, folder: Path, workers: int) -> None:
         "pictures": {"source": str(folder), "modality": "image", "size": [64, 64], "channels": 3},
     }[kind]
     began = time.perf_counter()
-    train = own(student=side).splits["train"]
+    train = own_data(student=side).splits["train"]
     opened = time.perf_counter() - began
     index = torch.randint(len(train), (50, 64), generator=torch.Generator().manual_seed(0))
     loader = DataLoader(index, batch_size=None, num_workers=workers, collate_fn=train.rows)

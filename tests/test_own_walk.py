@@ -103,13 +103,13 @@ def test_paths_count_from_the_recipe_then_from_here(shop, monkeypatch, tmp_path_
     ],
 )
 def test_encoders_take_their_sizes_from_the_data(model, config, words, tmp_path):
-    from limbeck.data.own.own import own
+    from limbeck.data.own.own_data import own_data
     from limbeck.plan import make_student
     from limbeck.recipes.recipe import StudentSpec
 
     rows = [(i, i, i % 2, "ab"[i % 2]) for i in range(30)]
     write_csv(tmp_path / "n.csv", ("id", "x", "y", "label"), rows)
-    train = own(student={"source": str(tmp_path / "n.csv"), "modality": "table"}).splits["train"]
+    train = own_data(student={"source": str(tmp_path / "n.csv"), "modality": "table"}).splits["train"]
     assert make_student(StudentSpec("table_encoder"), train).probe(train.rows([0, 1])).n_classes == 2
     with pytest.raises(ConfigError, match=words):
         make_student(StudentSpec(model, config), train)

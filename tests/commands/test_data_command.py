@@ -9,14 +9,14 @@ import sys
 
 from limbeck import cli
 from limbeck.data.cards import all_cards
-from limbeck.data.own.own import own
+from limbeck.data.own.own_data import own_data
 from limbeck.data.own.side import Side
 
 
 def test_settings_are_those_of_the_function(capsys):
     assert cli.main(["data", "own", "--json"]) == 0
     (card,) = json.loads(capsys.readouterr().out)
-    assert list(card["settings"]) == list(inspect.signature(own).parameters)
+    assert list(card["settings"]) == list(inspect.signature(own_data).parameters)
     assert card["settings"]["student"] is None  # needed
     assert cli.main(["data", "own"]) == 0
     said = capsys.readouterr().out

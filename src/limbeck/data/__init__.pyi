@@ -13,6 +13,7 @@ from .names import TASKS as TASKS
 from .own.arrow import arrow_examples as arrow_examples
 from .own.folders import FolderData as FolderData
 from .own.folders import folder as folder
+from .own.own_data import own_data as own_data
 from .own.text_table import text_table as text_table
 from .own.two_folders import two_folders as two_folders
 from .registry import make_task as make_task

@@ -9,7 +9,7 @@ TASKS: dict[str, tuple[str, str]] = {
     "folders": ("own.two_folders", "two_folders"),
     "glyphs": ("benchmarks.glyphs", "glyphs"),
     "glue": ("benchmarks.glue", "glue"),
-    "own": ("own.own", "own"),
+    "own": ("own.own_data", "own_data"),
     "texts": ("own.text_table", "text_table"),
     "vec": ("benchmarks.vec", "vec"),
 }

@@ -14,7 +14,7 @@ from raw_files import write_csv, write_tone
 from limbeck.banks.bank import Bank
 from limbeck.data import Task, make_task
 from limbeck.data.own import media_inputs, stored
-from limbeck.data.own.own import own
+from limbeck.data.own.own_data import own_data
 from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.runner import run
 
@@ -146,7 +146,7 @@ def test_choices(shop, tmp_path):
     rows = [(f"r{i}", "which is red?", "a", f"b{i}", ("a", "b")[i % 2]) for i in range(30)]
     write_csv(tmp_path / "t.csv", ("id", "question", "a", "b", "right"), rows)
     side = {"source": str(tmp_path / "t.csv"), "modality": "text", "label": "right"}
-    task = own(student=side | {"input": {"text": "question", "choices": ["a", "b"]}}, problem="choice")
+    task = own_data(student=side | {"input": {"text": "question", "choices": ["a", "b"]}}, problem="choice")
     assert task.class_names == ("a", "b")
     first = task.splits["train"].rows([0])
     assert first["text"][0] == "which is red?"
@@ -183,7 +183,7 @@ def texts_(folder: Path) -> dict:
 @pytest.mark.parametrize("modality", [pictures, sounds, texts_, numbers])
 def test_rows_read_when_asked_are_those_read_at_once(modality, tmp_path):
     side = modality(tmp_path)
-    at_once, asked = (own(student=side | {"in_memory": here}, link="unpaired") for here in (True, False))
+    at_once, asked = (own_data(student=side | {"in_memory": here}, link="unpaired") for here in (True, False))
     assert isinstance(at_once.splits["train"].inputs, dict)
     assert not isinstance(asked.splits["train"].inputs, dict)
     for role in ("train", "validation"):
@@ -229,7 +229,7 @@ def test_data_sets_and_frames(form, tmp_path):
         source = str(tmp_path / "saved")
         assert set(load_from_disk(source)) == {"train", "test"}
     side = {"source": source, "modality": "image", "size": [6, 6], "channels": 3}
-    task = own(student=side, link="unpaired")
+    task = own_data(student=side, link="unpaired")
     assert set(task.class_names) == {"dog", "cat"}
     with task.splits.final_evaluation() as splits:
         if form == "splits":
@@ -249,14 +249,14 @@ def test_what_does_not_fit_in_memory_goes_to_disk(tmp_path, monkeypatch):
     assert not isinstance(table, dict)
     assert list(table.rows(torch.tensor([2, 1]))["text"]) == ["word 1" * 4, "b"]
     monkeypatch.setattr(media_inputs, "IN_MEMORY", 50)
-    task = own(student=pictures(tmp_path), link="unpaired")
+    task = own_data(student=pictures(tmp_path), link="unpaired")
     assert isinstance(task.splits["train"].inputs.table, stored.MediaTable)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_with_a_bank_that_lacks_rows(workers, tmp_path):
     side = numbers(tmp_path) | {"in_memory": False}
-    task = own(student=side)
+    task = own_data(student=side)
     keys = [key for key in task.splits["train"].keys if key % 3]
     bank = Bank.from_arrays(
         tmp_path / "bank", keys=[str(key) for key in keys], features=torch.randn(len(keys), 3)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from raw_files import write_csv
 
-from limbeck.data.own.own import own
+from limbeck.data.own.own_data import own_data
 from limbeck.errors import ConfigError, DataError, LinkError, UnknownNameError
 
 
@@ -132,7 +132,7 @@ PICS = {"source": "pics", "modality": "image", "key": "stem"}
 def test_one_sentence_with_the_mend(student, settings, error, words, here, monkeypatch):
     monkeypatch.chdir(here)
     with pytest.raises(error, match=words) as told:
-        own(**{"student": TEXT | student} | settings)
+        own_data(**{"student": TEXT | student} | settings)
     assert "\n" not in str(told.value)
     assert str(told.value).endswith((".", "?"))
 
@@ -140,13 +140,13 @@ def test_one_sentence_with_the_mend(student, settings, error, words, here, monke
 @pytest.mark.parametrize("student", ["t.csv", ["t.csv"], None])
 def test_a_side_is_a_mapping(student):
     with pytest.raises(ConfigError, match="student is a mapping such as"):
-        own(student=student)
+        own_data(student=student)
 
 
 @pytest.mark.parametrize("source", ["no_text.csv", "no_key.csv"])
 def test_bad_rows_are_left_out_only_if_asked(source, here, monkeypatch):
     monkeypatch.chdir(here)
-    task = own(student=TEXT | {"source": source, "on_error": "skip"})
+    task = own_data(student=TEXT | {"source": source, "on_error": "skip"})
     assert list(task.info["student"]["skipped"]) == ["line 2"]
     assert task.info["student"]["read"] == 40
 
@@ -155,7 +155,7 @@ def test_bad_rows_are_left_out_only_if_asked(source, here, monkeypatch):
 def test_missing_pictures_are_left_out_only_if_asked(in_memory, here, monkeypatch):
     monkeypatch.chdir(here)
     side = TEXT | {"modality": "image", "input": "photo", "on_error": "skip", "in_memory": in_memory}
-    task = own(student=side)
+    task = own_data(student=side)
     assert len(task.info["student"]["skipped"]) == 10
     train = task.splits["train"]
     number = [int(key[1:]) for key in train.keys]

@@ -18,7 +18,7 @@ from limbeck.signals.key import Key
 
 @dataclass(frozen=True)
 class Shares:
-    """How rows are cut, as asked for (see :func:`~limbeck.data.own.own.own`)."""
+    """How rows are cut, as asked for (see :func:`~limbeck.data.own.own_data.own_data`)."""
 
     labels_per_class: int | None = None
     validation: float = 0.15

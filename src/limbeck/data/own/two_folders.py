@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.data.own.cutting import Shares
 from limbeck.data.own.folders import FolderData, Modality, folder
-from limbeck.data.own.own import task_of
+from limbeck.data.own.own_data import task_of
 from limbeck.data.task import TEACHER, Task
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.seeding import keyed_seed

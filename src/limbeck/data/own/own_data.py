@@ -28,7 +28,7 @@ VIEWS: Mapping[str, Callable[[], dict[str, View]]] = {
 }
 
 
-def own(
+def own_data(
     *,
     student: Mapping[str, Any],
     teacher: Mapping[str, Any] | None = None,
