@@ -161,6 +161,17 @@ class Texts:
 # ---- numbers ---------------------------------------------------------------------------------------------------
 
 
+def _floats(cells: Sequence[Any]) -> list[float]:
+    """A column as numbers; ValueError or TypeError where a cell is none."""
+    if cells and isinstance(cells[0], bool):
+        raise TypeError
+    if (
+        cells and isinstance(cells[0], str) and "_" in "".join(cells)
+    ):  # 1_000, which Python takes for a number
+        raise ValueError
+    return list(map(float, cells))
+
+
 class Numbers:
     """Columns of numbers as ``x [N, columns]``; a row that has none, or one that is not finite, is bad."""
 
@@ -171,9 +182,7 @@ class Numbers:
     def take(self, chunk: Chunk) -> tuple[list[Any], Bad]:
         cells = [chunk.values(name) for name in self.columns]
         try:
-            if any("_" in cell for column in cells for cell in column if isinstance(cell, str)):
-                raise ValueError  # 1_000, which Python takes for a number
-            block = np.array([np.asarray(column, dtype=object).astype(np.float64) for column in cells])
+            block = np.array([_floats(column) for column in cells])
             if not np.isfinite(block).all():
                 raise ValueError
             return list(block.T.astype(np.float32)), {}
