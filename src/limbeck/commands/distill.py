@@ -13,7 +13,11 @@ from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
 
 
 def command(arguments: Sequence[str]) -> int:
-    values, recipe_arguments = _parser().parse_known_args(arguments)
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 2
+    values, recipe_arguments = parser.parse_known_args(arguments)
     if values.help_recipe:
         print(recipe_parser().format_help())
         return 0
