@@ -27,15 +27,16 @@ from transformers import TrainerCallback, ViTConfig, ViTModel
 
 from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
-from limbeck.methods.base import Widths
-from limbeck.methods.registry import method_class, method_config
-from limbeck.signals.pairing import Pairing
+from limbeck.data.splits import Splits
+from limbeck.data.task import Task, TeacherSide
+from limbeck.methods.declared import Shapes, Side
+from limbeck.methods.registry import plan_method
+from limbeck.plan import make_trainer
+from limbeck.recipes import MethodSpec, Recipe, StudentSpec
+from limbeck.signals.links import Paired
 from limbeck.students import Student, model_from_spec
 from limbeck.teachers import ModuleTeacher
 from limbeck.teachers.live import LiveTeacher
-from limbeck.training.arguments import DistillationArguments
-from limbeck.training.collator import DistillationCollator
-from limbeck.training.distiller import Distiller
 from limbeck.training.trainer import DistillationTrainer
 
 BATCH, TOKENS, PAIRS, EPOCHS, PICTURES = 32, 16, 650, 10, 32
@@ -77,59 +78,49 @@ class Vision(nn.Module):
         return self.head(self.encoder(pixel_values).last_hidden_state[:, 0])
 
 
-def texts() -> Examples:
+def posed() -> Task:
+    """Texts, all labelled and all paired; a text's picture is one of ``PICTURES``."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 30000, (PAIRS, TOKENS), generator=generator)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     labels = torch.arange(PAIRS) % len(CLASSES)
-    return Examples.classified(inputs, tuple(f"s{i}" for i in range(PAIRS)), labels, CLASSES)
+    rows = Examples.classified(inputs, tuple(f"s{i}" for i in range(PAIRS)), labels, CLASSES)
+    link = Paired({f"s{i}": f"t{i % PICTURES}" for i in range(PAIRS)})
+    return Task("texts", Splits(train=rows), {"teacher": TeacherSide(Splits(link=pictures()), link)})
+
+
+def pictures() -> Examples:
+    pixels = {"pixel_values": torch.randn(PICTURES, 3, 224, 224, generator=torch.Generator().manual_seed(1))}
+    return Examples.classified(pixels, tuple(f"t{i}" for i in range(PICTURES)), [-100] * PICTURES, CLASSES)
 
 
 def teachers(folder: Path) -> tuple[Bank, LiveTeacher, float]:
-    """A bank, a live teacher (a text's picture is one of ``PICTURES``), and seconds a picture in the bank's build."""
-    generator = torch.Generator().manual_seed(1)
-    pixels = {"pixel_values": torch.randn(PICTURES, 3, 224, 224, generator=generator)}
-    keys = tuple(f"t{i}" for i in range(PICTURES))
-    pictures = Examples(pixels, keys, torch.full((PICTURES,), -100), CLASSES)
+    """A bank, a live teacher, and seconds a picture in the bank's build."""
     torch.manual_seed(0)
     teacher = ModuleTeacher(Vision(), class_names=CLASSES)
     start = time.process_time()
-    bank = Bank.build(folder / "bank", teacher, pictures, batch_size=BATCH, overwrite=True)
+    bank = Bank.build(folder / "bank", teacher, pictures(), batch_size=BATCH, overwrite=True)
     seconds = (time.process_time() - start) / PICTURES
-    return bank, LiveTeacher(teacher, pictures, batch_size=BATCH), seconds
+    return bank, LiveTeacher(teacher, pictures()), seconds
 
 
 def trainer(
-    arm: str, bank: Bank | None, rows: Examples, folder: Path, steps: int, width: int
+    arm: str, teacher: Bank | LiveTeacher | None, task: Task, folder: Path, steps: int, width: int
 ) -> DistillationTrainer:
     method, config, _ = ARMS[arm]
-    config = config | ({"width": width} if method == "armada" else {})
-    link = Pairing("paired", teacher_of={f"s{i}": f"t{i % PICTURES}" for i in range(PAIRS)})
-    collate = DistillationCollator(
-        rows,
-        link if bank is not None else Pairing("unpaired"),
-        bank,
-        views={},
-        needs_ema=False,
-        signals=["features"],
-        seed=0,
+    recipe = Recipe(
+        student=StudentSpec("minilm"),
+        method=MethodSpec(method, config | ({"width": width} if method == "armada" else {})),
+        training={
+            "max_steps": steps,
+            "n_labelled": BATCH,
+            "learning_rate": 5e-5,
+            "eval_strategy": "no",
+            "save_strategy": "no",
+            "use_cpu": True,
+        },
     )
-    torch.manual_seed(0)
-    student = Student(model_from_spec("minilm", n_classes=len(CLASSES)))
-    shape = student.probe(rows.rows([0, 1]))
-    widths = Widths(shape.feature_width, bank.width("features") if bank is not None else None, len(CLASSES))
-    made = Distiller(student, method_class(method)(method_config(method, config), widths))
-    arguments = DistillationArguments(
-        output_dir=str(folder / "checkpoints"),
-        max_steps=steps,
-        n_labelled=BATCH,
-        learning_rate=5e-5,
-        eval_strategy="no",
-        save_strategy="no",
-        use_cpu=True,
-        seed=0,
-    )
-    return DistillationTrainer(made, arguments, collate, method_name=method)
+    return make_trainer(recipe, task, {} if teacher is None else {"teacher": teacher}, folder)
 
 
 def measure(
@@ -137,7 +128,7 @@ def measure(
 ) -> tuple[dict[str, list[float]], float]:
     """Step times of every arm, all rounds together, and seconds a picture of the bank's build."""
     bank, live, a_picture = teachers(folder)
-    rows, times = texts(), {arm: list[float]() for arm in ARMS}
+    task, times = posed(), {arm: list[float]() for arm in ARMS}
     for turn in range(rounds):
         for arm in random.Random(turn).sample(list(ARMS), len(ARMS)):
             source = ARMS[arm][2]
@@ -145,7 +136,7 @@ def measure(
                 continue
             n_steps = 1 + (live_steps if source == "live" else steps)
             teacher = {"none": None, "bank": bank, "live": live}[source]
-            made = trainer(arm, teacher, rows, folder, n_steps, width)
+            made = trainer(arm, teacher, task, folder, n_steps, width)
             timer = StepTimes()
             made.add_callback(timer)
             made.train()
@@ -158,11 +149,12 @@ def aligner_share(width: int, depth: int) -> tuple[float, float, float]:
     """Floating-point operations (forward and backward) and weights of the aligner over the student's, and the
     student's operations a step in units of 1e9."""
     torch.manual_seed(0)
-    rows = texts()
+    rows = posed().splits["train"]
     student = Student(model_from_spec("minilm", n_classes=len(CLASSES))).train()
     shape = student.probe(rows.rows([0, 1]))
-    config = method_config("armada", {"width": width, "depth": depth})
-    aligner = method_class("armada")(config, Widths(shape.feature_width, 768, len(CLASSES))).aligner
+    plan = plan_method("armada", {"width": width, "depth": depth})
+    sides = {"teacher": Side(768, len(CLASSES))}
+    aligner = plan.cls(plan.config, Shapes(Side(shape.feature_width, len(CLASSES)), sides)).aligner
 
     def operations(run: Any) -> int:
         with FlopCounterMode(display=False) as counter:

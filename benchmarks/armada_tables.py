@@ -5,37 +5,34 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from limbeck.evaluation.comparison import read_journal
-from limbeck.evaluation.results import Row
-from limbeck.evaluation.statistics import arms_of, controls_of, estimate, values_by_seed, verdicts
-from limbeck.reporting.table import SHORT_VERDICT, gain_text, percent, signed
+from limbeck.evaluation import interquartile_mean, read_comparison
+from limbeck.evaluation.comparison import PLAN_FILE
+from limbeck.evaluation.summary import judged
+from limbeck.reporting.paper_tables import markdown_table
+from limbeck.reporting.table import table_lines
 
 
 def main() -> None:
-    for folder in sorted(Path(sys.argv[1]).glob("*-*")):
-        rows = whole_seeds([row for done in read_journal(folder / "runs.jsonl").values() for row in done])
-        if rows:
-            print(f"\n### {folder.name}, {len({row.seed for row in rows})} seeds\n\n{table(rows)}")
-
-
-def whole_seeds(rows: list[Row]) -> list[Row]:
-    """Rows of the seeds that every arm and control has."""
-    cells = {(row.arm, row.control) for row in rows}
-    seeds = {row.seed for row in rows}
-    whole = {s for s in seeds if {(r.arm, r.control) for r in rows if r.seed == s} == cells}
-    return [row for row in rows if row.seed in whole]
-
-
-def table(rows: list[Row]) -> str:
-    judged = verdicts(rows)
-    lines = ["| arm | test | gain [95%] | shuffled | random | verdict |", "|---|---|---|---|---|---|"]
-    for arm in arms_of(rows):
-        verdict, score = judged[arm], percent(estimate(values_by_seed(rows, arm)))
-        control = {name: signed(gain.mean) for name, gain in verdict.control_gain.items()}
-        shown = [control.get(name, "") for name in ("shuffled", "random")]
-        said = SHORT_VERDICT[verdict.kind] if controls_of(rows, arm) or verdict.kind == "no_gain" else ""
-        lines.append(f"| `{arm}` | {score} | {gain_text(verdict.gain)} | {' | '.join(shown)} | {said} |")
-    return "\n".join(lines)
+    gains: dict[str, list[dict[int, float]]] = {}
+    for folder in sorted(path.parent for path in Path(sys.argv[1]).glob(f"*/{PLAN_FILE}")):
+        found = read_comparison(folder)
+        if not found.rows:
+            continue
+        said = judged(found)
+        lines = table_lines(said.rows, split=said.split, metric=said.metric, items=said.items)
+        print(f"\n### {folder.name}, {len({row.seed for row in said.rows})} seeds\n")
+        print(markdown_table(lines, said.metric))
+        for arm, verdict in said.verdicts.items():
+            if verdict.gain is not None:
+                gains.setdefault(arm, []).append(dict(verdict.gain.seeds.values))
+    if any(len(tasks) > 1 for tasks in gains.values()):
+        print("\n### Interquartile mean of the gains over all tasks, in points\n")
+        print("| arm | gain [95%] | tasks |\n|---|---|---|")
+    for arm, tasks in gains.items():
+        if len(tasks) > 1:
+            mean = interquartile_mean(tasks)
+            low, high = (100 * end if end is not None else float("nan") for end in (mean.low, mean.high))
+            print(f"| `{arm}` | {100 * mean.mean:+.1f} [{low:+.1f}, {high:+.1f}] | {len(tasks)} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Bank against a Hugging Face ``datasets`` Arrow set: opening, memory, and random look-ups, in one process.
 
     python benchmarks/bank.py [--rows 1000000] [--width 512] [--keys int|str] [--folder DIR]
+    python benchmarks/bank.py --ragged [--rows 20000] [--width 256]     rows of 0 to 63 states of different number
 
 Writes about 3.1 GB into a temporary folder (1 GB for each side) and deletes it. Timings are interleaved, on one
 thread, from a warm page cache; a result is a median, and a comparison the ratio of two medians.
@@ -26,6 +27,7 @@ import pyarrow as pa
 import torch
 
 from limbeck.banks import Bank
+from limbeck.signals import Ragged, TopK
 
 LOOKUP = 256  # rows a look-up, a usual batch
 Read = Callable[[list[int], list[int | str]], object]  # of row numbers, for Arrow, or keys, for a bank
@@ -48,6 +50,54 @@ def make_arrow(file: Path, bank: Bank, kind: pa.DataType) -> datasets.Dataset:
             rows = pa.array(list(block.features.numpy()), type=kind)
             writer.write_batch(pa.record_batch([rows], schema=schema))
     return datasets.Dataset.from_file(str(file))
+
+
+def make_ragged(folder: Path, n_rows: int, width: int) -> Bank:
+    """Texts of 0 to 63 tokens: their states, float16, and the likeliest 20 of 50,000 classes at each."""
+    g = torch.Generator().manual_seed(0)
+    lengths = torch.randint(64, (n_rows,), generator=g)
+    n_tokens = int(lengths.sum())
+    states = torch.empty(n_tokens, width, dtype=torch.float16).normal_(generator=g)
+    ids = (torch.randint(50_000, (n_tokens, 1), generator=g) + 97 * torch.arange(20)) % 50_000
+    log_probs = torch.full((n_tokens, 20), -4.0, dtype=torch.float16)
+    tokens = Ragged(TopK(ids, log_probs, 50_000), lengths)
+    return Bank.from_arrays(
+        folder, keys=range(n_rows), hidden_states={"last": Ragged(states, lengths)}, tokens=tokens
+    )
+
+
+def report_ragged(root: Path, args: argparse.Namespace) -> None:
+    """Random batches of rows of different lengths, with padding, against the same lists in Arrow."""
+    bank = make_ragged(root / "bank", args.rows, args.width)
+    kind, file = pa.list_(pa.list_(pa.float16(), args.width)), root / "lists.arrow"
+    schema = pa.schema({"states": kind})
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for block in bank.blocks(1000, signals=["hidden_states"]):
+            rows = pa.array([list(row.numpy()) for row in block.hidden_states["last"]], type=kind)
+            writer.write_batch(pa.record_batch([rows], schema=schema))
+    arrow = datasets.Dataset.from_file(str(file)).with_format("numpy")
+
+    def of_arrow(rows: Sequence[int]) -> torch.Tensor:
+        found = [torch.from_numpy(np.stack(row)) for row in arrow[rows]["states"] if len(row)]
+        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True)
+
+    functions: dict[str, Read] = {
+        "states of a bank": lambda rows, keys: bank.lookup(keys, signals=["hidden_states"]),
+        "states of a bank, padded": lambda rows, keys: (
+            bank.lookup(keys, signals=["hidden_states"]).hidden_states["last"].padded()
+        ),
+        "tokens of a bank, padded": lambda rows, keys: bank.lookup(keys, signals=["tokens"])[
+            "tokens"
+        ].padded(),
+        "lists of datasets, padded": lambda rows, keys: of_arrow(rows),
+    }
+    medians = {
+        name: statistics.median(v) for name, v in interleaved(functions, bank.keys, args.repeats).items()
+    }
+    of_batch = 2 * args.width * 31.5 * LOOKUP / 1e6
+    for name, value in medians.items():
+        rate = f"  ({of_batch / value:.2f} GB/s)" if "states" in name else ""
+        print(f"{name:28s} {value:8.3f} ms for {LOOKUP} rows{rate}")
 
 
 def opening(folder: Path) -> dict[str, float]:
@@ -98,19 +148,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--ragged", action="store_true", help="rows of different lengths")
+    parser.add_argument("--rows", type=int, default=None)
+    parser.add_argument("--width", type=int, default=None)
     parser.add_argument("--keys", choices=("int", "str"), default="int")
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary folder goes")
     parser.add_argument("--make", type=Path, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    args.rows = args.rows or (20_000 if args.ragged else 1_000_000)
+    args.width = args.width or (256 if args.ragged else 512)
     if args.make is not None:
         return make_bank(args.make, args.rows, args.width, args.keys)
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
     with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
-        report(Path(temporary), args)
+        (report_ragged if args.ragged else report)(Path(temporary), args)
     return None
 
 

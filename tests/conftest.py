@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from limbeck.banks.bank import Bank
 
 # Timings never decide a test.
 hypothesis.settings.register_profile("limbeck", deadline=None)
@@ -62,3 +67,17 @@ def word_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertModel(config).save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokens, **names).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    """The toy task."""
+    import toy
+
+    return toy
+
+
+@pytest.fixture(scope="session")
+def bank(toy: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    """The bank of its teacher."""
+    return toy.bank(tmp_path_factory.mktemp("bank") / "bank")

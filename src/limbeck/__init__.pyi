@@ -1,5 +1,6 @@
+from .arms import compare as compare
 from .banks.bank import Bank as Bank
-from .evaluation.comparison import compare as compare
+from .prior import diagnose as diagnose
 from .runner import run as run
 from .signals.output import TeacherOutput as TeacherOutput
 from .students.student import Student as Student

@@ -23,6 +23,7 @@ WRONG_USE = (WrongUse, ConfigError, UnknownNameError)
 AFTER_INTERRUPT = {
     "demo": "the same command goes on where it stopped.",
     "bank": "the same command goes on where it stopped.",
+    "compare": "the same command goes on where it stopped.",
     "distill": "with --resume it goes on from its last checkpoint, if training.save_strategy made one.",
 }
 # Subcommand (a file in limbeck/commands) to what it does.
@@ -30,7 +31,9 @@ COMMANDS: dict[str, str] = {
     "demo": "the main job on an embedded data set, end to end, with a report",
     "bank": "ask a teacher once and keep what it says: build, import, info, verify, delete",
     "data": "list the data sets of recipes, or show the settings of one",
+    "diagnose": "tell before training whether a teacher can help",
     "distill": "train a student from a recipe",
+    "compare": "methods x controls x seeds: did the teacher help?",
     "report": "(re)build the HTML report of a run or a comparison",
     "predict": "use an exported student",
     "methods": "list the methods, or show one card",

@@ -131,8 +131,18 @@ def expected_of_checkpoint(
 
 
 def _check_problem(plan: MethodPlan, train: Examples) -> None:
-    """Refuse a method for a problem that it does not claim."""
+    """Refuse a method for a problem that it does not claim, or that has no label loss where it has nothing else."""
     problem, claimed = train.problem, plan.declared.problems
+    if not problem.has_label_loss and set(plan.declared.units.values()) == {"labelled"}:
+        raise ConfigError(
+            f"Labels teach nothing in the problem {problem.kind}, and the method {plan.name!r} has no other term; take "
+            "one that is for it, as 'denoise' is for denoising."
+        )
+    if problem.reading == "positions" and "features" in plan.declared.needs and problem.kind not in claimed:
+        raise ConfigError(
+            f"Method {plan.name!r} compares one vector of a row, and the student of a {problem.kind} shows one at "
+            "every position; take a method of its outputs (kd, divergence), or one that names this problem."
+        )
     if claimed and problem.kind not in claimed:
         what = "goes by classes, and this task predicts" if not problem.is_distribution else "is not for"
         raise ConfigError(
@@ -176,7 +186,7 @@ def make_student(spec: StudentSpec, train: Examples) -> Student:
         freeze=spec.freeze,
         **sized_config(spec.model, spec.config, train),
     )
-    return Student(model)
+    return Student(model, reading=problem.reading)
 
 
 def training_arguments(

@@ -25,7 +25,9 @@ ROWS = 32  # texts asked at once, as their states take much memory
 Batch = tuple[list[dict[str, Any]], dict[str, Tensor]]  # what each row is called, and the inputs of all rows
 
 
-def predict_files(student: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]]:
+def predict_files(
+    student: str | Path, files: Sequence[str | Path], *, exported: ExportedStudent | None = None
+) -> list[dict[str, Any]]:
     """What the student's problem answers of files: ``[{"file", "probabilities": {class name: share}}]``; of a
     regression ``value`` in their place, of several labels also ``classes``.
 
@@ -33,10 +35,13 @@ def predict_files(student: str | Path, files: Sequence[str | Path]) -> list[dict
     file, with ``line`` (the first below a header is 2; ``row`` of a Parquet file, from 0), whose columns are those it
     was trained on.
 
+    Args:
+        exported: the student of that folder, where it has been loaded already.
+
     Warns: of texts that are longer than the student takes, which are cut.
     Raises: DataError for a folder that is no student, and for a file that cannot be read.
     """
-    exported = load_exported(student)
+    exported = exported or load_exported(student)
     if not exported.preprocessor:
         raise DataError(
             "The student's preprocessor.json is empty, so files cannot be read; use load_exported()."

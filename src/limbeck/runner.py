@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_model, save_model
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.shards import file_hash
@@ -21,6 +21,7 @@ from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, DataError
 from limbeck.files import write_whole
+from limbeck.methods.base import Method
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.plan import expected_of_checkpoint, make_student, make_trainer, training_arguments
 from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, check_recipe
@@ -51,6 +52,8 @@ class RunResult:
         task: what it was trained on.    recipe: as it was run.    folder: the run folder.
         warnings: what was warned of during the run.
         tokenizer: of a text student, for its export.
+        statistics: split to what the problem keeps of each of its rows, in their order (:meth:`Problem.statistics`).
+        method: with its trained parts.
     """
 
     scores: dict[str, float]
@@ -65,6 +68,8 @@ class RunResult:
     tokenizer: Any = None
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    statistics: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    method: Method | None = None
 
 
 def run(
@@ -123,10 +128,13 @@ def run(
     seconds = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.perf_counter() - seconds
-    metrics = final_scores(trainer, task)
+    statistics = final_statistics(trainer, task)
+    metrics = {split: task.problem.scores(kept) for split, kept in statistics.items()}
     return RunResult(
         scores={split: values[task.problem.metric.name] for split, values in metrics.items()},
         metrics=metrics,
+        statistics=statistics,
+        method=trainer.model.method,
         links={name: teacher.link.name for name, teacher in trainer.collate.teachers.items()},
         steps=trainer.state.global_step,
         seconds=seconds,
@@ -142,21 +150,22 @@ def run(
     )
 
 
-def final_scores(trainer: DistillationTrainer, task: Task) -> dict[str, dict[str, float]]:
-    """The problem's metrics of the scored student on validation and, once and at the end, on every final split."""
-    scores = {}
+def final_statistics(trainer: DistillationTrainer, task: Task) -> dict[str, dict[str, Tensor]]:
+    """What the problem keeps of each row under the scored student, on validation and, once and at the end, on every
+    final split."""
+    found = {}
     if "validation" in task.splits:
-        scores["validation"] = _scores(trainer, task.splits["validation"])
+        found["validation"] = _statistics(trainer, task.splits["validation"])
     with task.splits.final_evaluation() as final:
         for role in final.final_roles:
-            scores[role] = _scores(trainer, final[role])
-    return scores
+            found[role] = _statistics(trainer, final[role])
+    return found
 
 
-def _scores(trainer: DistillationTrainer, examples: Examples) -> dict[str, float]:
-    found = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").metrics
-    assert found is not None
-    return {metric.name: float(found[f"final_{metric.name}"]) for metric in examples.problem.metrics}
+def _statistics(trainer: DistillationTrainer, examples: Examples) -> dict[str, Tensor]:
+    found = trainer.predict(EvaluationRows(examples), metric_key_prefix="final").predictions
+    assert isinstance(found, dict)
+    return {name: torch.from_numpy(value) for name, value in found.items()}
 
 
 # ---- teachers ---------------------------------------------------------------------------------------------
@@ -201,15 +210,22 @@ def _own(recipe: Recipe, folder: Path, name: str) -> Path:
     return folder / name if recipe.teachers else folder
 
 
-def teacher_of(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher") -> Bank | LiveTeacher:
-    """A bank, or a live teacher, as the recipe says."""
+def teacher_of(
+    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher", *, as_found: bool = False
+) -> Bank | LiveTeacher:
+    """A bank, or a live teacher, as the recipe says.
+
+    Args:
+        as_found: a network that was trained in this folder before is taken as it is, also for other data.
+    """
     if spec.bank is not None and spec.live is not None:
         raise ConfigError("A teacher is a bank or live, not both; leave out one.")
     if spec.live is None:
-        return teacher_bank(spec, task, folder, name)
+        return teacher_bank(spec, task, folder, name, as_found=as_found)
     link = side_of(task, name).splits["link"]
     if spec.live == "model":
-        model = ModuleTeacher(_model(spec, task, folder, name), class_names=link.class_names)
+        net = _model(spec, task, folder, name, as_found)
+        model = ModuleTeacher(net, class_names=link.class_names)
         return LiveTeacher(model, link, view=spec.view)
     if not spec.live.startswith("hf:"):
         raise ConfigError(
@@ -218,38 +234,52 @@ def teacher_of(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher
     return LiveTeacher(HFTeacher(spec.live.removeprefix("hf:")), link, view=spec.view)
 
 
-def teacher_bank(spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher") -> Bank:
+def teacher_bank(
+    spec: TeacherSpec,
+    task: Task,
+    folder: Path,
+    name: str = "teacher",
+    *,
+    called: str = "bank",
+    as_found: bool = False,
+) -> Bank:
     """The bank that the recipe names, or one made by asking the recipe's teacher about the linked rows.
 
     The teacher is trained, and asked, once: started again in the same folder with the same spec and data, its
     weights are loaded from ``teacher/`` and the bank is opened. Its scores by split go to
     ``task.info["teacher_accuracy"]``.
+
+    Args:
+        called: the bank's folder inside ``folder``.    as_found: see :func:`teacher_of`.
     """
     if spec.bank is not None:
         return Bank.open(spec.bank)
     link = side_of(task, name).splits["link"]
-    teacher = ModuleTeacher(_model(spec, task, folder, name), class_names=link.class_names)
+    net = _model(spec, task, folder, name, as_found)
+    teacher = ModuleTeacher(net, class_names=link.class_names)
     if is_first_process():
-        Bank.build(folder / "bank", teacher, link, batch_size=256, overwrite=True)
+        Bank.build(folder / called, teacher, link, batch_size=256, overwrite=True)
     wait_for_all()
-    return Bank.open(folder / "bank")
+    return Bank.open(folder / called)
 
 
-def _model(spec: TeacherSpec, task: Task, folder: Path, name: str) -> nn.Module:
+def _model(spec: TeacherSpec, task: Task, folder: Path, name: str, as_found: bool) -> nn.Module:
     """The recipe's network, trained first where it says so."""
     link = side_of(task, name).splits["link"]
     if spec.train:
-        model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder / "teacher", name)
+        model, task.info["teacher_accuracy"] = trained_teacher(
+            spec, task, folder / "teacher", name, as_found=as_found
+        )
         return model
     torch.manual_seed(keyed_seed(spec.seed, "teacher"))
     return model_from_spec(spec.model, problem=link.problem, **spec.config)
 
 
 def trained_teacher(
-    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher"
+    spec: TeacherSpec, task: Task, folder: Path, name: str = "teacher", *, as_found: bool = False
 ) -> tuple[nn.Module, dict[str, float]]:
     """A teacher trained on its own modality by the same loop, and its score by split; loaded if it was trained
-    before."""
+    before, on these data or (``as_found``) on any."""
     side = side_of(task, name)
     if "train" not in side.splits:
         raise DataError(
@@ -262,7 +292,7 @@ def trained_teacher(
     record, weights = folder / "teacher.json", folder / "model.safetensors"
     known = _known_teacher(record, weights)
     wait_for_all()  # all have looked before any of them starts to train
-    if known.get("identity") != identity:
+    if known.get("identity") != identity and not (as_found and known):
         model, accuracy = _train_teacher(spec, task, side, folder)
         if is_first_process():
             save_model(model, str(weights))

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from limbeck.banks.bank import Bank
-from limbeck.banks.controls import moved_rows, random_like, shuffled, uniform_like
+from limbeck.banks.controls import moved_rows, prototype_like, random_like, shuffled, uniform_like
+from limbeck.banks.layout import entry_of, width_of
 from limbeck.banks.stores import HIDDEN
+from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, LinkError, MissingSignalError, some
 from limbeck.methods.declared import Side
@@ -18,6 +20,7 @@ from limbeck.signals.layers import stored_layer
 from limbeck.signals.links.base import Link
 from limbeck.signals.links.choose import link_named
 from limbeck.signals.output import ACCESS_OF_SIGNAL, TeacherOutput
+from limbeck.signals.ragged import row_shape
 from limbeck.signals.teacher import Teacher
 from limbeck.teachers.live import InClasses, LiveTeacher, Samples
 from limbeck.training.collator import LinkedTeacher
@@ -54,6 +57,7 @@ class _Wanted:
     class_names: tuple[str, ...]
     class_map: Mapping[str, str] | None
     reads_classes: bool
+    train: Examples
 
     @property
     def signals(self) -> list[str]:
@@ -79,6 +83,7 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
         task.class_names,
         spec.class_map,
         link.goes_by_class or bool(needs & {"logits", "head"}),
+        task.splits["train"],
     )
     if wanted.reads_classes and not task.problem.is_distribution:
         raise ConfigError(
@@ -172,6 +177,9 @@ def _controlled(bank: Bank, wanted: _Wanted) -> Bank:
         return shuffled(bank, wanted.link, wanted.seed)
     if wanted.control == "random":
         return random_like(bank, wanted.seed)
+    if wanted.control == "prototype":
+        train = wanted.train
+        return prototype_like(bank, wanted.link.told_classes(bank, train.keys, train.labels))
     return uniform_like(bank) if wanted.control == "uniform" else bank
 
 
@@ -188,7 +196,7 @@ def _live(live: LiveTeacher, wanted: _Wanted) -> Taught:
     names = teacher.class_names
     if wanted.reads_classes and names is not None and tuple(names) != wanted.class_names:
         teacher = InClasses(teacher, join_class_names(wanted.class_names, names, wanted.class_map))
-    hidden = {name: tuple(value.shape[1:]) for name, value in probe.hidden_states.items()}
+    hidden = {name: row_shape(value) for name, value in probe.hidden_states.items()}
     layers = {asked: stored_layer(asked, hidden, None, "the live teacher") for asked in wanted.layers}
     side = Side(
         _width(probe, "features"),
@@ -208,4 +216,4 @@ def _live(live: LiveTeacher, wanted: _Wanted) -> Taught:
 
 def _width(said: TeacherOutput, signal: str) -> int | None:
     value = getattr(said, signal)
-    return None if value is None else int(value.shape[-1])
+    return None if value is None else width_of(entry_of(value))

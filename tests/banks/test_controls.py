@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.banks import Bank, oracle_like, random_like, shuffled, uniform_like
+from limbeck.banks import Bank, oracle_like, prototype_like, random_like, shuffled, uniform_like
 from limbeck.banks.controls import _deranged
 from limbeck.errors import DataError, LinkError, UnknownNameError
 from limbeck.signals.links import Bagged, ByClass, Paired, Unpaired
@@ -174,3 +174,64 @@ def test_a_signal_that_does_not_exist_names_the_nearest(tmp_path):
     bank = Bank.from_arrays(tmp_path / "b", keys=[1, 2], logits=torch.zeros(2, 3))
     with pytest.raises(UnknownNameError, match="'logits'"):
         bank.lookup([1], signals=["logit"])
+
+
+# ---- prototype -----------------------------------------------------------------------------------------
+
+
+def labelled_bank(folder, n: int = 60, width: int = 6) -> Bank:
+    g = torch.Generator().manual_seed(0)
+    features = 3 + 2 * torch.randn(n, width, generator=g)
+    columns = {
+        "features": features,
+        "logits": 4 * torch.randn(n, 3, generator=g),
+        "labels": torch.arange(n) % 3,
+    }
+    head = (torch.randn(3, width, generator=g), None)
+    return Bank.from_arrays(folder, keys=range(n), class_names=("a", "b", "c"), head=head, **columns)
+
+
+def test_a_prototype_knows_the_class_and_nothing_else(tmp_path):
+    bank = labelled_bank(tmp_path / "bank")
+    told = np.where(np.arange(60) < 45, np.arange(60) % 3, -1)
+    control = prototype_like(bank, told)
+    said = control.lookup(range(60))
+    features = said.features.double()
+    assert len(torch.unique(features.round(decimals=4), dim=0)) == 4  # three classes, and the centre
+    gaps = torch.pdist(torch.stack([features[c] for c in range(3)]))
+    assert torch.allclose(gaps, gaps.mean().expand(3), rtol=1e-4)
+    real = bank.lookup(range(60)).features.double()
+    centre = features[59]
+    assert torch.allclose(centre, real.mean(0), atol=1e-5)
+    spread = (real - real.mean(0)).square().sum(1).mean()
+    assert float((features[0] - centre).square().sum()) == pytest.approx(float(spread), rel=1e-4)
+    sure = bank.lookup(range(60)).log_predictions().exp().max(-1).values.mean()
+    predicted = said.log_predictions().exp()
+    assert predicted[:45].argmax(-1).tolist() == told[:45].tolist()
+    assert torch.allclose(predicted[:45].max(-1).values, sure.expand(45), atol=1e-3)
+    assert torch.allclose(predicted[45:], torch.full((15, 3), 1 / 3))
+    weight, bias = control.head
+    assert (said.features[:45] @ weight.T + bias).argmax(-1).tolist() == told[:45].tolist()
+    assert torch.equal(pickle.loads(pickle.dumps(control)).lookup([0]).features, control.lookup([0]).features)
+
+
+def test_a_prototype_needs_classes_that_are_told(tmp_path):
+    bank = labelled_bank(tmp_path / "bank")
+    with pytest.raises(DataError, match="they say nothing of the teacher's rows"):
+        prototype_like(bank, np.full(60, -1))
+    plain = Bank.from_arrays(tmp_path / "plain", keys=range(4), features=torch.randn(4, 3))
+    with pytest.raises(DataError, match="needs classes"):
+        prototype_like(plain, np.zeros(4, dtype=np.int64))
+
+
+def test_what_a_link_tells_of_the_classes(tmp_path):
+    bank = labelled_bank(tmp_path / "bank")
+    classes = torch.tensor([2, -100, 1])
+    keys = ["s0", "s1", "s2"]
+    pairs = Paired({"s0": 5, "s1": 6, "s2": 7})
+    told = pairs.told_classes(bank, keys, classes)
+    assert {row: int(told[row]) for row in np.flatnonzero(told >= 0)} == {5: 2, 7: 1}
+    assert ByClass().told_classes(bank, keys, classes).tolist() == [i % 3 for i in range(60)]
+    assert Unpaired().told_classes(bank, keys, classes).tolist() == [i % 3 for i in range(60)]
+    bags = Bagged({"s0": 0, "s1": 0}, {0: 0, 1: 0})
+    assert (bags.told_classes(bank, keys, classes) == -1).all()

@@ -16,6 +16,7 @@ from torch import nn
 
 from limbeck.banks import Bank
 from limbeck.errors import BankError, ConfigError, UnknownNameError
+from limbeck.signals import Ragged, TopK
 from limbeck.teachers import CallableTeacher, HFTeacher, ModuleTeacher
 
 SHARD, BATCH, ROWS, WORKERS = 20, 4, 84, 2
@@ -85,7 +86,7 @@ def test_workers_fail_resume_and_give_the_bank_of_the_plain_engine(ray_here: Non
 
 def test_a_finished_bank_starts_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "b", rows())
-    monkeypatch.setattr("limbeck.banks.ray_engine._Workers._start", lambda _: pytest.fail("started"))
+    monkeypatch.setattr("limbeck.banks.engines.ray_engine._Workers._start", lambda _: pytest.fail("started"))
     assert len(build(tmp_path / "b", rows(), engine="ray")) == ROWS
 
 
@@ -133,3 +134,22 @@ def test_texts_through_a_transformers_teacher_and_a_function(ray_here: None, tmp
         plain = Bank.build(tmp_path / f"{name}-plain", teacher, texts, batch_size=8)
         bank = Bank.build(tmp_path / f"{name}-ray", teacher, texts, batch_size=8, engine="ray", workers=2)
         torch.testing.assert_close(bank.lookup(bank.keys).features, plain.lookup(bank.keys).features)
+
+
+def test_rows_of_different_lengths_come_back_from_workers(ray_here: None, tmp_path: Path) -> None:
+    def states(inputs):
+        lengths = [int(row[0]) % 4 for row in inputs["words"]]
+        logits = torch.cat(
+            [row[:n].float().unsqueeze(1) * torch.arange(5) for row, n in zip(inputs["words"], lengths)]
+        )
+        return {
+            "tokens": Ragged(TopK.of(logits, 2), torch.tensor(lengths)),
+            "text": [str(n) for n in lengths],
+        }
+
+    asked = CallableTeacher(states, version="1")
+    sizes = {"batch_size": BATCH, "shard_size": SHARD}
+    plain = Bank.build(tmp_path / "plain", asked, rows(), **sizes)
+    bank = Bank.build(tmp_path / "ray", asked, rows(), engine="ray", workers=WORKERS, **sizes)
+    for name in ("bank.json", *(path.name for path in plain.path.glob("shard-*.safetensors"))):
+        assert (bank.path / name).read_bytes() == (plain.path / name).read_bytes()

@@ -205,3 +205,59 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < n * width * 4 / 4
+
+
+# ---- boxes --------------------------------------------------------------------------------------------------------
+
+BOXES = [[[0, 0, 5, 5], [1, 2.5, 3, 4]], [], [[9, 9, 10, 10]]]
+BOX_LABELS, BOX_SCORES = [[3, 0], [], [1]], [[0.5, 0.25], [], [1.0]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_boxes_of_a_table(tmp_path, kind):
+    columns = {"id": ["a", "b", "c"], "boxes": BOXES, "kinds": BOX_LABELS, "sure": BOX_SCORES}
+    path = tmp_path / f"t.{kind}"
+    if kind == "csv":
+        lines = [
+            ",".join(f'"{json.dumps(v)}"' if i else v for i, v in enumerate(row))
+            for row in zip(*columns.values())
+        ]
+        path.write_text("\n".join(["id,boxes,kinds,sure", *lines]))
+    elif kind == "jsonl":
+        path.write_text("\n".join(json.dumps(dict(zip(columns, row))) for row in zip(*columns.values())))
+    else:
+        pq.write_table(pa.table(columns), path)
+    bank = Bank.from_table(tmp_path / "b", path, boxes="boxes", box_labels="kinds", box_scores="sure")
+    said = bank.lookup(["c", "b", "a"])
+    assert [row.tolist() for row in said.boxes] == BOXES[::-1]
+    assert [row.tolist() for row in said.box_labels] == BOX_LABELS[::-1]
+    assert [row.tolist() for row in said.box_scores] == BOX_SCORES[::-1]
+    assert bank.access == "logits"
+
+
+@pytest.mark.parametrize(
+    ("cell", "column", "message"),
+    [
+        (
+            "[[1, 2, 3]]",
+            "boxes",
+            r"line 3 of .* has '\[\[1, 2, 3\]\]', not lists of x0, y0, x1, y1, in column 'boxes'",
+        ),
+        ("[[1, 2, 3, NaN]]", "boxes", "not lists of x0, y0, x1, y1"),
+        ("[[1, 2, 3, 4], 5]", "boxes", "not lists of x0, y0, x1, y1"),
+        ("no", "boxes", "'no', not lists of"),
+        ("[1.5]", "kinds", r"'\[1.5\]', not one number for each box"),
+        ("[[1]]", "kinds", "not one number for each box"),
+    ],
+)
+def test_cells_that_are_no_boxes(tmp_path, cell, column, message):
+    cells = {"boxes": "[[1, 2, 3, 4]]", "kinds": "[1]"}
+    other = cells | {column: cell}
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "\n".join(
+            ["id,boxes,kinds", *(f'{i},"{c["boxes"]}","{c["kinds"]}"' for i, c in enumerate((cells, other)))]
+        )
+    )
+    with pytest.raises(DataError, match=message):
+        Bank.from_table(tmp_path / "b", path, boxes="boxes", box_labels="kinds")

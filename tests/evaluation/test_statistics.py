@@ -58,43 +58,43 @@ def test_seeds_must_be_shared() -> None:
 def test_a_gain_with_a_flat_control_is_the_teachers() -> None:
     rows = arm("supervised", 48) + arm("a", 88) + arm("a", 46, control="shuffled")
     verdict = verdicts(rows)["a"]
-    assert verdict.kind == "teacher"
-    assert verdict.sentence.endswith("the gain is the teacher's.")
+    assert verdict.kind == "teacher_helps"
+    assert verdict.sentence.endswith("the teacher helps.")
 
 
 def test_a_gain_that_the_control_shares_is_not_the_teachers() -> None:
     rows = arm("supervised", 48) + arm("a", 60) + arm("a", 60.2, control="shuffled")
     verdict = verdicts(rows)["a"]
-    assert verdict.kind == "not_teacher"
+    assert verdict.kind == "distillation_helps"
     assert "its shuffled control gains" in verdict.sentence
 
 
 def test_every_control_must_be_beaten() -> None:
     rows = arm("supervised", 48) + arm("a", 60) + arm("a", 48, control="shuffled")
-    assert kind_of(rows) == "teacher"
-    assert kind_of(rows, arm("a", 60, control="random")) == "not_teacher"
+    assert kind_of(rows) == "teacher_helps"
+    assert kind_of(rows, arm("a", 60, control="random")) == "distillation_helps"
 
 
 def test_only_the_rest_is_the_teachers() -> None:
     rows = arm("supervised", 48) + arm("a", 80) + arm("a", 60, control="shuffled")
     verdict = verdicts(rows)["a"]
-    assert verdict.kind == "teacher"
+    assert verdict.kind == "teacher_helps"
     assert "only the rest is the teacher's" in verdict.sentence
 
 
 def test_no_gain_hurts_no_control_no_baseline() -> None:
     base = arm("supervised", 48)
     noisy = arm("a", 48.2, sd=3)
-    assert kind_of(base, noisy) == "no_gain"
+    assert kind_of(base, noisy) == "no_gain_seen"
     assert "does not help" in verdicts(base + noisy)["a"].sentence
     wide = [
         Row("a", "kd", "paired", "none", s, "test", "accuracy", v, 1.0, 240)
         for s, v in enumerate((0.6, 0.99))
     ]
     two = [row for row in base if row.seed < 2] + wide
-    assert verdicts(two)["a"].sentence.endswith("no gain shown; more seeds may tell.")
+    assert verdicts(two)["a"].sentence.endswith("no gain seen; more seeds may tell.")
     assert kind_of(base, arm("a", 30)) == "hurts"
-    assert kind_of(base, arm("a", 80)) == "no_control"
+    assert kind_of(base, arm("a", 80)) == "distillation_helps"
     assert kind_of(arm("a", 80)) == "no_baseline"
     assert kind_of(base, name="supervised") == "baseline"
 
@@ -109,9 +109,9 @@ def test_many_arms_are_corrected() -> None:
             for s, g in enumerate(gains)
         ]
 
-    assert kind_of(base, weak("a")) == "no_control"
+    assert kind_of(base, weak("a")) == "distillation_helps"
     many = verdicts(base + weak("a") + weak("b") + weak("c"))
-    assert many["a"].kind == "no_gain"
+    assert many["a"].kind == "no_gain_seen"
     assert "Holm" in many["a"].sentence
 
 

@@ -27,8 +27,13 @@ from limbeck.training.streams import streams
 
 NAMES = sorted({*METHODS, *PRESETS})
 PLANS = {name: plan_method(name) for name in NAMES}
-# Those whose layers the toy student and its bank do not have; they have tests of their own.
-ON_TOY = [name for name in NAMES if not PLANS[name].declared.layers.student]
+# Not those whose layers, or whose problem, the toy student and its bank do not have; they have tests of their own.
+ON_TOY = [
+    name
+    for name in NAMES
+    if not PLANS[name].declared.layers.student
+    and "classification" in (PLANS[name].declared.problems or {"classification"})
+]
 WITH_LINKS = [(name, link) for name in ON_TOY for link in sorted(PLANS[name].declared.links or {"unpaired"})]
 
 

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from limbeck.errors import ClassNamesError, ConfigError, DataError, UnknownNameError
 from limbeck.problems import PROBLEMS, Choice, Classification, MultiLabel, Problem, Regression, Targets
-from limbeck.problems.base import Logits
+from limbeck.problems.base import Bare
 from limbeck.problems.classification import numbered
 from limbeck.problems.registry import problem, problem_class
 from limbeck.problems.smoothing import smoothed
 
 NAMES = ("ant", "bee", "cat")
 KINDS: dict[str, Problem] = {kind: problem_class(kind)(NAMES) for kind in PROBLEMS}
+POSITIONS = {"token_classes": (4,), "segmentation": (3, 2)}  # of a row
+LABELLED = [kind for kind in PROBLEMS if KINDS[kind].has_label_loss]
 
 
 def targets(kind: str, n: int) -> Targets:
@@ -28,71 +30,73 @@ def targets(kind: str, n: int) -> Targets:
         return Targets(torch.randn(n, generator=generator), known)
     if kind == "multilabel":
         return Targets((torch.rand(n, 3, generator=generator) > 0.5).float(), known)
-    return Targets(torch.randint(3, (n,), generator=generator), known)
+    if kind == "embedding":
+        return Targets(torch.randn(n, 3, generator=generator), known)
+    return Targets(torch.randint(3, (n, *POSITIONS.get(kind, ())), generator=generator), known)
 
 
 def logits(kind: str, n: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    width = KINDS[kind].n_outputs()
-    return torch.randn(n, width, generator=torch.Generator().manual_seed(n + 1)).to(dtype)
+    shape = (n, *POSITIONS.get(kind, ()), KINDS[kind].n_outputs() or 3)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(n + 1)).to(dtype)
 
 
 # ---- every problem ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_a_loss_is_a_sum_over_known_units(kind):
     posed, z, wanted = KINDS[kind], logits(kind, 9), targets(kind, 9)
-    whole = posed.loss(Logits(z), wanted)
-    parts = [posed.loss(Logits(z[rows]), wanted.rows(rows)) for rows in (torch.arange(4), torch.arange(4, 9))]
+    whole = posed.loss(Bare(z), wanted)
+    parts = [posed.loss(Bare(z[rows]), wanted.rows(rows)) for rows in (torch.arange(4), torch.arange(4, 9))]
     assert float(whole) == pytest.approx(float(sum(parts)))
-    assert posed.count(wanted) == 6
+    assert posed.count(wanted) == 6 * math.prod(POSITIONS.get(kind, ()))
     kept = wanted.known
-    assert float(posed.loss(Logits(z[kept]), wanted.rows(kept))) == pytest.approx(float(whole))
+    assert float(posed.loss(Bare(z[kept]), wanted.rows(kept))) == pytest.approx(float(whole))
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_nothing_known_is_zero_with_a_gradient_path(kind):
     posed, z = KINDS[kind], logits(kind, 4).requires_grad_()
     wanted = targets(kind, 4).forgotten(torch.ones(4, dtype=torch.bool))
-    loss = posed.loss(Logits(z), wanted)
+    loss = posed.loss(Bare(z), wanted)
     loss.backward()
     assert float(loss.detach()) == 0
     assert not z.grad.any()
     assert all(
-        math.isnan(value) for value in posed.scores(posed.statistics(Logits(z.detach()), wanted)).values()
+        math.isnan(value) for value in posed.scores(posed.statistics(Bare(z.detach()), wanted)).values()
     )
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_gradients(kind):
     posed, wanted = KINDS[kind], targets(kind, 5)
     z, other = logits(kind, 5).requires_grad_(), logits(kind, 6)[:5].requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: posed.loss(Logits(x), wanted), (z,))
+    assert torch.autograd.gradcheck(lambda x: posed.loss(Bare(x), wanted), (z,))
     both = lambda a, b: posed.match(a, b, temperature=2.0, trains_teacher=True)  # noqa: E731
     assert torch.autograd.gradcheck(both, (z, other))
     posed.match(z, other, temperature=2.0).backward()
     assert other.grad is None
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_a_match_is_zero_where_both_agree(kind):
     z = logits(kind, 5)
     assert float(KINDS[kind].match(z, z, temperature=3.0)) == pytest.approx(0, abs=1e-12)
     assert float(KINDS[kind].match(z, -z, temperature=3.0)) > 0
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_widened(kind, dtype):
-    loss = KINDS[kind].loss(Logits(logits(kind, 6, dtype)), targets(kind, 6))
+    loss = KINDS[kind].loss(Bare(logits(kind, 6, dtype)), targets(kind, 6))
     assert loss.dtype == torch.float32
     assert bool(loss.isfinite())
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_scores_have_every_metric_and_answers_every_name(kind):
     posed, z, wanted = KINDS[kind], logits(kind, 30), targets(kind, 30)
-    statistics = posed.statistics(Logits(z), wanted)
+    statistics = posed.statistics(Bare(z), wanted)
     assert all(len(value) == 30 for value in statistics.values())
     assert set(posed.scores(statistics)) == {metric.name for metric in posed.measures}
     answers = posed.answers(z[:2])
@@ -100,14 +104,12 @@ def test_scores_have_every_metric_and_answers_every_name(kind):
     assert all(isinstance(answer, dict) for answer in answers)
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_huge_logits_stay_finite(kind):
     z = 1e4 * logits(kind, 6).sign()
     wanted = targets(kind, 6)
-    assert bool(KINDS[kind].loss(Logits(z), wanted).isfinite())
-    assert all(
-        math.isfinite(v) for v in KINDS[kind].scores(KINDS[kind].statistics(Logits(z), wanted)).values()
-    )
+    assert bool(KINDS[kind].loss(Bare(z), wanted).isfinite())
+    assert all(math.isfinite(v) for v in KINDS[kind].scores(KINDS[kind].statistics(Bare(z), wanted)).values())
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
@@ -124,11 +126,12 @@ def test_classification_by_hand():
     # confidence 0.9 in every row, three of four right: predictions 0, 0, 1, 1 for labels 0, 1, 1, 1
     z = torch.tensor([[math.log(9), 0.0], [math.log(9), 0.0], [0.0, math.log(9)], [0.0, math.log(9)]])
     posed, wanted = Classification(("a", "b")), numbered([0, 1, 1, 1])
-    found = posed.scores(posed.statistics(Logits(z), wanted))
+    found = posed.scores(posed.statistics(Bare(z), wanted))
     assert found["accuracy"] == pytest.approx(0.75)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert found["calibration_error"] == pytest.approx(0.15, abs=1e-6)
-    assert float(posed.loss(Logits(z), wanted)) == pytest.approx(-3 * math.log(0.9) - math.log(0.1), rel=1e-6)
+    assert found["brier"] == pytest.approx((3 * 2 * 0.1**2 + 2 * 0.9**2) / 4)
+    assert float(posed.loss(Bare(z), wanted)) == pytest.approx(-3 * math.log(0.9) - math.log(0.1), rel=1e-6)
     assert posed.classes(numbered([None, 1])).tolist() == [-100, 1]
     assert posed.answers(z[:1])[0]["probabilities"] == pytest.approx({"a": 0.9, "b": 0.1})
 
@@ -136,15 +139,36 @@ def test_classification_by_hand():
 def test_unlabelled_rows_and_absent_classes_are_not_scored():
     z = torch.tensor([[1e4, 0.0, -1e4], [0.0, 1e4, 0.0], [5.0, 0.0, 0.0]], dtype=torch.float64)
     posed = Classification(NAMES)
-    found = posed.scores(posed.statistics(Logits(z), numbered([0, 1, -100])))
-    assert found == {"accuracy": 1.0, "macro_f1": 1.0, "calibration_error": pytest.approx(0.0)}
+    found = posed.scores(posed.statistics(Bare(z), numbered([0, 1, -100])))
+    assert found == {
+        "accuracy": 1.0,
+        "macro_f1": 1.0,
+        "calibration_error": pytest.approx(0.0),
+        "brier": pytest.approx(0.0),
+    }
+
+
+def test_what_is_kept_of_every_row():
+    z = torch.tensor([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0], [0.0, 5.0, 0.0]])
+    posed = Classification(NAMES)
+    kept = posed.statistics(Bare(z), numbered([0, 1, 1, None]))
+    assert posed.item_values(kept, "accuracy").tolist() == [1, 1, 0]
+    assert float(posed.item_values(kept, "brier").mean()) == pytest.approx(posed.scores(kept)["brier"])
+    assert posed.item_values(kept, "macro_f1") is None
+    assert posed.confusion(kept).tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    sure, right = posed.confidences(kept)
+    assert right.tolist() == [True, True, False]
+    assert sure.tolist() == pytest.approx([math.exp(5) / (math.exp(5) + 2)] * 3)
+    line = Regression(("height",))
+    kept = line.statistics(Bare(z[:, :1]), Targets(torch.ones(4), torch.ones(4).bool()))
+    assert line.item_values(kept, "rmse") is line.confusion(kept) is line.confidences(kept) is None
 
 
 def test_smoothing_is_for_classes():
     wanted, z = numbered([0]), torch.zeros(1, 2)
     assert smoothed(Classification(("a", "b")), 0.2).label_smoothing == 0.2
     assert smoothed(Regression(("x",)), 0.0) == Regression(("x",))
-    assert float(smoothed(Classification(("a", "b")), 0.2).loss(Logits(z), wanted)) == pytest.approx(
+    assert float(smoothed(Classification(("a", "b")), 0.2).loss(Bare(z), wanted)) == pytest.approx(
         math.log(2)
     )
     with pytest.raises(
@@ -156,12 +180,12 @@ def test_smoothing_is_for_classes():
 def test_regression_by_hand():
     posed, wanted = Regression(("height",)), Targets(torch.tensor([1.0, 2.0, 4.0]), torch.ones(3).bool())
     z = torch.tensor([[1.0], [3.0], [2.0]])
-    assert float(posed.loss(Logits(z), wanted)) == 1 + 4
-    found = posed.scores(posed.statistics(Logits(z), wanted))
+    assert float(posed.loss(Bare(z), wanted)) == 1 + 4
+    found = posed.scores(posed.statistics(Bare(z), wanted))
     assert found["rmse"] == pytest.approx(math.sqrt(5 / 3))
     assert found["pearson"] == pytest.approx(0.3273268)
     assert found["spearman"] == pytest.approx(0.5)
-    constant = posed.scores(posed.statistics(Logits(torch.ones(3, 1)), wanted))
+    constant = posed.scores(posed.statistics(Bare(torch.ones(3, 1)), wanted))
     assert (constant["pearson"], constant["spearman"]) == (0.0, 0.0)  # a constant predicts nothing
     assert posed.answers(z[:1]) == [{"value": 1.0}]
 
@@ -171,8 +195,8 @@ def test_several_labels_by_hand():
     wanted = Targets(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.ones(2).bool())
     z = torch.tensor([[math.log(3), -math.log(3)], [0.0, -math.log(3)]])
     parts = [-math.log(0.75), -math.log(0.75), math.log(2), -math.log(0.25)]
-    assert float(posed.loss(Logits(z), wanted)) == pytest.approx(sum(parts) / 2)
-    found = posed.scores(posed.statistics(Logits(z), wanted))
+    assert float(posed.loss(Bare(z), wanted)) == pytest.approx(sum(parts) / 2)
+    found = posed.scores(posed.statistics(Bare(z), wanted))
     assert found["micro_f1"] == pytest.approx(2 * 2 / (2 * 2 + 1))  # a found twice; b missed once
     assert found["macro_f1"] == pytest.approx((1 + 0) / 2)
     (answer,) = posed.answers(z[:1])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import random
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +50,22 @@ def curves() -> list[dict[str, Any]]:
         for seed in (0, 1)
         for step in (0, 120, 240)
     ]
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> Callable[..., str]:
+    """Opens a file in a headless browser and gives the title that the page has in the end."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no chromium here; install the one of the system (apt install chromium)")
+
+    def title(path: Path, width: int, scheme: str) -> str:
+        dark = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
+        command = [
+            program, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=15000", f"--window-size={width},900", *dark, "--dump-dom", path.as_uri(),
+        ]  # fmt: skip
+        page = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+        return html.unescape(page.partition("<title>")[2].partition("</title>")[0])
+
+    return title

@@ -16,15 +16,15 @@ def said(rows: list[Row]) -> tuple[str, str]:
 
 def test_the_largest_teachers_gain_leads(comparison: Rows) -> None:
     finding, others = said(comparison())
-    assert finding.startswith("“paired” takes the student from ")
-    assert finding.endswith("the gain is the teacher's.")
-    assert others == "Also a gain that is the teacher's: bagged. No gain shown: ucmkd."
+    assert finding.startswith("The teacher helps: “paired” takes the student from ")
+    assert finding.endswith("more than any of its controls.")
+    assert others == "The teacher also helps in bagged. No gain seen: ucmkd."
 
 
 def test_nothing_found(comparison: Rows) -> None:
     finding, others = said([row for row in comparison() if row.arm in ("supervised", "ucmkd")])
-    assert finding == "No arm shows a gain that is its teacher's."
-    assert others == "No gain shown: ucmkd."
+    assert finding == "In no arm was the teacher seen to help."
+    assert others == "No gain seen: ucmkd."
 
 
 def test_one_run_claims_nothing(comparison: Rows) -> None:

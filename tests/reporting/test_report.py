@@ -88,7 +88,7 @@ def test_content(tmp_path: Path, comparison: Rows, curves: list[dict[str, Any]])
     text = Page(path.read_text(encoding="utf-8")).text
     for expected in (
         "Digits",
-        "the gain is the teacher's",
+        "The teacher helps",
         "Two labels a digit.",
         "its answer for the image",
         "Results, test",
@@ -97,7 +97,7 @@ def test_content(tmp_path: Path, comparison: Rows, curves: list[dict[str, Any]])
         "test: 400",
         "term x is weak",
         '"name": "kd"',
-        "teacher's gain",
+        "teacher helps",
         "Holm",
         "orthogonal Procrustes",
     ):
@@ -137,7 +137,7 @@ def test_one_run_is_called_one_run(tmp_path: Path, comparison: Rows) -> None:
     text = Page(write_report(tmp_path, title="t", rows=comparison(1)).read_text(encoding="utf-8")).text
     assert "One run" in text
     assert "±" not in text.split("Setup")[0]
-    assert "the gain is the teacher's" not in text
+    assert "he teacher helps" not in text
 
 
 @pytest.mark.usefixtures("_small")

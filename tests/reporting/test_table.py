@@ -26,8 +26,8 @@ def printed(rows: list[Row], width: int = 80) -> list[str]:
 def test_lines_say_what_was_found(comparison: Rows) -> None:
     lines = {line.arm: line for line in table_lines(comparison(), given={"paired": "soft labels"})}
     assert list(lines) == ["supervised", "ucmkd", "paired", "bagged"]
-    assert lines["paired"].short_verdict == lines["bagged"].short_verdict == "teacher's gain"
-    assert lines["ucmkd"].short_verdict == "no gain shown"
+    assert lines["paired"].short_verdict == lines["bagged"].short_verdict == "teacher helps"
+    assert lines["ucmkd"].short_verdict == "no gain seen"
     assert (lines["supervised"].given, lines["supervised"].gain) == ("nothing", "–")
     assert lines["paired"].given == "soft labels"
     assert lines["bagged"].control_gain.startswith("-")

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from limbeck.data.base import texts
+from limbeck.problems.registry import PROBLEMS, problem_class
 from limbeck.students import model_from_spec
 from limbeck.students.export import export_student
 from limbeck.students.text import encode, tokenizer_of
@@ -35,6 +36,8 @@ def _listen(event: str, arguments: tuple[Any, ...]) -> None:
         _heard.append(f"{event} {str(arguments)[:200]}")
 
 
+for kind in PROBLEMS:  # the library's own files, read once before anything is listened to
+    problem_class(kind)
 sys.addaudithook(_listen)  # for good, but silent outside ``running``
 
 

@@ -344,13 +344,60 @@ def test_checkpointed_region_around_body_and_head():
     assert all(p.grad is not None for p in student.parameters())
 
 
-def test_token_level_logits_become_rows_in_reading_order():
+def test_positions_keep_their_axes():
     model = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3))
     x = torch.randn(2, 4, 5)
-    out = Student(model)({"x": x}, hidden=["0"])
-    assert out.logits.shape == (8, 3)
-    assert torch.equal(out.features[5], model[0](x)[1, 1])
+    out = Student(model, reading="positions")({"x": x}, hidden=["0"])
+    assert out.logits.shape == (2, 4, 3)
+    assert torch.equal(out.features, model[0](x))
     assert torch.equal(out.hidden_states["0"], out.features)
+    with pytest.raises(ConfigError, match=r"logits \[2, 4, 3\], at several positions .*token_classes"):
+        Student(model)({"x": x})
+
+
+def test_logits_at_positions_are_made_when_they_are_read():
+    ran = []
+
+    class Counts(nn.Linear):
+        def forward(self, x):
+            ran.append(x.shape[-2])
+            return super().forward(x)
+
+    model = nn.Sequential(nn.Linear(5, 7), nn.Dropout(0.5), Counts(7, 3)).train()
+    student, x = Student(model, reading="positions"), torch.randn(2, 4, 5)
+    student.probe({"x": x})
+    ran.clear()
+    out = student({"x": x})
+    assert ran == [0]
+    assert len(out) == 2
+    assert torch.equal(out.rows(slice(1, 2)).logits, out.logits[1:])
+    assert ran == [0, 4, 4]
+    assert not torch.equal(out.features.detach(), student({"x": x}).entered.detach())
+
+
+def test_a_pointwise_convolution_is_a_head():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 3, 1))
+    x = torch.randn(2, 1, 5, 4)
+    student = Student(model, reading="positions")
+    out = student({"x": x})
+    assert student.head_path == "2"
+    assert torch.equal(out.logits, model(x).movedim(1, -1))
+    assert torch.equal(out.features, model[:2](x).movedim(1, -1))
+    weight, bias = out.head
+    torch.testing.assert_close(out.features @ weight.T + bias, out.logits)
+
+
+@pytest.mark.parametrize("reading", ["embedding", "prediction"])
+def test_readings_without_a_head(reading):
+    model, x = nn.Sequential(nn.Linear(5, 4), nn.Tanh()), torch.randn(3, 5)
+    student = Student(model, reading=reading)
+    out = student({"x": x}, hidden=["0"])
+    assert torch.equal(out.prediction, model(x))
+    assert out.hidden_states["0"].shape == (3, 4)
+    assert student.probe({"x": x}).n_classes == 4
+    with pytest.raises(ConfigError, match="shows no logits, only"):
+        out.logits  # noqa: B018
 
 
 def test_features_of_the_position_whose_logits_were_taken():

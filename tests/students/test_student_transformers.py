@@ -114,17 +114,18 @@ def test_decoder_gives_the_last_token_that_is_no_padding():
     torch.testing.assert_close(out.features, states[torch.arange(3), torch.tensor([3, 1, 2])])
 
 
-def test_token_classification_gives_one_row_a_token():
-    out = Student(bert("ForTokenClassification"))(TEXT)
-    assert out.logits.shape == (12, 3)
-    assert out.features.shape == (12, 16)
+def test_token_classification_answers_at_every_token():
+    out = Student(bert("ForTokenClassification"), reading="positions")(TEXT)
+    assert out.logits.shape == (3, 4, 3)
+    assert out.features.shape == (3, 4, 16)
+    assert torch.equal(out.mask, TEXT["attention_mask"].bool())
 
 
 def test_hidden_layers_and_tied_weights():
     model = bert("ForMaskedLM").eval()
-    student = Student(model)
+    student = Student(model, reading="positions")
     out = student(TEXT, hidden=["bert.encoder.layer.0"])
-    assert out.hidden_states["bert.encoder.layer.0"].shape == (12, 16)
+    assert out.hidden_states["bert.encoder.layer.0"].shape == (3, 4, 16)
     assert student.head_layer[0] is model.bert.embeddings.word_embeddings.weight
     twin = copy.deepcopy(student)
     assert twin.head_layer[0] is twin.model.bert.embeddings.word_embeddings.weight

@@ -1,6 +1,7 @@
 from .answers import AnswerStore as AnswerStore
 from .bank import Bank as Bank
 from .controls import oracle_like as oracle_like
+from .controls import prototype_like as prototype_like
 from .controls import random_like as random_like
 from .controls import shuffled as shuffled
 from .controls import uniform_like as uniform_like

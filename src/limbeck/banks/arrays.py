@@ -23,13 +23,15 @@ from limbeck.banks.files import (
     write_shard,
 )
 from limbeck.banks.key_index import DEFAULT_VIEW, kind_of, plain_keys
+from limbeck.banks.layout import entry_of, width_of
 from limbeck.banks.manifest import DTYPES, MANIFEST_FILE, Manifest, dtype_name
 from limbeck.banks.stores import TEXT
 from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
 from limbeck.signals.cells import is_nothing
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.key import Key
-from limbeck.signals.output import AccessLevel, Head, TeacherOutput
+from limbeck.signals.output import ACCESS_OF_SIGNAL, SIGNALS, AccessLevel, Head, TeacherOutput, as_signal
+from limbeck.signals.ragged import Signal, parts_of, rows_of
 from limbeck.signals.tensors import tensor_of
 
 _SHARD_ROWS, _SHARD_BYTES = 65536, 2**28
@@ -42,6 +44,11 @@ def write_arrays(
     features: Any = None,
     logits: Any = None,
     log_probs: Any = None,
+    tokens: Any = None,
+    boxes: Any = None,
+    box_labels: Any = None,
+    box_scores: Any = None,
+    prediction: Any = None,
     hidden_states: Mapping[str, Any] | None = None,
     text: Sequence[str] | None = None,
     labels: Any = None,
@@ -55,16 +62,20 @@ def write_arrays(
 ) -> None:
     """Write a bank at ``path`` of arrays or tensors; where the same bank is there already, nothing is written.
 
+    Instead of ``[N, ...]`` a signal may be N arrays of different lengths, a Ragged, or (``log_probs``) a TopK.
+
     Args:
         keys: N unique integers or strings (unique with their view, if ``views`` are given).
         features: ``[N, D]``.    logits: ``[N, C]``.    log_probs: ``[N, C]``, natural logarithm.
+        tokens: a Ragged of TopK.    boxes: N arrays ``[l_i, 4]``.    box_labels, box_scores: N arrays ``[l_i]``.
+        prediction: ``[N, ...]``.
         hidden_states: layer name to ``[N, ...]``.    text: N strings.
         labels: ``[N]`` class numbers (-100 = unknown), or names out of ``class_names``.
         class_names: names of the classes in the order of labels and logits.
         head: the teacher's classifier, ``(weight [C, D], bias [C] or None)``.
         views: ``N`` names, which view of its sample each row is.
         dtype: ``float16``, ``bfloat16`` or ``float32``; default that of the first signal (float32 for
-            others).
+            others). Whole numbers in rows of different lengths keep theirs.
         licence: what the owner of the arrays allows.    fingerprint: named parts to check on opening.
         overwrite: replace another bank at ``path``.
 
@@ -75,16 +86,19 @@ def write_arrays(
     keys = plain_keys(keys)
     if not keys:
         raise DataError("A bank needs at least one row; keys is empty.")
-    output = TeacherOutput(
-        features=_tensor(features, "features"),
-        logits=_tensor(logits, "logits"),
-        log_probs=_tensor(log_probs, "log_probs"),
-        hidden_states={
-            layer: tensor_of(value, f"hidden_states[{layer!r}]")
-            for layer, value in (hidden_states or {}).items()
-        },
-        text=None if text is None else list(text),
-    )
+    given = {
+        "features": features,
+        "logits": logits,
+        "log_probs": log_probs,
+        "tokens": tokens,
+        "boxes": boxes,
+        "box_labels": box_labels,
+        "box_scores": box_scores,
+        "prediction": prediction,
+        "text": text,
+    }
+    said = {name: as_signal(name, value) for name, value in given.items() if value is not None}
+    output = TeacherOutput(**said, hidden_states=as_signal("hidden_states", hidden_states or {}))
     columns = _columns(output, keys)
     numbers = _labels(labels, class_names, keys)
     _check_lengths(keys, labels=numbers, views=views)
@@ -121,7 +135,7 @@ class _Contents:
         write_head(folder, self.head)
         for number, start in enumerate(range(0, len(rows), size)):
             span = slice(start, start + size)
-            cut = {name: value[span] for name, value in self.columns.items()}
+            cut = {n: v[span] if n == TEXT else rows_of(v, span) for n, v in self.columns.items()}
             stored = to_stored(cut, DTYPES[manifest.dtype], rows.keys[span])
             part = ShardRows(
                 rows.keys[span],
@@ -142,14 +156,9 @@ def _tensor(value: Any, what: str) -> Tensor | None:
 def _columns(output: TeacherOutput, keys: list[Key]) -> dict[str, Any]:
     if not len(output) and not output.signals:
         raise DataError("Give at least one of features, logits, log_probs, hidden_states, text.")
-    _check_lengths(
-        keys,
-        features=output.features,
-        logits=output.logits,
-        log_probs=output.log_probs,
-        text=output.text,
-        **{f"hidden_states[{layer!r}]": value for layer, value in output.hidden_states.items()},
-    )
+    plain = {name: getattr(output, name) for name in SIGNALS if name != "hidden_states"}
+    hidden = {f"hidden_states[{layer!r}]": value for layer, value in output.hidden_states.items()}
+    _check_lengths(keys, **plain, **hidden)
     return columns_of(output, keys)
 
 
@@ -186,9 +195,10 @@ def _labels(labels: Any, class_names: Sequence[str] | None, keys: list[Key]) -> 
 
 def _check_classes(columns: Mapping[str, Any], class_names: Sequence[str] | None) -> None:
     for name in ("logits", "log_probs"):
-        if name in columns and class_names is not None and columns[name].shape[-1] != len(class_names):
+        width = width_of(entry_of(columns[name])) if name in columns else None
+        if width is not None and class_names is not None and width != len(class_names):
             raise ClassNamesError(
-                f"The {name} have {columns[name].shape[-1]} columns for {len(class_names)} class names; "
+                f"The {name} have {width} columns for {len(class_names)} class names; "
                 "pass one name for each column, in order."
             )
 
@@ -196,23 +206,28 @@ def _check_classes(columns: Mapping[str, Any], class_names: Sequence[str] | None
 def _dtype(columns: Mapping[str, Any], dtype: str | torch.dtype | None) -> str:
     if dtype is not None:
         return dtype_name(dtype)
-    given = [value.dtype for name, value in columns.items() if name != TEXT]
+    given = [parts_of(value)[""].dtype for name, value in columns.items() if name != TEXT]
     return dtype_name(given[0]) if given and given[0] in DTYPES.values() else "float32"
 
 
 def rows_a_shard(columns: Mapping[str, Any], dtype: str | torch.dtype | None) -> int:
     """As many rows as fit into a quarter of a gigabyte: few shards make fast look-ups."""
     size = DTYPES[_dtype(columns, dtype)].itemsize
-    width = sum(value[0].numel() for name, value in columns.items() if name != TEXT)
+    width = sum(_numbers_a_row(value) for name, value in columns.items() if name != TEXT)
     return max(1, min(_SHARD_ROWS, _SHARD_BYTES // max(1, width * size)))
+
+
+def _numbers_a_row(value: Signal) -> int:
+    """Numbers in a row; in the mean row, where they have different lengths."""
+    return -(-sum(part.numel() for part in parts_of(value).values()) // max(1, len(value)))
 
 
 def _access(output: TeacherOutput, head: Any) -> AccessLevel:
     if head is not None or output.hidden_states:
         return "weights"
-    if output.logits is not None or output.log_probs is not None:
+    if any(ACCESS_OF_SIGNAL[name] == "logits" for name in output.signals - {"labels"}):
         return "logits"
-    return "features" if output.features is not None else "text"
+    return "features" if {"features", "prediction"} & output.signals else "text"
 
 
 def _place(folder: Path, contents: _Contents, overwrite: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limbeck.banks.columns import schema_of
 from limbeck.banks.key_index import KeyIndex, explained
+from limbeck.banks.layout import width_of
 from limbeck.banks.manifest import HEAD_FILE, INDEX_FILE, Manifest
 from limbeck.banks.shards import corrupt, file_hash, map_tensors
 from limbeck.banks.stores import HIDDEN, TEXT, MappedStore, MovedStore, ShardStore, Store, class_means
@@ -31,6 +32,7 @@ from limbeck.signals.classes import UNLABELLED, join_class_names, rows_by_class
 from limbeck.signals.fingerprint import check_fingerprint
 from limbeck.signals.key import Key
 from limbeck.signals.output import SIGNALS, Head, TeacherOutput
+from limbeck.signals.ragged import in_classes, log_probs_in_classes
 
 if TYPE_CHECKING:
     from limbeck.signals.teacher import Teacher
@@ -91,7 +93,7 @@ class Bank:
         index = map_tensors(folder / INDEX_FILE)
         head = map_tensors(folder / HEAD_FILE) if HEAD_FILE in manifest.files else None
         return cls(
-            store=ShardStore(folder, manifest.shard_rows, manifest.rows, tuple(manifest.signals)),
+            store=ShardStore(folder, manifest.shard_rows, manifest.rows, manifest.signals),
             index=KeyIndex(manifest.key_kind, manifest.views, index),  # type: ignore[arg-type]
             manifest=manifest,
             labels=index["labels"].numpy() if manifest.labelled else None,
@@ -192,9 +194,8 @@ class Bank:
         return self.manifest.licence
 
     def width(self, signal: str) -> int | None:
-        """Size of the last axis of ``features``, ``logits`` or ``log_probs``; ``None`` if absent."""
-        shape = self.manifest.signals.get(signal, {}).get("shape")
-        return shape[-1] if shape else None
+        """Size of the last axis of a signal, of a TopK its number of classes; ``None`` if absent."""
+        return width_of(self.manifest.signals.get(signal, {}))
 
     # ---- reading -------------------------------------------------------------------------------------------
 
@@ -213,7 +214,7 @@ class Bank:
 
         Args:
             view: needed when the bank holds several.
-            signals: read only these (``features``, ``logits``, ``log_probs``, ``hidden_states``, ``text``).
+            signals: read only these (:data:`limbeck.signals.output.SIGNALS`).
 
         Raises: MissingKeysError (a KeyError) naming the keys that the bank lacks.
         """
@@ -263,7 +264,8 @@ class Bank:
 
     def prototypes(self, classes: Sequence[int] | None = None) -> TeacherOutput:
         """The mean of every signal over each class, float32, ``[C, ...]``; of log-probabilities, the log
-        of the mean probability. Computed once, in one pass over the bank.
+        of the mean probability. Computed once, in one pass over the bank; texts, rows of different lengths and
+        likeliest classes have none.
 
         Args:
             classes: class numbers, default all of :attr:`class_names`.
@@ -368,13 +370,10 @@ class Bank:
         if labels is not None:
             labels = np.where(labels >= 0, place[labels.clip(min=0)], UNLABELLED)
 
-        def pick(value: Tensor) -> Tensor:
-            return value.index_select(-1, index)
-
-        def renormalised(value: Tensor) -> Tensor:
-            return torch.log_softmax(pick(value).float(), -1).to(value.dtype)
-
-        functions = {"logits": pick, "log_probs": renormalised}
+        functions = {
+            "logits": partial(in_classes, picked=index),
+            "log_probs": partial(log_probs_in_classes, picked=index),
+        }
         head = self.head and (self.head[0][index], None if self.head[1] is None else self.head[1][index])
         bank = self.derive(
             (Bank.with_class_names, (self, tuple(names), class_map)),
@@ -402,13 +401,14 @@ class Bank:
     # ---- checking ------------------------------------------------------------------------------------------
 
     def verify(self) -> int:
-        """Read every byte and compare it with the recorded hashes; returns the number of bytes read.
+        """Read every byte and compare it with the recorded hashes, and rows and class numbers with the shapes that
+        they should have; returns the number of bytes read.
 
         Raises: CorruptShardError naming the first file that differs.
         """
         from limbeck.progress import progress
 
-        if self.path is None:
+        if not isinstance(self._store, ShardStore) or self.path is None:
             return self._origin[1][0].verify()
         total = sum(entry["bytes"] for entry in self.manifest.files.values())
         with progress(f"Verifying {self.path.name}", total, "bytes") as advance:
@@ -416,6 +416,7 @@ class Bank:
                 if file_hash(self.path / name) != entry["sha256"]:
                     raise corrupt(self.path / name, "its bytes have changed")
                 advance(entry["bytes"])
+        self._store.check()
         return total
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from limbeck.banks.builder import Builder
-from limbeck.banks.engines import engine_named
+from limbeck.banks.engines.choose import engine_named
 from limbeck.banks.files import builder_lock, check_folder, clear
 from limbeck.banks.left_out import LeftOut, RowBatches
 from limbeck.banks.manifest import Manifest, dtype_name
@@ -36,7 +36,7 @@ class BuildSettings:
         wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at all.
         engine: ``plain`` asks in this process, ``ray`` in worker processes, on one machine or many (extra
             ``ray``); the bank is the same up to rounding.
-        workers, worker_resources: of ``engine="ray"``, see :func:`limbeck.banks.engines.engine_named`.
+        workers, worker_resources: of ``engine="ray"``, see :func:`limbeck.banks.engines.choose.engine_named`.
 
     Raises: BankError for a size below 1.
     """

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.banks.columns import Schema, check_labels, check_schema, columns_of, schema_of, to_stored
+from limbeck.banks.engines.plain_engine import Answered, Engine, Planned
 from limbeck.banks.files import (
     ShardRows,
     clear,
@@ -23,8 +24,8 @@ from limbeck.banks.files import (
     write_shard,
 )
 from limbeck.banks.key_index import kind_of
+from limbeck.banks.layout import width_of
 from limbeck.banks.manifest import DTYPES, HEAD_FILE, INDEX_FILE, MANIFEST_FILE, Manifest
-from limbeck.banks.plain_engine import Answered, Engine, Planned
 from limbeck.banks.rows import RowBatch, RowReader
 from limbeck.banks.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.banks.stores import TEXT
@@ -113,7 +114,8 @@ class Builder:
 
     def _finish(self) -> None:
         self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {}) | self.all_rows.counts
-        self.manifest.signals = {name: dict(entry) for name, entry in self.schema.items()}
+        # by name: a shard's notes, which a resumed build goes by, do not keep the teacher's order
+        self.manifest.signals = {name: dict(self.schema[name]) for name in sorted(self.schema)}
         write_head(self.folder, self.teacher.head or self.head)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
 
@@ -179,7 +181,7 @@ class Builder:
 
     def _check_width(self, schema: Schema) -> None:
         for name in ("logits", "log_probs"):
-            width = schema[name]["shape"][-1] if name in schema else None
+            width = width_of(schema[name]) if name in schema else None
             if width is not None and self.names is not None and width != len(self.names):
                 raise ClassNamesError(
                     f"The teacher gives {width} {name} for {len(self.names)} class names; "

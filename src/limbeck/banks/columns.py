@@ -8,25 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limbeck.banks.checks import check_boxes, check_finite, check_layouts, check_log_probs, check_top_k
+from limbeck.banks.layout import check_names, entry_of, told
 from limbeck.banks.stores import HIDDEN, TEXT
-from limbeck.errors import BankError, DataError, InconsistentOutputError, NonFiniteError, some
+from limbeck.errors import BankError, DataError, InconsistentOutputError, some
+from limbeck.functional.response.top_k import LOG_ZERO
 from limbeck.signals.key import Key
-from limbeck.signals.output import TeacherOutput
-from limbeck.signals.tensors import tensor_of
+from limbeck.signals.output import SIGNALS, TeacherOutput, as_signal
+from limbeck.signals.ragged import Ragged, Signal, mapped, n_classes_of, parts_of
 
 Schema = dict[str, dict[str, Any]]
-_LOG_SUM_TOLERANCE = 0.05  # bfloat16 keeps 3 digits
 
 
 def columns_of(output: TeacherOutput, keys: Sequence[Key]) -> dict[str, Any]:
-    """The signals of ``output``, a row for each key; BankError if it has none or another length."""
-    given = {name: getattr(output, name) for name in ("features", "logits", "log_probs", TEXT)}
-    given |= {HIDDEN + layer: value for layer, value in output.hidden_states.items()}
+    """The signals of ``output``, a row for each key; BankError if it has none, another length, or what does not
+    belong together."""
+    plain = [name for name in SIGNALS if name != "hidden_states"]
     columns: dict[str, Any] = {
-        name: value if name == TEXT else tensor_of(value, f"teacher's {name}")
-        for name, value in given.items()
-        if value is not None
+        name: as_signal(name, value, f"teacher's {name}")
+        for name in plain
+        if (value := getattr(output, name)) is not None
     }
+    hidden = {HIDDEN + layer: value for layer, value in output.hidden_states.items()}
+    columns |= {name: as_signal(name, value, f"teacher's {name}") for name, value in hidden.items()}
     if not columns:
         raise BankError("The teacher says nothing: give at least one of features, logits, log_probs, text.")
     for name, value in columns.items():
@@ -35,21 +39,19 @@ def columns_of(output: TeacherOutput, keys: Sequence[Key]) -> dict[str, Any]:
                 f"The teacher's {name} have {len(value)} rows for {len(keys)} inputs (keys {some(keys, 3)}); "
                 "it must answer one row for each input, in order."
             )
-        if name != TEXT and value.dim() < 2:
+        if isinstance(value, Tensor) and value.dim() < 2:
             raise BankError(
                 f"The teacher's {name} must be [rows, width]; they have shape {list(value.shape)}."
             )
-    return {n: v if n == TEXT else v.detach().cpu() for n, v in columns.items()}
+    check_layouts(columns)
+    check_boxes(columns, keys)
+    check_names(columns)
+    return {n: v if n == TEXT else mapped(v, lambda t: t.detach().cpu()) for n, v in columns.items()}
 
 
 def schema_of(columns: Mapping[str, Any]) -> Schema:
-    """Shape of a row and the teacher's dtype, by column; nothing for the text."""
-    return {
-        name: {}
-        if name == TEXT
-        else {"shape": list(value.shape[1:]), "teacher_dtype": str(value.dtype).removeprefix("torch.")}
-        for name, value in columns.items()
-    }
+    """What ``bank.json`` says of each column; nothing of the text."""
+    return {name: {} if name == TEXT else entry_of(value) for name, value in columns.items()}
 
 
 def check_schema(first: Schema, now: Schema, keys: Sequence[Key]) -> None:
@@ -61,9 +63,14 @@ def check_schema(first: Schema, now: Schema, keys: Sequence[Key]) -> None:
             "it must give the same signals for every batch."
         )
     for name, entry in first.items():
+        if set(entry) != set(now[name]):
+            raise InconsistentOutputError(
+                f"The teacher's {name} are {told(now[name])} {where}, but {told(entry)} before; make it give a "
+                "Ragged for every batch, or for none."
+            )
         for part in entry:
             if entry[part] != now[name][part]:
-                what = part.replace("teacher_", "")
+                what = part.replace("teacher_", "").replace("n_classes", "number of classes")
                 raise InconsistentOutputError(
                     f"The teacher's {name} have {what} {now[name][part]} {where}, but {entry[part]} before; "
                     f"make it give one {what} for every batch (pad, pool or cast)."
@@ -71,54 +78,42 @@ def check_schema(first: Schema, now: Schema, keys: Sequence[Key]) -> None:
 
 
 def to_stored(columns: Mapping[str, Any], dtype: torch.dtype, keys: Sequence[Key]) -> dict[str, Any]:
-    """Columns in the stored dtype.
+    """Columns in the stored dtype; whole numbers in rows of different lengths keep theirs.
 
     Raises:
         NonFiniteError: NaN, Inf or a value beyond ``dtype``, with the signal and the keys.
-        BankError: ``log_probs`` that are no log-probabilities.
+        BankError: ``log_probs`` that are no log-probabilities, a TopK that is none.
     """
-    stored: dict[str, Any] = {}
-    for name, value in columns.items():
-        if name == TEXT:
-            stored[name] = list(value)
-            continue
-        _check_finite(name, value, keys, "NaN or Inf", _mend(name))
-        if name == "log_probs":
-            _check_log_probs(value, keys)
-        stored[name] = value.to(dtype)
-        limit = torch.finfo(dtype).max
-        kind = str(dtype).removeprefix("torch.")
-        why = f"values beyond {kind} (largest {limit:.4g})"
-        _check_finite(name, stored[name], keys, why, "Store float32 or bfloat16, or scale the signal.")
+    return {
+        name: list(value) if name == TEXT else _number_stored(name, value, dtype, keys)
+        for name, value in columns.items()
+    }
+
+
+def _number_stored(name: str, column: Signal, dtype: torch.dtype, keys: Sequence[Key]) -> Signal:
+    numbers = parts_of(column)
+    check_finite(name, column, numbers[""], keys, "NaN or Inf", _mend(name))
+    if n_classes_of(column) is not None:
+        check_finite(
+            name, column, numbers[".rest"], keys, "a rest that is NaN or Inf", f"Log 0 is {LOG_ZERO:g}."
+        )
+        check_top_k(name, column, keys)
+    elif name == "log_probs":
+        check_log_probs(column, numbers[""], keys)
+    if not numbers[""].is_floating_point() and (isinstance(column, Ragged) or name == "box_labels"):
+        return column
+    stored = mapped(column, lambda value: value.to(dtype))
+    limit = torch.finfo(dtype).max
+    why = f"values beyond {str(dtype).removeprefix('torch.')} (largest {limit:.4g})"
+    mend = "Store float32 or bfloat16, or scale the signal."
+    check_finite(name, column, parts_of(stored)[""], keys, why, mend)
     return stored
 
 
 def _mend(name: str) -> str:
-    if name == "log_probs":
+    if name in ("log_probs", "tokens"):
         return "Clamp probabilities away from 0 before the logarithm."
     return "Look at these inputs, or leave them out."
-
-
-def _check_finite(name: str, value: Tensor, keys: Sequence[Key], why: str, mend: str) -> None:
-    # the sum of absolute values is finite only if each is, and needs no boolean copy; float64 cannot overflow
-    # here
-    if not value.is_floating_point():
-        return
-    if torch.isfinite(value.abs().sum(dtype=torch.float64)):
-        return
-    bad = ~torch.isfinite(value).reshape(len(value), -1).all(dim=1)
-    wrong = [key for key, is_bad in zip(keys, bad.tolist()) if is_bad]
-    raise NonFiniteError(f"The teacher's {name} hold {why} for {len(wrong)} keys: {some(wrong)}. {mend}")
-
-
-def _check_log_probs(value: Tensor, keys: Sequence[Key]) -> None:
-    off = torch.logsumexp(value.float(), dim=-1).abs() > _LOG_SUM_TOLERANCE
-    if off.any():
-        wrong = [key for key, is_off in zip(keys, off.reshape(len(value), -1).any(1).tolist()) if is_off]
-        raise BankError(
-            f"The teacher's log_probs do not sum to probability 1 for {len(wrong)} keys: {some(wrong)}; "
-            "give raw scores as logits, and probabilities through their logarithm."
-        )
 
 
 def check_labels(labels: Sequence[int], n_classes: int | None, keys: Sequence[Key]) -> None:

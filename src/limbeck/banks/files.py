@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.key_index import KeyIndex, KeyKind, decode_keys, encode_keys
+from limbeck.banks.layout import written
 from limbeck.banks.manifest import (
     BUILDER_FILE,
     FORMAT,
@@ -41,6 +42,7 @@ from limbeck.banks.stores import TEXT
 from limbeck.errors import BankBusyError, BankError, some
 from limbeck.files import write_whole
 from limbeck.signals.key import Key
+from limbeck.signals.ragged import joined
 
 
 @dataclass
@@ -69,9 +71,10 @@ def write_shard(
     if TEXT in rows.columns:
         texts = [text for part in rows.columns[TEXT] for text in part]
         hashes[text_name(number)] = write_texts(folder / text_name(number), texts)
-    tensors: dict[str, Tensor] = {
-        name: torch.cat(parts) for name, parts in rows.columns.items() if name != TEXT
-    }
+    tensors: dict[str, Tensor] = {}
+    for name, parts in rows.columns.items():
+        if name != TEXT:
+            tensors |= written(name, joined(parts))
     tensors |= encode_keys(rows.keys, kind)
     tensors["labels"] = torch.tensor(rows.labels, dtype=torch.int64)
     if rows.digests:

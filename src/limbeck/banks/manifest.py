@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
+from limbeck.banks.layout import is_plain
 from limbeck.banks.shards import corrupt
 from limbeck.errors import BankError, ConfigError, CorruptShardError, nearest
 from limbeck.files import write_whole
 
-FORMAT, VERSION = "limbeck-bank", 1
+FORMAT, VERSIONS = "limbeck-bank", (1, 2)  # 2: rows of different lengths, likeliest k, whole numbers
 MANIFEST_FILE = "bank.json"
 INDEX_FILE, HEAD_FILE, LOG_FILE, LOCK_FILE = "index.safetensors", "head.safetensors", "build.jsonl", ".lock"
+_FORMAT_1 = ("features", "logits", "log_probs", "text")
 _LATER = {"notes", "missing"}  # fields that older banks do not have
 BUILDER_FILE = ".builder.json"
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -41,8 +43,9 @@ class Manifest:
         rows: number of rows; ``None`` while a stream of unknown length is read.
         shard_rows: rows of every shard but the last.
         key_kind: ``int`` or ``str``; ``None`` before the first row.    views: all view names.
-        dtype: of all stored signals.
-        signals: column name to ``{"shape": [...], "teacher_dtype": ...}``; text to ``{}``.
+        dtype: of all stored signals but whole numbers in rows of different lengths, which keep theirs.
+        signals: column name to ``{"shape": [...], "teacher_dtype": ...}``, see :func:`limbeck.banks.layout.entry_of`;
+            text to ``{}``.
         labelled: rows carry labels.    class_names: label and logit names, in index order.
         access: what the teacher gives (``weights``, ``logits``, ``features``, ``text``).
         fingerprint: named parts, hashes.    licence: what the teacher's owner allows, in words.
@@ -67,8 +70,14 @@ class Manifest:
     missing: dict[str, list[Any]] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def version(self) -> int:
+        """The oldest format that can say it, so that the same signals give the bytes that they always gave."""
+        known = [name in _FORMAT_1 or name.startswith("hidden_states.") for name in self.signals]
+        return 1 if all(known) and all(map(is_plain, self.signals.values())) else 2
+
     def to_bytes(self) -> bytes:
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        content = {"format": FORMAT, "version": self.version, **asdict(self)}
         return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
     def write(self, folder: Path) -> None:
@@ -87,9 +96,9 @@ class Manifest:
             raise CorruptShardError(
                 f"The file {path} is damaged ({error}); build the bank with overwrite=True."
             ) from error
-        if found != FORMAT or version != VERSION:
+        if found != FORMAT or version not in VERSIONS:
             raise BankError(
-                f"The bank {folder} has format {found} {version}, this limbeck reads {FORMAT} {VERSION}; "
+                f"The bank {folder} has format {found} {version}, this limbeck reads {FORMAT} 1 to {VERSIONS[-1]}; "
                 "build the bank again or use the version that wrote it."
             )
         known = {f.name for f in fields(cls)}

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.banks import layout
 from limbeck.banks.shards import as_numpy, map_tensors, read_texts, shard_name, text_name
+from limbeck.signals.ragged import rows_of
 
 HIDDEN = "hidden_states."  # prefix of a layer's name among the columns
 TEXT = "text"
-Column = Any  # Tensor [n, ...], or n strings for the text
+Column = Any  # Tensor [n, ...], Ragged or TopK of n rows, or n strings for the text
 
 
 class Store(Protocol):
@@ -35,15 +37,19 @@ class ShardStore:
 
     Args:
         folder: the bank's folder.    shard_rows: rows of every shard but the last.    n_rows: all rows.
-        columns: names of the tensors, and ``text``.
+        schema: the columns, as ``bank.json`` describes them.
     """
 
     _TEXTS_KEPT = 16  # decoded Parquet shards held in memory
 
-    def __init__(self, folder: Path, shard_rows: int, n_rows: int, columns: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, shard_rows: int, n_rows: int, schema: Mapping[str, layout.Entry]
+    ) -> None:
         self.folder, self.shard_rows, self.n_rows = folder, shard_rows, n_rows
-        self.columns = tuple(columns)
-        self._tensors = tuple(name for name in self.columns if name != TEXT)
+        self.schema, self.columns = schema, tuple(schema)
+        self._tensors = tuple(
+            name + suffix for name in schema if name != TEXT for suffix in layout.suffixes(schema[name])
+        )
         self._parts: dict[int, dict[str, Tensor]] = {}
         self._arrays: dict[int, dict[str, np.ndarray]] = {}
         self._texts: dict[int, Any] = {}
@@ -51,9 +57,30 @@ class ShardStore:
     def part(self, number: int) -> dict[str, Tensor]:
         """The mapped tensors of one shard."""
         if number not in self._parts:
-            self._parts[number] = map_tensors(self.folder / shard_name(number), self._tensors)
-            self._arrays[number] = {name: as_numpy(t) for name, t in self._parts[number].items()}
+            path = self.folder / shard_name(number)
+            tensors = map_tensors(path, self._tensors)
+            n_rows = min(self.shard_rows, self.n_rows - number * self.shard_rows)
+            for name in self._numbers:
+                layout.check_part(path, name, self.schema[name], tensors, n_rows)
+            self._parts[number] = tensors
+            self._arrays[number] = {name: as_numpy(t) for name, t in tensors.items()}
         return self._parts[number]
+
+    def arrays(self, number: int) -> dict[str, np.ndarray]:
+        """The same as arrays; bfloat16 as its 16 bits."""
+        self.part(number)
+        return self._arrays[number]
+
+    @property
+    def _numbers(self) -> list[str]:
+        return [name for name in self.columns if name != TEXT]
+
+    def check(self) -> None:
+        """Read what ties the tensors of every shard together: ends of rows, class numbers. CorruptShardError."""
+        for number in range(-(-self.n_rows // self.shard_rows)):
+            for name in self._numbers:
+                path = self.folder / shard_name(number)
+                layout.check_ids(path, name, self.schema[name], self.part(number))
 
     def take(self, names: Sequence[str], rows: np.ndarray) -> dict[str, Column]:
         # numpy gathers rows of a map four times faster than torch indexing does
@@ -64,17 +91,11 @@ class ShardStore:
         pieces = [(int(ordered[a]), order[a:b]) for a, b in pairwise(cuts) if b > a]
         taken: dict[str, Column] = {}
         for name in names:
-            taken[name] = self._take_text(pieces, local) if name == TEXT else self._take(name, pieces, local)
+            if name == TEXT:
+                taken[name] = self._take_text(pieces, local)
+            else:
+                taken[name] = layout.take(name, self.schema[name], pieces, local, self.part, self.arrays)
         return taken
-
-    def _take(self, name: str, pieces: list[tuple[int, np.ndarray]], local: np.ndarray) -> Tensor:
-        like = self.part(pieces[0][0] if pieces else 0)[name]
-        out = torch.empty((len(local), *like.shape[1:]), dtype=like.dtype)
-        target = as_numpy(out)
-        for number, where in pieces:
-            self.part(number)
-            target[where] = self._arrays[number][name].take(local[where], axis=0)
-        return out
 
     def _take_text(self, pieces: list[tuple[int, np.ndarray]], local: np.ndarray) -> list[str]:
         out = [""] * len(local)
@@ -97,8 +118,7 @@ class ShardStore:
             if name == TEXT:
                 found[name] = [t for k, a, b in spans for t in self._text(k).slice(a, b - a).to_pylist()]
             else:
-                cuts = [self.part(k)[name][a:b] for k, a, b in spans]
-                found[name] = cuts[0] if len(cuts) == 1 else torch.cat(cuts)
+                found[name] = layout.run(name, self.schema[name], spans, self.part)
         return found
 
 
@@ -117,10 +137,16 @@ class MemoryStore:
 
     def take(self, names: Sequence[str], rows: np.ndarray) -> dict[str, Column]:
         index = torch.from_numpy(np.ascontiguousarray(rows))
-        return {name: self._values[name].index_select(0, index) for name in names}
+        return {name: _rows(self._values[name], index) for name in names}
 
     def run(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
-        return {name: self._values[name][start:stop] for name in names}
+        return {name: _rows(self._values[name], slice(start, stop)) for name in names}
+
+
+def _rows(column: Column, index: Any) -> Column:
+    if not isinstance(column, list):
+        return rows_of(column, index)
+    return column[index] if isinstance(index, slice) else [column[i] for i in index.tolist()]
 
 
 class MovedStore:
@@ -140,7 +166,7 @@ class MovedStore:
 class MappedStore:
     """Another store with a function applied to some columns (classes put in another order)."""
 
-    def __init__(self, base: Store, functions: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
+    def __init__(self, base: Store, functions: Mapping[str, Callable[[Column], Column]]) -> None:
         self.base, self.functions = base, functions
         self.columns = base.columns
 
@@ -155,8 +181,10 @@ class MappedStore:
 
 
 def class_means(store: Store, labels: np.ndarray, counts: np.ndarray) -> dict[str, Tensor]:
-    """Means of all columns but text over each class, float32, summed in float64; NaN for an absent class."""
-    names = [name for name in store.columns if name != TEXT]
+    """Means over each class, float32, summed in float64; NaN for an absent class. Of texts, rows of different lengths
+    and likeliest classes there is no mean."""
+    first = store.run([name for name in store.columns if name != TEXT], 0, 1)
+    names = [name for name, value in first.items() if isinstance(value, Tensor)]
     sums: dict[str, Tensor] = {}
     for start in range(0, len(labels), 8192):
         stop = min(start + 8192, len(labels))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +18,14 @@ from torch import Tensor
 from limbeck.banks.arrays import rows_a_shard
 from limbeck.banks.build import BuildSettings, build_bank
 from limbeck.banks.rows import RowColumns
+from limbeck.banks.table_cells import BadCell, boxes_of, numbers, width_of_cells
 from limbeck.banks.table_rows import check_column, keys_and_labels
 from limbeck.data.files.table_files import Chunk, TableFile, table_file
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
-from limbeck.signals.cells import number_of, text_of
+from limbeck.signals.cells import text_of
 from limbeck.signals.key import Key
-from limbeck.signals.output import AccessLevel, TeacherOutput
-
-if TYPE_CHECKING:
-    pass
+from limbeck.signals.output import BOXES, AccessLevel, TeacherOutput, as_signal
+from limbeck.signals.ragged import Ragged
 
 _ROWS = 1024  # read at once
 Names = str | Sequence[str]
@@ -41,6 +40,9 @@ def write_table(
     logits: Names | None = None,
     log_probs: Names | None = None,
     text: str | None = None,
+    boxes: str | None = None,
+    box_labels: str | None = None,
+    box_scores: str | None = None,
     label: str | None = None,
     class_names: Sequence[str] | None = None,
     dtype: str | torch.dtype = "float32",
@@ -60,6 +62,8 @@ def write_table(
             columns that hold one number each, or a pattern for their names (``"f*"``, taken in the order f1, f2, ...,
             f10).
         text: column of the teacher's texts.
+        boxes: column of lists of x0, y0, x1, y1, as many as a row has (in a CSV as JSON: ``[[0, 0, 5, 5]]``).
+        box_labels, box_scores: columns of lists of class numbers and of scores, one for each box.
         label: column of class numbers or names; empty = unknown.
         class_names: in the order of labels and logits; default: of labels that are names, the sorted names.
         dtype: ``float16``, ``bfloat16`` or ``float32``.    licence: what the owner of the table allows.
@@ -72,23 +76,23 @@ def write_table(
     table = table_file(source)
     if not table.columns:
         raise DataError(f"{table.name} is empty: it has no columns.")
-    for name in (key, label, text):
+    lists = {"boxes": boxes, "box_labels": box_labels, "box_scores": box_scores}
+    taken = {key, label, text, *lists.values()}
+    for name in (key, label, text, *lists.values()):
         check_column(table, name)
-    taken = {key, label, text}
     asked = {"features": features, "logits": logits, "log_probs": log_probs}
     vectors = {signal: _expand(table, names, taken) for signal, names in asked.items() if names is not None}
-    if not vectors and text is None:
+    if not vectors and text is None and boxes is None:
         raise ConfigError(
-            f"Name what the teacher says: features=, logits=, log_probs= or text=, columns of {table.name} "
+            f"Name what the teacher says: features=, logits=, log_probs=, boxes= or text=, columns of {table.name} "
             f"({some(table.columns)})."
         )
     keys, labels, found = keys_and_labels(table, key, label, class_names)
     names = class_names if class_names is not None else found
-    rows = _Rows(table, keys, labels, vectors, text)
-    first = next(rows.chunks(), {})
-    access: AccessLevel = (
-        "logits" if {"logits", "log_probs"} & set(vectors) else "features" if vectors else "text"
-    )
+    rows = _Rows(table, keys, labels, vectors, text, {signal: name for signal, name in lists.items() if name})
+    first = {name: as_signal(name, value) for name, value in next(rows.chunks(), {}).items()}
+    says = {"logits", "log_probs"} & set(vectors) or boxes is not None
+    access: AccessLevel = "logits" if says else "features" if vectors else "text"
     settings = BuildSettings(
         batch_size=_ROWS,
         shard_size=rows_a_shard(first, dtype),
@@ -109,7 +113,9 @@ class _Said:
     head: None = None
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
-        return TeacherOutput(**inputs)
+        # boxes also where those of a batch happen to be as many in every row, and were stacked
+        lists = {name: Ragged.of(list(value)) for name, value in inputs.items() if name in BOXES}
+        return TeacherOutput(**{**inputs, **lists})
 
     def fingerprint(self) -> dict[str, str]:
         return {}  # the content is hashed row by row, as inputs
@@ -124,6 +130,7 @@ class _Rows:
     labels: Sequence[int]
     vectors: Mapping[str, Sequence[str]]
     text: str | None
+    lists: Mapping[str, str] = field(default_factory=dict)  # boxes and what belongs to them
     widths: dict[str, int] = field(default_factory=dict)  # of the list columns, by the first row
 
     def __len__(self) -> int:
@@ -137,9 +144,9 @@ class _Rows:
                 at += 1
 
     def chunks(self) -> Iterator[dict[str, Any]]:
-        """Signal name to a tensor ``[n, D]`` float32, or to ``n`` texts."""
+        """Signal name to a tensor ``[n, D]`` float32, to ``n`` texts, or to ``n`` tensors of boxes."""
         texts = [] if self.text is None else [self.text]
-        wanted = list(dict.fromkeys(chain(*self.vectors.values(), texts)))
+        wanted = list(dict.fromkeys(chain(*self.vectors.values(), texts, self.lists.values())))
         for chunk in self.table.rows(wanted, _ROWS):
             found: dict[str, Any] = {
                 signal: torch.cat([self._matrix(chunk, name) for name in names], dim=1)
@@ -147,103 +154,30 @@ class _Rows:
             }
             if self.text is not None:
                 found["text"] = [text_of(value) for value in chunk.values(self.text)]
+            for signal, name in self.lists.items():
+                with self._placed(chunk, name):
+                    found[signal] = boxes_of(chunk.values(name), signal)
             yield found
 
     def _matrix(self, chunk: Chunk, name: str) -> Tensor:
         """One column as ``[n, numbers a row]`` float32."""
-        try:
+        with self._placed(chunk, name):
             with np.errstate(over="ignore"):  # beyond float32: told below
                 column = chunk.column(name)
-                rows = _numbers(column, self.widths.setdefault(name, _width(column)))
+                rows = numbers(column, self.widths.setdefault(name, width_of_cells(column)))
             wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
             if len(wrong):
-                raise _BadCell(int(wrong[0]), "a number that is not finite")
-        except _BadCell as bad:
-            place = f"{self.table.unit} {chunk.places[bad.row]} of {self.table.name}"
-            raise DataError(f"{place} has {bad.what} in column {name!r}; mend or remove it.") from None
+                raise BadCell(int(wrong[0]), "a number that is not finite")
         return torch.from_numpy(rows)
 
-
-# ---- cells ---------------------------------------------------------------------------------------------------
-
-
-class _BadCell(Exception):
-    """A cell that is no vector of numbers: its row in the chunk, and what stands there."""
-
-    def __init__(self, row: int, what: str) -> None:
-        self.row, self.what = row, what
-
-
-def _width(column: Any) -> int:
-    """Numbers in the first cell."""
-    value = column[0] if isinstance(column, list) else column[0].as_py()
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        return len(_parsed(value, 0))
-    return len(value) if isinstance(value, (list, tuple)) else 1
-
-
-def _numbers(column: Any, width: int) -> np.ndarray:
-    """``[n, width]`` float32 of a column of a chunk: cells of a CSV, values of JSON, or Arrow lists and numbers.
-
-    Raises: _BadCell.
-    """
-    import pyarrow as pa
-
-    if isinstance(column, list):
-        return _numbers_of_cells(column, width)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return _numbers_of_cells(column.to_pylist(), width)
-    kind = column.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    inner = kind.value_type if is_list else kind
-    if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
-        raise _BadCell(0, f"{kind} and no list of numbers")
-    if column.null_count:
-        raise _BadCell(column.is_null().to_pylist().index(True), "nothing")
-    if not is_list:
-        return column.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, 1)
-    _check_widths(column.value_lengths().to_pylist(), width)
-    values = column.flatten()
-    if values.null_count:
-        raise _BadCell(values.is_null().to_pylist().index(True) // width, "a list with a gap")
-    return values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, width)
-
-
-def _numbers_of_cells(cells: list[Any], width: int) -> np.ndarray:
-    if width == 1:
-        try:  # the common case, fast; it takes 1_000 too, so not where there is such a sign
-            if "_" not in (joined := ",".join(cells)) and "[" not in joined:
-                return np.asarray([float(cell) for cell in cells], dtype=np.float32).reshape(-1, 1)
-        except (TypeError, ValueError):
-            pass  # told below, with its place
-    rows = [_parsed(cell, row) for row, cell in enumerate(cells)]
-    _check_widths([len(row) for row in rows], width)
-    try:
-        return np.asarray(rows, dtype=np.float32)
-    except OverflowError:  # a whole number of hundreds of digits
-        return np.asarray([[float(str(number)) for number in row] for row in rows], dtype=np.float32)
-
-
-def _check_widths(widths: Iterable[int], width: int) -> None:
-    for row, found in enumerate(widths):
-        if found != width or not found:
-            raise _BadCell(row, f"{found} numbers ({width} in the first row)")
-
-
-def _parsed(cell: Any, row: int) -> list[float]:
-    """The numbers of a list (in a CSV as JSON), or of a single number."""
-    try:
-        value = cell
-        if isinstance(cell, str):
-            value = json.loads(cell) if cell.lstrip().startswith("[") else [number_of(cell)]
-        elif not isinstance(cell, (list, tuple)):
-            value = [number_of(cell)]
-        if all(type(number) in (int, float) for number in value):
-            return list(value)
-    except (ValueError, RecursionError):
-        pass
-    shown = "nothing" if cell is None else repr(cell) if len(repr(cell)) < 40 else repr(cell)[:37] + "..."
-    raise _BadCell(row, f"{shown}, neither a number nor a JSON list of numbers,")
+    @contextmanager
+    def _placed(self, chunk: Chunk, name: str) -> Iterator[None]:
+        """DataError that says where a bad cell stands."""
+        try:
+            yield
+        except BadCell as bad:
+            place = f"{self.table.unit} {chunk.places[bad.row]} of {self.table.name}"
+            raise DataError(f"{place} has {bad.what} in column {name!r}; mend or remove it.") from None
 
 
 # ---- columns -------------------------------------------------------------------------------------------------

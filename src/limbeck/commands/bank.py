@@ -65,9 +65,10 @@ def _info(arguments: Sequence[str]) -> int:
 
 def _told(info: Mapping[str, Any], missing: Mapping[str, list[Any]]) -> list[tuple[str, str]]:
     """What a bank is, in lines for people: a name and a text."""
+    from limbeck.banks.layout import told
+
     rows = "unknown" if info["rows"] is None else f"{info['rows']:,}"
-    shapes = {name: entry.get("shape") for name, entry in info["signals"].items()}
-    signals = [name + (f" {shape}" if shape else "") for name, shape in shapes.items()]
+    signals = [f"{name} {told(entry)}".rstrip() for name, entry in info["signals"].items()]
     classes = info["class_names"]
     lines = [
         ("path", info["path"]),

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, parse_list, positive, print_json
+from limbeck.commands.parser import Parser, parse_list, positive
 from limbeck.commands.terminal import waiting
 
 
 def command(arguments: Sequence[str]) -> int:
-    from limbeck.demo import QUICK, Demo, DemoOptions
+    from limbeck.demo import QUICK, DemoOptions, run_demo
 
     parser = _parser()
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
     given = vars(values)  # without what was not given
     as_json, quick = given.pop("json", False), given.pop("quick", False)
-    demo = Demo(DemoOptions(**(QUICK if quick else {}) | given))
-    demo.folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
+    options = DemoOptions(**(QUICK if quick else {}) | given)
+    Path(options.output).mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
     with waiting("Starting torch and transformers"):
-        import limbeck.data
-        import limbeck.runner  # noqa: F401
-    report = demo.run()
-    if as_json:
-        print_json({"rows": [asdict(row) for row in demo.rows], "report": str(report)})
-    else:
-        _print_results(demo.rows, demo.warnings)
-        print(f"\nreport: {report}")
+        import limbeck.arms  # noqa: F401
+        from limbeck.commands.comparison import print_comparison
+    print_comparison(run_demo(options), as_json=as_json)
     return 0
 
 
 def _parser() -> Parser:
-    from limbeck.demo import ARMS, CONTROLS, DemoOptions
+    from limbeck.demo import CONTROLS, DemoOptions, demo_arms
 
     parser = Parser(
         prog="limbeck demo",
@@ -60,25 +55,11 @@ def _parser() -> Parser:
     add("seeds", "N", "seeds", positive)
     add("labels", "N", "labelled clips of each digit", positive)
     add("steps", "N", "optimiser steps", positive)
+    add("jobs", "N", "runs at a time", positive)
     add("images", "sklearn|mnist:DIR", "the teacher's images")
     add("audio", "speech|fsdd:DIR", "the student's clips")
     add("unseen_speakers", "A,B", "speakers that are only tested on", parse_list)
-    add("arms", "A,B", f"of {', '.join(ARMS)}", parse_list)
+    add("arms", "A,B", f"of {', '.join(demo_arms())}", parse_list)
     add("controls", "A,B", f"of {', '.join(CONTROLS)}", parse_list)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
-
-
-def _print_results(rows: Sequence[Any], warnings: Sequence[str]) -> None:
-    from rich.console import Console
-
-    from limbeck.evaluation import verdicts
-    from limbeck.reporting import results_table
-
-    console = Console()
-    for split in sorted({row.split for row in rows if row.split.startswith("test")}):
-        console.print(results_table(rows, split=split))
-    for verdict in verdicts(rows).values():
-        console.print(f"- {verdict.sentence}", highlight=False)
-    for warning in warnings:
-        console.print(f"! {warning}", highlight=False, markup=False)

@@ -42,6 +42,17 @@ def positive(text: str) -> int:
 positive.__name__ = "whole number"  # argparse says "invalid whole number value: 'x'"
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1; it is {text}")
+    return number
+
+
+share.__name__ = "number"
+
+
 def parse_list(text: str) -> tuple[str, ...]:
     """``a,b`` as a tuple; empty entries are dropped."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from limbeck.commands.parser import Parser, print_json
 from limbeck.commands.terminal import waiting
@@ -26,24 +24,14 @@ def command(arguments: Sequence[str]) -> int:
     parser.check_unknown(unknown)
     with waiting("Starting torch"):
         from limbeck.predict import predict_files
+        from limbeck.students.export.folder import load_exported
 
-    rows = predict_files(values.student, values.files)
+    student = load_exported(values.student)
+    rows = predict_files(values.student, values.files, exported=student)
     if values.json:
         print_json(rows)
         return 0
     for row in rows:
         place = "".join(f", {name} {row[name]}" for name in _PLACES if name in row)
-        print(f"{row['file']}{place}  {_answer(row)}")
+        print(f"{row['file']}{place}  {student.problem.told(row)}")
     return 0
-
-
-def _answer(row: Mapping[str, Any]) -> str:
-    """The value, or the three most likely classes, behind the classes that were found; anything else as JSON."""
-    answer = {name: value for name, value in row.items() if name not in ("file", *_PLACES)}
-    if set(answer) == {"value"}:
-        return f"{answer['value']:.4g}"
-    if not set(answer) <= {"classes", "probabilities"}:
-        return json.dumps(answer, ensure_ascii=False)
-    best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:3]
-    likely = "  ".join(f"{name} {share:.1%}" for name, share in best)
-    return f"{' + '.join(answer['classes']) or 'none'}  ({likely})" if "classes" in answer else likely

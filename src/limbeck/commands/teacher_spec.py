@@ -29,6 +29,7 @@ _MODEL = ("tower", "layer", "pooling", "too_long", "device")
 FITS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("kind", *_SERVER, *_LIMITS, *_PRICES), ("api",)),
     "dimensions": ("embeddings",),
+    "top_k": ("hf",),
     "prompt": ("chat", "text", "images"),
     **dict.fromkeys(("system", "temperature", "max_tokens"), ("chat", "text")),
     **dict.fromkeys(("samples", "probabilities"), ("chat",)),
@@ -43,7 +44,10 @@ def add_teacher_options(parser: Parser) -> None:
     local = parser.add_argument_group("a model of your own (hf:, and the --encoder of pictures)")
     local.add_argument("--tower", metavar="NAME", help="text, image, audio or fused, of a model with several")
     local.add_argument("--layer", metavar="N", help="hidden layer of the features (default: -1, the last)")
-    local.add_argument("--pooling", metavar="NAME", help="auto, mean, cls, max or pooler")
+    local.add_argument(
+        "--pooling", metavar="NAME", help="auto, mean, cls, last, max, pooler, or none: every state"
+    )
+    local.add_argument("--top-k", type=positive, metavar="K", help="a classifier's likeliest classes alone")
     local.add_argument("--too-long", choices=("truncate", "refuse"), help="texts beyond what the model takes")
     local.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...")
     local.add_argument("--engine", choices=("plain", "ray"), help="ray: worker processes (extra ray)")
@@ -160,7 +164,7 @@ def _hf(name: str, values: argparse.Namespace, licence: str) -> Any:
 
     if Path(name).is_dir():  # nothing to download, whose bar would be missed
         disable_progress_bar()
-    options = _given(values, *_MODEL)
+    options = _given(values, *_MODEL, "top_k")
     if str(options.get("layer", "")).lstrip("-").isdigit():
         options["layer"] = int(options["layer"])
     return HFTeacher(name, licence=licence, **options)

@@ -1,25 +1,34 @@
-"""Arms x controls x seeds: run what is missing, keep what is done."""
+"""Arms x controls x seeds: run what is missing, keep what is done, in one process or several."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any, NamedTuple
 
 from limbeck.errors import ConfigError, DataError, some
-from limbeck.evaluation.results import NO_CONTROL, Row, row_from_dict, write_metrics
+from limbeck.evaluation.outcome import Outcome, read_outcome, write_outcome
+from limbeck.evaluation.results import NO_CONTROL, Row, write_metrics
+from limbeck.evaluation.runs_bar import RunsBar
+from limbeck.files import write_whole
 
-JOURNAL_FILE = "runs.jsonl"
+PLAN_FILE, RUNS_FOLDER = "arms.json", "runs"
+# Numerical libraries read these when a process starts.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One column of a comparison.
+    """One row of a comparison.
 
     Args:
         name: unique in the comparison; the baseline is called ``supervised``.
@@ -33,8 +42,8 @@ class Arm:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-# run(arm, control, seed) -> the rows of that run; control is "none" for the arm itself.
-Run = Callable[[Arm, str, int], Sequence[Row]]
+# run(arm, control, seed, folder) -> what that run gave; control is "none" for the arm itself, the folder is its own.
+Run = Callable[[Arm, str, int, Path], Outcome]
 
 
 class Cell(NamedTuple):
@@ -45,95 +54,230 @@ class Cell(NamedTuple):
     seed: int
     config: str
 
+    @property
+    def folder_name(self) -> str:
+        """Readable, and another one for another arm, control, seed or config."""
+        plain = re.sub(r"[^A-Za-z0-9._=-]+", "_", f"{self.arm}-{self.control}-{self.seed}")[:80]
+        return f"{plain}-{config_hash({'cell': list(self)})[:8]}"
 
-class Comparison(NamedTuple):
-    """All rows, the file that holds them, and how many runs were taken from an earlier start."""
-
-    rows: list[Row]
-    path: Path
-    n_resumed: int
+    def __str__(self) -> str:
+        control = "" if self.control == NO_CONTROL else f" ({self.control})"
+        return f"{self.arm}{control}, seed {self.seed}"
 
 
-def compare(
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison has given so far.
+
+    Args:
+        folder: where it lies.    cells: all that belong to it.    outcomes: of those that are finished.
+        info: facts, JSON-able.    n_resumed: how many were taken from an earlier start.
+    """
+
+    folder: Path
+    cells: tuple[Cell, ...]
+    outcomes: Mapping[Cell, Outcome]
+    info: Mapping[str, Any]
+    n_resumed: int = 0
+
+    @property
+    def missing(self) -> list[Cell]:
+        """Runs that have not finished."""
+        return [cell for cell in self.cells if cell not in self.outcomes]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Of the seeds that every arm and control has finished, so that whatever is compared is paired."""
+        unfinished = {cell.seed for cell in self.missing}
+        return [row for cell in self.done for row in self.outcomes[cell].rows if cell.seed not in unfinished]
+
+    @property
+    def done(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell in self.outcomes]
+
+
+def run_arms(
     arms: Sequence[Arm],
     run: Run,
     seeds: Sequence[int],
     *,
     output: str | Path,
+    jobs: int = 1,
+    threads: int = 1,
     info: Mapping[str, Any] | None = None,
     show_progress: bool = True,
 ) -> Comparison:
-    """Run every arm and control over every seed; writes ``metrics.json`` and, run by run, ``runs.jsonl``.
+    """Run every arm and control over every seed, each in a folder of its own; writes ``metrics.json`` at the end.
 
     All arms of a seed run before the next seed, so that an interrupted comparison holds whole pairs. Started
-    again in the same folder it goes on where it stopped; at most the run in progress is lost.
+    again in the same folder it goes on where it stopped; at most the runs in progress are lost.
 
     Args:
-        arms: unique names.     run: called once per missing run; its exceptions pass through.
+        arms: unique names.     run: called once per missing run; its exceptions pass through. With several jobs it must
+            be picklable.
         seeds: distinct.        output: folder, made if absent.
+        jobs: processes, >= 1.  threads: of each of them, the same whatever the jobs, since sums in another order are
+            other numbers.
         info: facts for ``metrics.json``, JSON-able.
         show_progress: draw a bar on stderr; ``run`` must then draw none of its own.
 
     Raises: ConfigError for arms or seeds that repeat, or a folder in use by another comparison; DataError
-        for a damaged ``runs.jsonl`` or a run that returns rows of another arm.
+        for a damaged result, a run that returns rows of another arm, or arms that were not run on the same data.
     """
     from filelock import FileLock, Timeout
 
     cells = _cells(arms, seeds)
+    _check_counts(jobs=jobs, threads=threads)
     by_name = {arm.name: arm for arm in arms}
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / f".{JOURNAL_FILE}.lock", timeout=0):
-            done = read_journal(folder / JOURNAL_FILE)
-            missing = [cell for cell in cells if cell not in done]
-            with _Progress(len(cells), len(cells) - len(missing), show_progress) as progress:
-                for cell in missing:
-                    progress.start(cell)
-                    rows = list(run(by_name[cell.arm], cell.control, cell.seed))
-                    _check(rows, cell)
-                    _append(folder / JOURNAL_FILE, cell, rows)
-                    done[cell] = rows
-                    progress.advance()
+        with FileLock(folder / f".{PLAN_FILE}.lock", timeout=0):
+            write_plan(folder, cells, info or {})
+            missing = [cell for cell in cells if read_outcome(_folder(folder, cell)) is None]
+            work = [(run, by_name[cell.arm], cell, _folder(folder, cell), threads) for cell in missing]
+            with RunsBar(len(cells), len(cells) - len(missing), show_progress) as bar:
+                for cell in _in_order(work, bar) if jobs == 1 else _in_processes(work, jobs, threads, bar):
+                    bar.advance(str(cell))
+            found = replace(read_comparison(folder), n_resumed=len(cells) - len(missing))
+            write_metrics(folder, found.rows, found.info)
     except Timeout:
         raise ConfigError(
             f"Another comparison is writing in {folder}; wait for it or choose another folder."
         ) from None
-    all_rows = [row for cell in cells for row in done[cell]]
-    path = write_metrics(folder, all_rows, info)
-    return Comparison(all_rows, path, len(cells) - len(missing))
+    return found
 
 
-def read_journal(path: Path) -> dict[Cell, list[Row]]:
-    """The finished runs in ``runs.jsonl``; a last line cut by an interruption is removed from the file.
+def write_plan(folder: Path, cells: Sequence[Cell], info: Mapping[str, Any]) -> None:
+    """``arms.json``: the runs that belong to the comparison, and its facts."""
+    content = {"cells": [cell._asdict() for cell in cells], "info": dict(info)}
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The facts for {folder} must be plain JSON values: {error}.") from error
+    write_whole(folder / PLAN_FILE, text)
 
-    Raises: DataError that names file and line when any other line is damaged.
+
+def read_comparison(folder: str | Path) -> Comparison:
+    """What a comparison, finished or not, has given so far.
+
+    Raises: DataError for a folder without one, a damaged result, or arms that were not run on the same data.
     """
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)  # the next line must not be appended to half a line
-    done = {}
-    for number, line in enumerate(content[:whole].splitlines(), 1):
-        place = f"{path}, line {number}"
-        try:
-            entry = json.loads(line)
-            cell = Cell(entry["arm"], entry["control"], entry["seed"], entry["config"])
-            values = list(entry["rows"])
-        except (ValueError, KeyError, TypeError) as error:
+    folder = Path(folder)
+    try:
+        content = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+        cells = tuple(Cell(**cell) for cell in content["cells"])
+        info = dict(content["info"])
+    except FileNotFoundError:
+        raise DataError(f"There is no comparison in {folder}; give the folder of one.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / PLAN_FILE} is damaged ({error!r}); start the comparison again in this folder: runs that "
+            "are finished are kept."
+        ) from error
+    outcomes = {cell: found for cell in cells if (found := read_outcome(_folder(folder, cell))) is not None}
+    check_same_data(outcomes)
+    return Comparison(folder, cells, outcomes, info)
+
+
+def check_same_data(outcomes: Mapping[Cell, Outcome]) -> None:
+    """Refuse arms that were not trained and scored on the same rows, or by the same metric.
+
+    Raises: DataError naming arms, seed and splits.
+    """
+    first: dict[int, tuple[Cell, Outcome]] = {}
+    for cell, outcome in outcomes.items():
+        before, known = first.setdefault(cell.seed, (cell, outcome))
+        other = sorted(
+            split
+            for split in {*known.data, *outcome.data}
+            if known.data.get(split) != outcome.data.get(split)
+        )
+        if other:
             raise DataError(
-                f"{place} is not a finished run ({error!r}); delete that line to run it again."
-            ) from error
-        done[cell] = [row_from_dict(row, place) for row in values]
-    return done
+                f"The runs of {before} and {cell} do not have the same data ({', '.join(other)} differs), so their "
+                "difference would not be the method's; compare them in two comparisons, or let the arms share their "
+                "data."
+            )
+        names = [{metric["name"] for metric in found.metrics[:1]} for found in (known, outcome)]
+        scored = {row.metric for row in outcome.rows}
+        if names[0] != names[1] or not names[0] <= scored:
+            raise DataError(
+                f"The run of {cell} lacks the metric {some(names[0], 1)} by which {before} is scored; score all arms "
+                "by the same."
+            )
+
+
+def _in_order(work: Sequence[Any], bar: RunsBar) -> Iterator[Cell]:
+    """One after the other in this process."""
+    for task in work:
+        bar.start(str(task[2]))
+        yield run_cell(*task)
+
+
+def _in_processes(work: Sequence[Any], jobs: int, threads: int, bar: RunsBar) -> Iterator[Cell]:
+    """Several at a time; the first failure stops the rest, and what has finished is kept."""
+    import multiprocessing
+
+    with (
+        _pinned(threads),
+        ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        running = [pool.submit(run_cell, *task) for task in work]
+        bar.start(f"{min(jobs, len(work))} runs at a time")
+        try:
+            for future in as_completed(running):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def run_cell(run: Run, arm: Arm, cell: Cell, folder: Path, threads: int) -> Cell:
+    """One run from its start, in its own folder; what an interrupted one left there is removed."""
+    import torch
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    before, logger = torch.get_num_threads(), logging.getLogger("limbeck")
+    level = logger.level
+    torch.set_num_threads(threads)
+    logger.setLevel(
+        logging.ERROR
+    )  # a run keeps what it warns of; among those of others nobody would know whose it is
+    try:
+        outcome = run(arm, cell.control, cell.seed, folder)
+    finally:
+        torch.set_num_threads(before)
+        logger.setLevel(level)
+    _check(outcome.rows, cell)
+    write_outcome(folder, outcome)
+    return cell
+
+
+@contextmanager
+def _pinned(threads: int) -> Iterator[None]:
+    """Processes that start inside have so many threads."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """A short hash of plain values that does not depend on the order of keys."""
     text = json.dumps(config, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _folder(folder: Path, cell: Cell) -> Path:
+    return folder / RUNS_FOLDER / cell.folder_name
 
 
 def _cells(arms: Sequence[Arm], seeds: Sequence[int]) -> list[Cell]:
@@ -155,6 +299,12 @@ def _check_distinct(what: str, names: Sequence[Any]) -> None:
         raise ConfigError(f"Each {what} of a comparison runs once, but {some(twice)} was given twice.")
 
 
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"A comparison needs at least 1 for {name}; it is {value}.")
+
+
 def _check(rows: Sequence[Row], cell: Cell) -> None:
     if not rows:
         raise DataError(
@@ -165,55 +315,3 @@ def _check(rows: Sequence[Row], cell: Cell) -> None:
             raise DataError(
                 f"The run of {cell[:3]} (arm, control, seed) gave a row of {row.arm, row.control, row.seed}."
             )
-
-
-def _append(path: Path, cell: Cell, rows: Sequence[Row]) -> None:
-    line = json.dumps({**cell._asdict(), "rows": [asdict(row) for row in rows]}, allow_nan=False)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-class _Progress:
-    """A bar over all runs with seconds per run and the remaining time; silent where none is wanted."""
-
-    def __init__(self, total: int, done: int, show: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self.total, self.resumed, self.done = total, done, done
-        self.began = monotonic()
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[rate]}"),
-            console=console,
-            disable=not (show and console.is_terminal),
-        )
-        self.task = self.bar.add_task("comparing", total=total, completed=done, rate="")
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def start(self, cell: Cell) -> None:
-        control = "" if cell.control == NO_CONTROL else f" ({cell.control})"
-        self.bar.update(self.task, description=f"{cell.arm}{control}, seed {cell.seed}")
-
-    def advance(self) -> None:
-        self.done += 1
-        per_run = (monotonic() - self.began) / (self.done - self.resumed)
-        left = per_run * (self.total - self.done)
-        self.bar.update(self.task, advance=1, rate=f"{per_run:.1f} s a run, {_minutes(left)} left")
-
-
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"

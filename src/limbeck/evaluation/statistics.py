@@ -1,53 +1,59 @@
-"""Is there a gain, and is it the teacher's? Statistics over seeds, and the sentence that follows from them.
+"""Is there a gain, and is it the teacher's? The decision, and the sentence that follows from it.
 
 Arms of one comparison share their seeds (same initial weights, labelled subset and batch order), so gains are
-differences *within* a seed and their interval is the t interval of those differences. When several arms are
-judged at once, p values are corrected by Holm's step-down procedure, so that the chance of any false claim
-in the table stays at 5%. "The gain is the teacher's" needs two things to hold, a gain over the baseline and a
-gain over every control, so its p value is the larger of theirs (an intersection-union test), corrected alike.
+differences *within* a seed. A gain is claimed only if two intervals exclude 0: the t interval of the differences over
+seeds, and the interval from resampled test items, which all seeds share. When several arms are judged at once, p
+values are corrected by Holm's step-down procedure, so that the chance of any false claim in the table stays at 5%.
+"The teacher helps" needs a gain over the student without a teacher and over *every* control, so its p value is the
+largest of theirs (an intersection-union test), corrected alike.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from limbeck.errors import DataError, UnknownNameError, nearest, some
+from limbeck.errors import DataError, UnknownNameError, nearest
+from limbeck.evaluation.estimates import CONFIDENCE, Estimate, holm, paired_gain
+from limbeck.evaluation.resampling import FEWEST_ITEMS, Items
 from limbeck.evaluation.results import NO_CONTROL, Row
 from limbeck.problems.metric import Metric, metric_named
 
 BASELINE = "supervised"
-CONFIDENCE = 0.95
 ENOUGH_SEEDS = 5
 
 Kind = Literal[
-    "baseline", "teacher", "not_teacher", "no_control", "no_gain", "hurts", "one_run", "no_baseline"
+    "baseline", "teacher_helps", "distillation_helps", "no_gain_seen", "hurts", "one_run", "no_baseline"
 ]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Mean of ``n`` values, one per seed; from one run there is neither a spread nor an interval.
+class Gain:
+    """A paired difference: over seeds, and over resampled test items.
 
     Args:
-        mean: in the unit of the metric.     sd: sample standard deviation (n - 1), None for one value.
-        low, high: 95% t interval of the mean, None for one value.
-        p: two-sided p value of "the mean is 0" (a paired t test when the values are differences).
-        values: seed to value.
+        seeds: with its t interval and p value.    items: 95% interval over items; None where none were kept or
+            there are too few.
     """
 
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    values: Mapping[int, float]
+    seeds: Estimate
+    items: tuple[float, float] | None = None
+    lacks_items: bool = False  # items were kept, too few to draw from
 
     @property
-    def n(self) -> int:
-        return len(self.values)
+    def mean(self) -> float:
+        return self.seeds.mean
+
+    def seen(self, p: float | None = None) -> Literal["better", "worse", "neither"]:
+        """What both intervals say; ``p``: after correction, in place of the seeds' own."""
+        p = self.seeds.p if p is None else p
+        if p is None or p >= 1 - CONFIDENCE or self.lacks_items:
+            return "neither"
+        low, high = self.items or (self.mean, self.mean)
+        if self.mean > 0 and low > 0:
+            return "better"
+        return "worse" if self.mean < 0 and high < 0 else "neither"
 
 
 @dataclass(frozen=True)
@@ -55,81 +61,25 @@ class Verdict:
     """What may be said of an arm.
 
     Args:
-        kind: ``teacher`` (the gain is the teacher's), ``not_teacher`` (a gain that the controls explain, or
-            may explain), ``no_control`` (a gain without a control run), ``no_gain``, ``hurts``, ``one_run``,
-            ``baseline``, ``no_baseline``.
+        kind: ``teacher_helps`` (better than the student without a teacher and than every control),
+            ``distillation_helps`` (better than the student without a teacher, but a control explains that, may explain
+            it, or none was run), ``no_gain_seen``, ``hurts``, ``one_run``; ``baseline``, ``no_baseline``.
         sentence: the same in words, with the numbers.
-        gain: over the baseline, paired over seeds.
-        over_control: control name to the arm's gain over that control.
+        gain: over the baseline.
+        over_control: control name to the arm's gain over that control, those of the baseline (``label_smoothing``)
+            among them.
         control_gain: control name to the control's own gain over the baseline.
-        p_gain, p_teacher: Holm-corrected p values of "gain" and of "the gain is the teacher's".
+        p_gain, p_teacher: Holm-corrected p values of "a gain" and of "the teacher helps".
     """
 
     arm: str
     kind: Kind
     sentence: str
-    gain: Estimate | None
-    over_control: Mapping[str, Estimate]
-    control_gain: Mapping[str, Estimate]
+    gain: Gain | None
+    over_control: Mapping[str, Gain]
+    control_gain: Mapping[str, Gain]
     p_gain: float | None = None
     p_teacher: float | None = None
-
-
-def estimate(values: Mapping[int, float]) -> Estimate:
-    """Mean, spread, 95% t interval and p value of one value per seed.
-
-    Raises: DataError when there is no value.
-    """
-    if not values:
-        raise DataError("There is no value to average; run at least one seed.")
-    n = len(values)
-    mean = math.fsum(values.values()) / n
-    if n == 1:
-        return Estimate(mean, None, None, None, None, dict(values))
-    from scipy import stats
-
-    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values.values()) / (n - 1))
-    error = sd / math.sqrt(n)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    if error > 1e-12:
-        p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
-    else:  # equal values: the interval is a point and the test statistic infinite or 0/0
-        p = 0.0 if abs(mean) > 1e-12 else 1.0
-    return Estimate(mean, sd, mean - half, mean + half, p, dict(values))
-
-
-def paired_gain(
-    arm: Mapping[int, float],
-    baseline: Mapping[int, float],
-    *,
-    names: str = "the arms",
-    metric: str | Metric = "accuracy",
-) -> Estimate:
-    """Gain of ``arm`` over ``baseline``, both seed to value: by how much it is better within each seed.
-
-    Raises: DataError when the seeds are not the same; ``names`` says whose.
-    """
-    if set(arm) != set(baseline):
-        lacking = some(sorted(set(arm) ^ set(baseline)))
-        raise DataError(
-            f"Gains are paired over seeds, but {names} do not share theirs: seed {lacking} was run for only "
-            "one of them; run the missing seeds."
-        )
-    better = metric_named(metric).gain
-    return estimate({seed: better(arm[seed], baseline[seed]) for seed in sorted(arm)})
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p values to compare with 0.05 when all are judged together.
-
-    Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = largest
-    return corrected
 
 
 def arms_of(rows: Iterable[Row]) -> list[str]:
@@ -170,43 +120,79 @@ def values_by_seed(
 
 
 def verdicts(
-    rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy"
+    rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy", items: Items | None = None
 ) -> dict[str, Verdict]:
     """Arm to verdict; a gain is what is better, whichever way the metric goes.
 
+    Args:
+        items: draws of the test items of these runs; without them the seeds alone decide.
+
     Raises: DataError for arms that do not share their seeds, or for a split and metric without rows.
     """
-    rows = _of_split(rows, split, metric)
-    metric = metric_named(metric)
-    at: dict[str, Any] = {"split": split, "metric": metric}
-    base = values_by_seed(rows, BASELINE, **at)
+    table = _Table(_of_split(rows, split, metric), split, metric_named(metric), items)
     compared: dict[str, Verdict] = {}
     for arm in arms_of(rows):
-        own = values_by_seed(rows, arm, **at)
-        kind: Kind = "baseline" if arm == BASELINE else "no_baseline"
-        if arm == BASELINE or not base or not own:
+        if arm == BASELINE or not table.values(BASELINE) or not table.values(arm):
+            kind: Kind = "baseline" if arm == BASELINE else "no_baseline"
             compared[arm] = Verdict(arm, kind, _plain_sentence(arm, kind), None, {}, {})
-            continue
-        controls = {c: values_by_seed(rows, arm, c, **at) for c in controls_of(rows, arm)}
-        compared[arm] = Verdict(
-            arm,
-            "no_gain",
-            "",
-            paired_gain(own, base, names=f"{arm!r} and {BASELINE!r}", metric=metric),
-            {
-                c: paired_gain(own, v, names=f"{arm!r} and its {c} control", metric=metric)
-                for c, v in controls.items()
-            },
-            {
-                c: paired_gain(v, base, names=f"the {c} control of {arm!r} and {BASELINE!r}", metric=metric)
-                for c, v in controls.items()
-            },
+        else:
+            compared[arm] = table.compared(arm)
+    return _judge(compared, table.metric)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The values of one split and metric."""
+
+    rows: Sequence[Row]
+    split: str
+    metric: Metric
+    items: Items | None
+
+    def values(self, arm: str, control: str = NO_CONTROL) -> dict[int, float]:
+        return values_by_seed(self.rows, arm, control, split=self.split, metric=self.metric)
+
+    def gain(self, arm: tuple[str, str], other: tuple[str, str]) -> Gain:
+        """Of one run over another, arm and control each."""
+        seeds = paired_gain(
+            self.values(*arm),
+            self.values(*other),
+            names=f"{_called(*arm)} and {_called(*other)}",
+            metric=self.metric,
+            step=self.items.step if self.items else 0.0,
         )
-    return _judge(compared, metric)
+        if self.items is None:
+            return Gain(seeds)
+        found = self.items.interval(arm, other, list(seeds.values))
+        return Gain(seeds, found, lacks_items=found is None)
+
+    def compared(self, arm: str) -> Verdict:
+        """Its gains, not yet judged."""
+        own, base = (arm, NO_CONTROL), (BASELINE, NO_CONTROL)
+        controls = {c: (arm, c) for c in controls_of(self.rows, arm)}
+        controls |= {c: (BASELINE, c) for c in controls_of(self.rows, BASELINE)}
+        return Verdict(
+            arm,
+            "no_gain_seen",
+            "",
+            self.gain(own, base),
+            {c: self.gain(own, run) for c, run in controls.items()},
+            {c: self.gain(run, base) for c, run in controls.items()},
+        )
 
 
-def cautions(rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy") -> list[str]:
-    """What a reader of the numbers should know: too few seeds, seeds without effect, missing controls."""
+def _called(arm: str, control: str) -> str:
+    return repr(arm) if control == NO_CONTROL else f"the {control} control of {arm!r}"
+
+
+def cautions(
+    rows: Sequence[Row],
+    *,
+    split: str = "test",
+    metric: str | Metric = "accuracy",
+    items: Items | None = None,
+) -> list[str]:
+    """What a reader of the numbers should know: too few seeds or items, seeds without effect, missing controls."""
     rows = _of_split(rows, split, metric)
     found = []
     n = len({row.seed for row in rows})
@@ -217,6 +203,12 @@ def cautions(rows: Sequence[Row], *, split: str = "test", metric: str | Metric =
     elif n < ENOUGH_SEEDS:
         found.append(
             f"{n} seeds: intervals from fewer than 5 are wide and lean on the normal law; run 5 or more."
+        )
+    fewest = min(items.n.values()) if items and items.n else FEWEST_ITEMS
+    if fewest < FEWEST_ITEMS:
+        found.append(
+            f"{fewest} test item{'s' * (fewest != 1)}: fewer than {FEWEST_ITEMS} say nothing of others, so nothing is "
+            "claimed; test on more."
         )
     for arm in arms_of(rows):
         values = values_by_seed(rows, arm, split=split, metric=metric)
@@ -240,7 +232,7 @@ def _of_split(rows: Sequence[Row], split: str, metric: str | Metric) -> list[Row
 
 def _judge(compared: dict[str, Verdict], metric: Metric) -> dict[str, Verdict]:
     """Correct the p values over all arms that have them, then say what follows."""
-    tested = [v for v in compared.values() if v.gain is not None and v.gain.p is not None]
+    tested = [v for v in compared.values() if v.gain is not None and v.gain.seeds.p is not None]
     claims = [v for v in tested if v.over_control]
     p_gain = dict(zip((v.arm for v in tested), holm([_p(v.gain) for v in tested])))
     p_both = [max(_p(v.gain), *(_p(g) for g in v.over_control.values())) for v in claims]
@@ -257,10 +249,10 @@ def _judge(compared: dict[str, Verdict], metric: Metric) -> dict[str, Verdict]:
     return judged
 
 
-def _p(gain: Estimate | None) -> float:
+def _p(gain: Gain | None) -> float:
     assert gain is not None
-    assert gain.p is not None
-    return gain.p
+    assert gain.seeds.p is not None
+    return gain.seeds.p
 
 
 def _say(
@@ -270,33 +262,43 @@ def _say(
     start = f"{v.arm}: {points(v.gain, metric)} over {BASELINE}"
     if p_gain is None:
         return "one_run", f"{start} in one run; without more seeds nothing can be concluded."
-    alpha = 1 - CONFIDENCE
-    if p_gain >= alpha:
-        why = f" after Holm's correction for {n_arms} arms" if _p(v.gain) < alpha else ""
-        small = v.gain.mean < metric.negligible
-        rest = "as measured, this teaching does not help" if small else "more seeds may tell"
-        return "no_gain", f"{start}: no gain shown{why}; {rest}."
-    if v.gain.mean < 0:
+    seen = v.gain.seen(p_gain)
+    if seen == "neither":
+        return "no_gain_seen", f"{start}: no gain seen{_why_not(v.gain, p_gain, n_arms, metric)}."
+    if seen == "worse":
         return "hurts", f"{start}: this teaching hurts."
     if p_teacher is None:
-        return "no_control", f"{start}, but no control was run, so whose gain it is cannot be said."
+        return "distillation_helps", f"{start}, but no control was run, so whose gain it is cannot be said."
     worst, over = min(v.over_control.items(), key=lambda item: item[1].mean)
+    control, worst = v.control_gain[worst], worst.replace("_", " ")
     beside = f"{points(over, metric)} over its {worst} control"
-    control = v.control_gain[worst]
-    gains_too = control.low is not None and control.low > 0
-    if p_teacher < alpha and over.mean > 0:
+    gains_too = control.seen() == "better"
+    if p_teacher < 1 - CONFIDENCE and all(g.seen(p_teacher) == "better" for g in v.over_control.values()):
         rest = (
             f" (the control gains {points(control, metric)} too, only the rest is the teacher's)"
             if gains_too
             else ""
         )
-        return "teacher", f"{start} and {beside}: the gain is the teacher's{rest}."
+        return "teacher_helps", f"{start} and {beside}: the teacher helps{rest}."
     if gains_too:
         return (
-            "not_teacher",
+            "distillation_helps",
             f"{start}, but its {worst} control gains {points(control, metric)} too: not the teacher's.",
         )
-    return "not_teacher", f"{start}, but only {beside}: not shown to be the teacher's."
+    return "distillation_helps", f"{start}, but only {beside}: not shown to be the teacher's."
+
+
+def _why_not(gain: Gain, p_gain: float, n_arms: int, metric: Metric) -> str:
+    """What stands between the numbers and a claim."""
+    alpha = 1 - CONFIDENCE
+    if gain.lacks_items:
+        return f" on fewer than {FEWEST_ITEMS} test items"
+    if p_gain < alpha and gain.items is not None:
+        low, high = gain.items
+        return f", since other test items may not show it [{metric.signed(low)}, {metric.signed(high)}]"
+    why = f" after Holm's correction for {n_arms} arms" if _p(gain) < alpha else ""
+    small = gain.mean < metric.negligible
+    return f"{why}; {'as measured, this teaching does not help' if small else 'more seeds may tell'}"
 
 
 def _plain_sentence(arm: str, kind: Kind) -> str:
@@ -305,6 +307,7 @@ def _plain_sentence(arm: str, kind: Kind) -> str:
     return f"{arm}: nothing to compare with; run the arm {BASELINE!r} over the same seeds."
 
 
-def points(gain: Estimate, metric: str | Metric = "accuracy") -> str:
-    """A gain with its interval: ``+39.2 points [+32.9, +45.6]`` of a share."""
-    return metric_named(metric).points(gain.mean, gain.low, gain.high)
+def points(gain: Gain | Estimate, metric: str | Metric = "accuracy") -> str:
+    """A gain with its interval over seeds: ``+39.2 points [+32.9, +45.6]`` of a share."""
+    found = gain.seeds if isinstance(gain, Gain) else gain
+    return metric_named(metric).points(found.mean, found.low, found.high)

@@ -87,6 +87,11 @@ class Method(nn.Module):
         """Unweighted terms, each a sum over its unit (a mean over the micro-batch for ``batch``)."""
         raise NotImplementedError  # abstract
 
+    def plan_between(self, features_s: Tensor, features_t: Tensor) -> Tensor | None:
+        """``[n, m]`` which teacher rows each student row is sent to, for pictures; None where the method has no such
+        plan."""
+        return None
+
     def weight_of(self, term: str) -> Weight:
         """The weight of a term over the training."""
         return getattr(self.config, f"weight_{term}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.problems.base import HasLogits, Logits, Problem, Targets
+from limbeck.problems.base import Bare, Problem, Shown, Targets
 from limbeck.problems.smoothing import smoothed
 from limbeck.signals.teacher_rows import TeacherRows
 from limbeck.students.output import StudentOutput
@@ -102,7 +102,7 @@ class StepBatch:
 
     def label_loss(
         self,
-        out: HasLogits | Tensor | None = None,
+        out: Shown | Tensor | None = None,
         rows: Tensor | None = None,
         *,
         label_smoothing: float = 0.0,
@@ -114,6 +114,6 @@ class StepBatch:
             rows: the rows that ``out`` is about (numbers or a mask); default: all n.
             label_smoothing: in [0, 1); ConfigError above 0 for a problem without classes.
         """
-        shown: Any = self.student if out is None else Logits(out) if isinstance(out, Tensor) else out
+        shown: Any = self.student if out is None else Bare(out) if isinstance(out, Tensor) else out
         targets = self.targets if rows is None else self.targets.rows(rows)
         return smoothed(self.problem, label_smoothing).loss(shown, targets)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 METHODS: dict[str, str] = {
     "armada": "limbeck.methods.alignment.armada:ARMADA",
     "bagkd": "limbeck.methods.bags.bagkd:BagKD",
+    "denoise": "limbeck.methods.diffusion.denoise:Denoise",
     "divergence": "limbeck.methods.response.divergences:Divergences",
     "feature_ot": "limbeck.methods.alignment.feature_ot:FeatureOT",
     "fitnets": "limbeck.methods.features.fitnets:FitNets",

@@ -5,9 +5,10 @@ Axis legend: n rows, p positions of a row (none, tokens, pixels), C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, Protocol
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from limbeck.errors import UnknownNameError, nearest
 from limbeck.problems.metric import Metric
 from limbeck.signals.classes import UNLABELLED
 
+PLACES = ("file", "line", "row")  # what ``limbeck predict`` adds to an answer
 Reading = Literal["classifier", "positions", "embedding", "prediction"]
 
 
@@ -52,11 +54,9 @@ class Targets:
         return cls(torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.bool))
 
 
-class HasLogits(Protocol):
-    """What a student, a peer or a live teacher shows: ``logits [n, *p, C]``."""
-
-    @property
-    def logits(self) -> Any: ...
+# What a student, a peer or a live teacher shows: ``logits [n, *p, C]`` (or ``prediction``), perhaps a ``mask [n, *p]``.
+Shown = Any
+Run = Callable[[dict[str, Tensor]], Shown]  # a student on other inputs
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Problem:
         title: what a student of it is, for its card, with ``{n}`` and ``{names}``.
         turned: what makes :meth:`predictions` of logits, as Python text behind them, for the card's snippet.
         chooses: a row offers choices, and its logits are one score for each.
+        has_label_loss: labels teach it; else a method must bring what does.
         is_distribution: its logits are a distribution over :attr:`names` (or over positions of such), so that
             teachers of classes can be matched with it.
     """
@@ -91,6 +92,7 @@ class Problem:
     title: ClassVar[str] = "A model with {n} outputs: {names}."
     turned: ClassVar[str] = ""
     chooses: ClassVar[bool] = False
+    has_label_loss: ClassVar[bool] = True
     is_distribution: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -126,37 +128,86 @@ class Problem:
         """Known units, before any forward pass."""
         return int(targets.known.sum())
 
-    def loss(self, out: HasLogits, targets: Targets) -> Tensor:
+    def positions(self, targets: Targets) -> int:
+        """How many positions the rows have, known or not; one each where a row is answered as a whole."""
+        return len(targets)
+
+    def loss(self, out: Shown, targets: Targets) -> Tensor:
         """The sum over the known units; zero, with a gradient path, where there is none."""
         raise NotImplementedError  # abstract
 
     def match(
         self, logits_s: Tensor, logits_t: Tensor, *, temperature: float = 1.0, trains_teacher: bool = False
     ) -> Tensor:
-        """What keeps one output of this problem from another, ``[n, C]`` each: a sum over rows, without gradient to
-        ``logits_t`` unless ``trains_teacher``."""
+        """What keeps one output of this problem from another, ``[n, *p, C]`` each: a sum over rows and positions,
+        without gradient to ``logits_t`` unless ``trains_teacher``."""
         raise NotImplementedError  # abstract
 
-    def statistics(self, out: HasLogits, targets: Targets) -> dict[str, Tensor]:
+    def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
         """What evaluation gathers, small, ``[n, ...]`` each."""
         raise NotImplementedError  # abstract
+
+    def evaluated(
+        self, run: Run, inputs: dict[str, Tensor], targets: Targets
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """:meth:`loss` and :meth:`statistics` of some rows; a problem whose student is asked in another way than with
+        the rows as they are says so here."""
+        out = run(inputs)
+        return self.loss(out, targets), self.statistics(out, targets)
 
     def scores(self, statistics: Mapping[str, Tensor]) -> dict[str, float]:
         """Metric name to value, from the statistics of all rows; NaN where no row is known."""
         raise NotImplementedError  # abstract
 
+    def item_values(self, statistics: Mapping[str, Tensor], metric: str) -> Tensor | None:
+        """``[k]`` float64 of the k known rows, whose mean is that metric; None for one that is no mean over rows."""
+        return None
+
+    def confusion(self, statistics: Mapping[str, Tensor]) -> Tensor | None:
+        """``[C, C]`` int64 counts of rows by what is true (down) and what was found; None where rows have no one
+        class."""
+        return None
+
+    def confidences(self, statistics: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+        """How sure the student was of what it found, ``[k]`` in [0, 1], and whether it was right, ``[k]`` bool, of the
+        known rows; None for a student that does not say."""
+        return None
+
     def classes(self, targets: Targets) -> Tensor | None:
         """``[N]`` int64 class of each row, -100 = unknown; None for a problem whose rows have no one class."""
         return None
 
-    def predictions(self, logits: Tensor) -> Tensor:
-        """What the student says of each of :attr:`names`, ``[n, C]``: probabilities, or values."""
-        return logits.float()
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """What the student says of each of :attr:`names`, ``[n, *p, C]``: probabilities, or values.
 
-    def answers(self, logits: Tensor) -> list[dict[str, Any]]:
-        """JSON-able: what ``limbeck predict`` prints of each row."""
-        rows = self.predictions(logits).tolist()
+        Args:
+            outputs: logits ``[n, *p, C]``; of a reading without any its prediction.
+        """
+        return outputs.float()
+
+    def answers(self, outputs: Tensor, mask: Tensor | None = None) -> list[dict[str, Any]]:
+        """JSON-able: what ``limbeck predict --json`` prints of each row.
+
+        Args:
+            mask: ``[n, *p]``, positions that count; None = all.
+        """
+        rows = self.predictions(outputs).tolist()
         return [{"probabilities": dict(zip(self.names, row, strict=True))} for row in rows]
+
+    def told(self, answer: Mapping[str, Any]) -> str:
+        """An answer for people, on a line: the most likely classes; one without probabilities as JSON."""
+        if "probabilities" in answer:
+            return likeliest(answer["probabilities"])
+        return json.dumps({n: v for n, v in answer.items() if n not in PLACES}, ensure_ascii=False)
+
+    def fitted(self, targets: Targets) -> Problem:
+        """The problem with what the targets tell of its size; itself where they tell nothing."""
+        return self
+
+    @classmethod
+    def unlabelled(cls, n: int) -> Targets:
+        """Targets of N rows without labels."""
+        return Targets.unknown(n)
 
     @classmethod
     def label(cls, cell: Any) -> Any:
@@ -182,9 +233,19 @@ def class_numbers(values: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, values, UNLABELLED)
 
 
+def likeliest(shares: Mapping[str, float], n: int = 3) -> str:
+    """``cat 81.0%  dog 12.0%``, the ``n`` largest shares."""
+    best = sorted(shares.items(), key=lambda item: -item[1])[:n]
+    return "  ".join(f"{name} {share:.1%}" for name, share in best)
+
+
 @dataclass(frozen=True)
-class Logits:
-    """Bare logits as what a student shows."""
+class Bare:
+    """Bare outputs as what a student shows: logits, which are also what it predicts."""
 
     logits: Tensor
-    features: Tensor | None = field(default=None)
+    mask: Tensor | None = None
+
+    @property
+    def prediction(self) -> Tensor:
+        return self.logits

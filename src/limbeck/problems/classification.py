@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from limbeck.errors import ClassNamesError, DataError, some
 from limbeck.functional.precision import widened
 from limbeck.functional.response.predictions import distillation_kl
-from limbeck.problems.base import HasLogits, Problem, Targets, class_numbers
-from limbeck.problems.metric import ACCURACY, CALIBRATION, MACRO_F1, Metric
+from limbeck.problems.base import Problem, Shown, Targets, class_numbers
+from limbeck.problems.metric import ACCURACY, BRIER, CALIBRATION, MACRO_F1, Metric
 from limbeck.signals.cells import classes_of, name_of
 from limbeck.signals.classes import UNLABELLED
 
@@ -30,7 +30,7 @@ class Classification(Problem):
     label_smoothing: float = 0.0
 
     kind: ClassVar[str] = "classification"
-    measures: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, CALIBRATION)
+    measures: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, CALIBRATION, BRIER)
     title: ClassVar[str] = "A classifier of {n} classes: {names}."
     turned: ClassVar[str] = ".softmax(-1)"
     is_distribution: ClassVar[bool] = True
@@ -44,7 +44,7 @@ class Classification(Problem):
         if absent := [name for c, name in enumerate(self.names) if not bool((classes == c).any())]:
             raise DataError(f"The labelled training rows of {source} have no row of class {some(absent)}.")
 
-    def loss(self, out: HasLogits, targets: Targets) -> Tensor:
+    def loss(self, out: Shown, targets: Targets) -> Tensor:
         (logits,) = widened(out.logits)
         return F.cross_entropy(
             logits,
@@ -61,15 +61,18 @@ class Classification(Problem):
             logits_s, logits_t, temperature=temperature, reduction="sum", trains_teacher=trains_teacher
         )
 
-    def statistics(self, out: HasLogits, targets: Targets) -> dict[str, Tensor]:
-        confidence, found = out.logits.float().softmax(-1).max(-1)
-        return {"found": found, "confidence": confidence, "true": self.classes(targets)}
+    def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
+        """``brier`` is the squared distance of the predicted distribution from the true one, in [0, 2]."""
+        shares, true = out.logits.float().softmax(-1), self.classes(targets)
+        confidence, found = shares.max(-1)
+        of_true = shares.gather(-1, true.clamp(min=0)[:, None]).squeeze(-1)
+        brier = shares.square().sum(-1) - 2 * of_true + 1
+        return {"found": found, "confidence": confidence, "brier": brier, "true": true}
 
     def scores(self, statistics: Mapping[str, Tensor]) -> dict[str, float]:
         from torchmetrics.functional import classification
 
-        known = statistics["true"] != UNLABELLED
-        found, true, confidence = (statistics[n][known] for n in ("found", "true", "confidence"))
+        found, true, confidence, brier = _known(statistics, "found", "true", "confidence", "brier")
         if not len(true):
             return dict.fromkeys((metric.name for metric in self.measures), float("nan"))
         n = max(len(self.names), 2)
@@ -79,13 +82,27 @@ class Classification(Problem):
             "calibration_error": float(
                 classification.binary_calibration_error(confidence, (found == true).long())
             ),
+            "brier": float(brier.double().mean()),
         }
+
+    def item_values(self, statistics: Mapping[str, Tensor], metric: str) -> Tensor | None:
+        found, true, brier = _known(statistics, "found", "true", "brier")
+        return {"accuracy": (found == true).double(), "brier": brier.double()}.get(metric)
+
+    def confusion(self, statistics: Mapping[str, Tensor]) -> Tensor:
+        found, true = _known(statistics, "found", "true")
+        n = len(self.names)
+        return torch.bincount(true * n + found, minlength=n * n).reshape(n, n)
+
+    def confidences(self, statistics: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        found, true, confidence = _known(statistics, "found", "true", "confidence")
+        return confidence, found == true
 
     def classes(self, targets: Targets) -> Tensor:
         return class_numbers(targets.values, targets.known)
 
-    def predictions(self, logits: Tensor) -> Tensor:
-        return logits.float().softmax(-1)
+    def predictions(self, outputs: Tensor) -> Tensor:
+        return outputs.float().softmax(-1)
 
     @classmethod
     def label(cls, cell: Any) -> str:
@@ -103,6 +120,12 @@ class Classification(Problem):
                 f"Labels are no class names: {some(dict.fromkeys(unknown))}; name all classes."
             )
         return numbered([None if label is None else number[label] for label in labels])
+
+
+def _known(statistics: Mapping[str, Tensor], *names: str) -> list[Tensor]:
+    """Columns of the rows whose class is known."""
+    known = statistics["true"] != UNLABELLED
+    return [statistics[name][known] for name in names]
 
 
 def numbered(numbers: Sequence[int | None] | Tensor) -> Targets:

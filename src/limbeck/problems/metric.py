@@ -62,16 +62,28 @@ class Metric:
 ACCURACY = Metric("accuracy")
 MACRO_F1 = Metric("macro_f1", title="Macro F1")
 CALIBRATION = Metric("calibration_error", better="lower", negligible=0.01)
+BRIER = Metric("brier", better="lower", told="plain", negligible=0.01, title="Brier score")
 PEARSON = Metric("pearson", title="Pearson's r")
 SPEARMAN = Metric("spearman", title="Spearman's rho")
 RMSE = Metric("rmse", better="lower", told="plain", negligible=0.0, title="RMSE")
 MICRO_F1 = Metric("micro_f1", title="Micro F1")
 AVERAGE_PRECISION = Metric("average_precision", title="Mean average precision")
+# How near a student is to its teacher on rows that both answered, whatever the problem.
+AGREEMENT = Metric("teacher_agreement", title="Agreement with the teacher")
+TEACHER_GAP = Metric("teacher_divergence", better="lower", told="plain", title="Divergence from the teacher")
+
+MEAN_IOU = Metric("mean_iou", title="Mean IoU")
+COSINE = Metric("cosine", told="plain", negligible=0.01, title="Cosine similarity")
+DENOISING_ERROR = Metric("denoising_error", better="lower", told="plain", negligible=0.01)
+SLICED_WASSERSTEIN = Metric("sliced_wasserstein", better="lower", told="plain", negligible=0.01)
 
 # Metrics of the problems that ship, for results that only name theirs.
 METRICS = {
     metric.name: metric
-    for metric in (ACCURACY, MACRO_F1, CALIBRATION, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION)
+    for metric in (
+        ACCURACY, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION, MEAN_IOU, COSINE,
+        DENOISING_ERROR, SLICED_WASSERSTEIN, AGREEMENT, TEACHER_GAP,
+    )
 }  # fmt: skip
 
 

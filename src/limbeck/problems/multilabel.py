@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from limbeck.errors import ClassNamesError, DataError, some
 from limbeck.functional.precision import widened
-from limbeck.problems.base import HasLogits, Problem, Targets
+from limbeck.problems.base import Problem, Shown, Targets, likeliest
 from limbeck.problems.metric import AVERAGE_PRECISION, MACRO_F1, MICRO_F1, Metric
 from limbeck.signals.cells import classes_of, name_of
 
@@ -38,7 +38,7 @@ class MultiLabel(Problem):
         if absent := [name for name, count in zip(self.names, found.tolist()) if not count]:
             raise DataError(f"The labelled training rows of {source} have no row of class {some(absent)}.")
 
-    def loss(self, out: HasLogits, targets: Targets) -> Tensor:
+    def loss(self, out: Shown, targets: Targets) -> Tensor:
         logits, wanted = out.logits[targets.known], targets.values[targets.known]
         (logits,) = widened(logits)
         return F.binary_cross_entropy_with_logits(logits, wanted.to(logits.dtype), reduction="sum") / len(
@@ -56,7 +56,7 @@ class MultiLabel(Problem):
         entropy = F.binary_cross_entropy_with_logits(logits_t, p, reduction="sum")
         return temperature**2 * (gap - entropy) / len(self.names)
 
-    def statistics(self, out: HasLogits, targets: Targets) -> dict[str, Tensor]:
+    def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
         return {"share": self.predictions(out.logits), "true": targets.values, "known": targets.known}
 
     def scores(self, statistics: Mapping[str, Tensor]) -> dict[str, float]:
@@ -73,12 +73,15 @@ class MultiLabel(Problem):
             "average_precision": _mean_precision(share, true),
         }
 
-    def predictions(self, logits: Tensor) -> Tensor:
-        return logits.float().sigmoid()
+    def predictions(self, outputs: Tensor) -> Tensor:
+        return outputs.float().sigmoid()
 
-    def answers(self, logits: Tensor) -> list[dict[str, Any]]:
-        answers = super().answers(logits)
+    def answers(self, outputs: Tensor, mask: Tensor | None = None) -> list[dict[str, Any]]:
+        answers = super().answers(outputs)
         return [{"classes": [n for n, p in a["probabilities"].items() if p >= LIKELY], **a} for a in answers]
+
+    def told(self, answer: Mapping[str, Any]) -> str:
+        return f"{' + '.join(answer['classes']) or 'none'}  ({likeliest(answer['probabilities'])})"
 
     @classmethod
     def label(cls, cell: Any) -> tuple[str, ...]:

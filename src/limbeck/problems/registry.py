@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 PROBLEMS: dict[str, str] = {
     "choice": "limbeck.problems.choice:Choice",
     "classification": "limbeck.problems.classification:Classification",
+    "denoising": "limbeck.problems.denoising:Denoising",
+    "embedding": "limbeck.problems.embedding:Embedding",
     "multilabel": "limbeck.problems.multilabel:MultiLabel",
     "regression": "limbeck.problems.regression:Regression",
+    "segmentation": "limbeck.problems.segmentation:Segmentation",
+    "token_classes": "limbeck.problems.token_classes:TokenClasses",
 }
 GROUP = "limbeck.problems"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limbeck.errors import DataError
 from limbeck.functional.precision import widened
-from limbeck.problems.base import HasLogits, Problem, Targets
+from limbeck.problems.base import Problem, Shown, Targets
 from limbeck.problems.metric import PEARSON, RMSE, SPEARMAN, Metric
 from limbeck.signals.cells import number_of
 
@@ -36,7 +36,7 @@ class Regression(Problem):
                 f"{source} has {'one value' if len(known) else 'no value'} to predict in training."
             )
 
-    def loss(self, out: HasLogits, targets: Targets) -> Tensor:
+    def loss(self, out: Shown, targets: Targets) -> Tensor:
         (logits,) = widened(out.logits)
         return (logits[targets.known, 0] - targets.values[targets.known]).square().sum()
 
@@ -47,7 +47,7 @@ class Regression(Problem):
         logits_s, logits_t = widened(logits_s, logits_t)
         return (logits_s - (logits_t if trains_teacher else logits_t.detach())).square().sum()
 
-    def statistics(self, out: HasLogits, targets: Targets) -> dict[str, Tensor]:
+    def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
         return {"found": out.logits[:, 0].float(), "true": targets.values, "known": targets.known}
 
     def scores(self, statistics: Mapping[str, Tensor]) -> dict[str, float]:
@@ -64,8 +64,11 @@ class Regression(Problem):
             "rmse": math.sqrt(float((found - true).square().mean())),
         }
 
-    def answers(self, logits: Tensor) -> list[dict[str, Any]]:
-        return [{"value": row[0]} for row in self.predictions(logits).tolist()]
+    def answers(self, outputs: Tensor, mask: Tensor | None = None) -> list[dict[str, Any]]:
+        return [{"value": row[0]} for row in self.predictions(outputs).tolist()]
+
+    def told(self, answer: Mapping[str, Any]) -> str:
+        return f"{answer['value']:.4g}"
 
     @classmethod
     def label(cls, cell: Any) -> float:

@@ -17,7 +17,7 @@ from limbeck.recipes.places import from_its_folder
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-CONTROLS = ("none", "shuffled", "random", "uniform")
+CONTROLS = ("none", "shuffled", "random", "uniform", "prototype")
 
 
 @dataclass
@@ -111,8 +111,9 @@ class Recipe:
         data: what is learned.    student: who learns.    method: how.
         teacher: who teaches.    teachers: several of them by name, in place of ``teacher``.
         control: ``none``, or what is broken on purpose: ``shuffled`` (the teacher's answers are moved to other
-            rows, as the link demands), ``random`` (noise of the same mean and spread), ``uniform``; of several
-            teachers it names one, ``shuffled:NAME``.
+            rows, as the link demands), ``random`` (noise of the same mean and spread), ``uniform`` (a teacher without
+            an opinion), ``prototype`` (one that knows what the labels say and nothing else); of several teachers it
+            names one, ``shuffled:NAME``.
         training: settings of :class:`limbeck.training.DistillationArguments`.
         output_dir: the run folder.
         seed: of the data, the student's weights and all draws.
@@ -133,7 +134,7 @@ class Recipe:
         return dict(self.teachers) or {"teacher": self.teacher}
 
     def control_of(self, teacher: str) -> str:
-        """What is broken of that teacher: ``none``, ``shuffled``, ``random`` or ``uniform``."""
+        """What is broken of that teacher: ``none``, or a kind of control."""
         kind, _, name = self.control.partition(":")
         return kind if not name or name == teacher else "none"
 
@@ -186,7 +187,10 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
         "--teachers", type=dict[str, TeacherSpec], default={}, help="Several teachers by name."
     )
     parser.add_argument(
-        "--control", type=str, default="none", help="none, shuffled, random, uniform; or KIND:TEACHER."
+        "--control",
+        type=str,
+        default="none",
+        help="none, shuffled, random, uniform, prototype; or KIND:TEACHER.",
     )
     parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
     parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")

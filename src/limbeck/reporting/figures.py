@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from limbeck.evaluation.estimates import estimate
 from limbeck.evaluation.results import NO_CONTROL, Row
-from limbeck.evaluation.statistics import BASELINE, arms_of, controls_of, estimate, values_by_seed
+from limbeck.evaluation.statistics import BASELINE, arms_of, controls_of, values_by_seed
 from limbeck.problems.metric import Metric, metric_named
 
 if TYPE_CHECKING:

@@ -7,41 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import DataError
+from limbeck.evaluation.comparison import PLAN_FILE
 from limbeck.evaluation.results import read_metrics
+from limbeck.reporting.comparison_report import comparison_report
 from limbeck.reporting.report import main_metric, write_report
 
 
 def report_folder(folder: str | Path) -> Path:
-    """Write ``report.html`` from ``metrics.json``, ``map.json`` and the logs of the runs; returns its path.
+    """Write ``report.html`` from what a run or a comparison left there, finished or not; returns its path.
 
     Raises: DataError when the folder holds no results.
     """
     folder = Path(folder)
+    if (folder / PLAN_FILE).is_file():
+        return comparison_report(folder)
     metrics = read_metrics(folder)
     info: dict[str, Any] = dict(metrics.info)
-    runs = folder / info.pop("runs_folder", "runs")
     metric = main_metric(metrics.rows, info)
-    curves, warnings = [], list(info.get("warnings", []))
-    for row in {(r.arm, r.control, r.seed) for r in metrics.rows}:
-        arm, control, seed = row
-        run = runs / f"{arm}-{control}-{seed}"
-        run = run if run.is_dir() else folder
-        curves += [
-            {"arm": arm, "control": control, "seed": seed, **point}
-            for point in _curve(run / "log.jsonl", metric.name)
-        ]
-        if control == "none":  # what is broken on purpose may well be warned of
-            warnings += [f"{arm}, seed {seed}: {text}" for text in _json(run / "warnings.json", [])]
-    info["warnings"] = sorted(warnings)
+    curves = [
+        {"arm": arm, "control": control, "seed": seed, **point}
+        for arm, control, seed in {(r.arm, r.control, r.seed) for r in metrics.rows}
+        for point in _curve(folder / "log.jsonl", metric.name)
+    ]
     title = info.pop("title", "Results")
-    return write_report(
-        folder,
-        title=title,
-        rows=metrics.rows,
-        curves=curves,
-        embedding=_json(folder / "map.json", None),
-        info=info,
-    )
+    return write_report(folder, title=title, rows=metrics.rows, curves=curves, info=info)
 
 
 def _curve(log: Path, metric: str) -> list[dict[str, float]]:
@@ -60,7 +49,3 @@ def _curve(log: Path, metric: str) -> list[dict[str, float]]:
         if score is not None:
             points[entry["step"]] = score
     return [{"step": step, "value": value} for step, value in sorted(points.items())]
-
-
-def _json(path: Path, default: Any) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default

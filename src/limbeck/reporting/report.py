@@ -70,16 +70,36 @@ def write_report(
     splits = _splits(rows, metric)
     lines = table_lines(rows, split=splits[0], metric=metric, given=info.get("given"))
     finding, others = headline([line.verdict for line in lines], rows, split=splits[0], metric=metric)
-    summary = str(info.get("summary", ""))
+    mind = [*cautions(rows, split=splits[0], metric=metric), *map(str, info.get("warnings", ()))]
+    return write_page(
+        folder_or_path,
+        title=title,
+        headline=finding,
+        others=others,
+        summary=str(info.get("summary", "")),
+        asides=aside(mind),
+        sections=_sections(rows, splits, metric, curves, embedding, info),
+    )
+
+
+def write_page(
+    folder_or_path: str | Path,
+    *,
+    title: str,
+    headline: str,
+    others: str = "",
+    summary: str = "",
+    asides: str = "",
+    sections: Sequence[str],
+) -> Path:
+    """The page around the sections; ``asides`` and ``sections`` are HTML, the other texts are escaped here."""
     page = Template(_asset("report.html")).substitute(
         title=html.escape(title),
-        headline=html.escape(finding),
+        headline=html.escape(headline),
         others=f'<p class="others">{html.escape(others)}</p>' if others else "",
         summary=f'<p class="summary">{html.escape(summary)}</p>' if summary else "",
-        warnings=_warnings(
-            [*cautions(rows, split=splits[0], metric=metric), *map(str, info.get("warnings", ()))]
-        ),
-        sections="\n".join(_sections(rows, splits, metric, curves, embedding, info)),
+        warnings=asides,
+        sections="\n".join(sections),
         style=_asset("report.css"),
         script=_asset("report.js"),
         plotly=_plotly_js(),
@@ -105,20 +125,20 @@ def _sections(
         if number == 0:
             said = [line.verdict.sentence for line in lines if line.verdict.kind != "baseline"]
             content += item_list(said, "sentences") + reading_note(rows, metric)
-        sections.append(_section(f"Results, {split_name(split)}", content))
+        sections.append(section(f"Results, {split_name(split)}", content))
     bars = bars_figure(rows, split=splits[0], metric=metric)
     heading = f"{metric} by arm, {split_name(splits[0])}"
-    sections.append(_section(heading, _figure("bars", bars, BARS_NOTE)))
+    sections.append(section(heading, figure_block("bars", bars, BARS_NOTE)))
     if curves:
         figure = curves_figure(curves, arms=arms_of(rows), metric=metric)
-        sections.append(_section("Learning curves", _figure("curves", figure, CURVES_NOTE)))
+        sections.append(section("Learning curves", figure_block("curves", figure, CURVES_NOTE)))
     if embedding:
-        content = _figure("map", map_figure(embedding), str(embedding.get("caption", "")))
-        sections.append(_section("What teacher and student see", content))
-    more = _details("All metrics and times", metrics_table(rows))
+        content = figure_block("map", map_figure(embedding), str(embedding.get("caption", "")))
+        sections.append(section("What teacher and student see", content))
+    more = details("All metrics and times", metrics_table(rows))
     if info.get("recipe"):
-        more += _details("Recipe", f"<pre>{html.escape(recipe_text(info['recipe']))}</pre>")
-    sections.append(_section("Setup", setup(rows, info) + more))
+        more += details("Recipe", f"<pre>{html.escape(recipe_text(info['recipe']))}</pre>")
+    sections.append(section("Setup", setup(rows, info) + more))
     return sections
 
 
@@ -139,24 +159,31 @@ def _splits(rows: Sequence[Row], metric: Metric) -> list[str]:
     return final or found[:1]
 
 
-def _figure(name: str, figure: Figure, note: str) -> str:
+def figure_block(name: str, figure: Figure, note: str) -> str:
+    """A figure that the page draws, with a note that also speaks for it."""
     content = (figure.to_json() or "").replace("<", "\\u003c")  # so that no name can close the script element
     return (
-        f'<div class="figure" id="figure-{name}"></div>'
+        f'<figure><div class="figure" id="figure-{name}" role="img" aria-label="{html.escape(note)}"></div>'
         f'<script type="application/json" data-figure="figure-{name}">{content}</script>'
-        f'<p class="note">{html.escape(note)}</p>'
+        f'<figcaption class="note">{html.escape(note)} <button type="button" class="svg" data-svg="figure-{name}">'
+        "Save as SVG</button></figcaption></figure>"
     )
 
 
-def _warnings(sentences: Sequence[str]) -> str:
-    return f'<aside class="warnings"><h2>Mind</h2>{item_list(sentences)}</aside>' if sentences else ""
+def aside(sentences: Sequence[str], heading: str = "Mind") -> str:
+    """Sentences that a reader should not miss; nothing where there are none."""
+    if not sentences:
+        return ""
+    return f'<aside class="warnings"><h2>{html.escape(heading)}</h2>{item_list(sentences)}</aside>'
 
 
-def _section(heading: str, content: str) -> str:
+def section(heading: str, content: str) -> str:
+    """HTML under a heading."""
     return f"<section><h2>{html.escape(heading)}</h2>{content}</section>"
 
 
-def _details(summary: str, content: str) -> str:
+def details(summary: str, content: str) -> str:
+    """HTML that opens."""
     return f"<details><summary>{html.escape(summary)}</summary>{content}</details>"
 
 

@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.evaluation.estimates import estimate
 from limbeck.evaluation.results import NO_CONTROL, Row
-from limbeck.evaluation.statistics import estimate, values_by_seed
+from limbeck.evaluation.statistics import values_by_seed
 from limbeck.problems.metric import Metric, metric_named
 from limbeck.reporting.table import Line, score_text, split_name
 
 # Keys of `info` that have a place of their own outside the setup.
+MOST_ENTRIES = 12  # of a list among the facts
 PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary", "metrics")
 
 
@@ -51,8 +53,8 @@ def reading_note(rows: Sequence[Row], metric: Metric) -> str:
         return f'<p class="note">One run: no spread, no interval, no verdict. Gains are {unit}.</p>'
     return (
         f'<p class="note">Mean ± standard deviation over {n} seeds. Gains are differences within a seed, '
-        f"{unit}, with their 95% t interval. A gain is called the teacher's only if it is above 0 "
-        "and above what the same arm gains in its controls, with p &lt; 0.05 after Holm's correction.</p>"
+        f"{unit}, with their 95% t interval. The teacher is said to help only if the gain is above 0 and above what "
+        "every control gains, over the seeds (p &lt; 0.05 after Holm's correction) and over resampled test items.</p>"
     )
 
 
@@ -118,7 +120,8 @@ def _fact(value: Any) -> str:
             or "–"
         )
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_fact(v) for v in value) or "–"
+        rest = f" and {len(value) - MOST_ENTRIES} more" if len(value) > MOST_ENTRIES else ""
+        return ", ".join(_fact(v) for v in value[:MOST_ENTRIES]) + rest or "–"
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -6,16 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from limbeck.evaluation.estimates import Estimate, estimate
+from limbeck.evaluation.resampling import Items
 from limbeck.evaluation.results import Row
-from limbeck.evaluation.statistics import (
-    Estimate,
-    Kind,
-    Verdict,
-    arms_of,
-    estimate,
-    values_by_seed,
-    verdicts,
-)
+from limbeck.evaluation.statistics import Gain, Kind, Verdict, arms_of, values_by_seed, verdicts
 from limbeck.problems.metric import Metric, metric_named
 from limbeck.signals.links.choose import LINKS, link_class
 
@@ -24,10 +18,9 @@ if TYPE_CHECKING:
 
 SHORT_VERDICT: dict[Kind, str] = {
     "baseline": "no teacher",
-    "teacher": "teacher's gain",
-    "not_teacher": "not teacher's",
-    "no_control": "no control run",
-    "no_gain": "no gain shown",
+    "teacher_helps": "teacher helps",
+    "distillation_helps": "not teacher's",
+    "no_gain_seen": "no gain seen",
     "hurts": "hurts",
     "one_run": "one run",
     "no_baseline": "no baseline",
@@ -61,7 +54,9 @@ class Line:
         gains = self.verdict.control_gain
         if set(gains) <= {"shuffled"}:
             return self.control_gain
-        return ", ".join(f"{self.metric.signed(gain.mean)} {name}" for name, gain in gains.items())
+        return ", ".join(
+            f"{self.metric.signed(gain.mean)} {name.replace('_', ' ')}" for name, gain in gains.items()
+        )
 
     @property
     def short_verdict(self) -> str:
@@ -74,16 +69,18 @@ def table_lines(
     split: str = "test",
     metric: str | Metric = "accuracy",
     given: Mapping[str, str] | None = None,
+    items: Items | None = None,
 ) -> list[Line]:
     """One line per arm that has rows of ``split`` and ``metric``, the baseline first.
 
     Args:
         given: arm to what its teacher gave, where the link alone does not say it.
+        items: draws of the test items, as :func:`limbeck.evaluation.verdicts` takes them.
 
     Raises: DataError or UnknownNameError, as :func:`limbeck.evaluation.verdicts`.
     """
     lines, metric = [], metric_named(metric)
-    judged = verdicts(rows, split=split, metric=metric)
+    judged = verdicts(rows, split=split, metric=metric, items=items)
     links = {row.arm: row.link for row in reversed(rows)}
     for arm in arms_of(rows):
         values = values_by_seed(rows, arm, split=split, metric=metric)
@@ -105,11 +102,17 @@ def table_lines(
     return lines
 
 
-def results_table(rows: Sequence[Row], *, split: str = "test", metric: str | Metric = "accuracy") -> Table:
+def results_table(
+    rows: Sequence[Row],
+    *,
+    split: str = "test",
+    metric: str | Metric = "accuracy",
+    items: Items | None = None,
+) -> Table:
     """The comparison as a rich table; gains are paired over seeds, in points, with their 95% interval."""
     from rich.table import Table
 
-    lines = table_lines(rows, split=split, metric=metric)
+    lines = table_lines(rows, split=split, metric=metric, items=items)
     table = Table(
         title=f"{metric_named(metric)}, {split_name(split)}",
         caption=_seeds_text(rows),
@@ -123,7 +126,7 @@ def results_table(rows: Sequence[Row], *, split: str = "test", metric: str | Met
     table.add_column("gain [95%]", justify="right", no_wrap=True)
     table.add_column("control", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    styles = {"teacher": "green", "hurts": "red", "not_teacher": "yellow", "no_control": "yellow"}
+    styles = {"teacher_helps": "green", "hurts": "red", "distillation_helps": "yellow"}
     for line in lines:
         cells = (line.arm, line.link, line.score, line.gain, line.control_gain, line.short_verdict)
         table.add_row(*map(_no_markup, cells[:-1]), cells[-1], style=styles.get(line.verdict.kind))
@@ -154,14 +157,14 @@ def score_text(value: Estimate, metric: str | Metric = "accuracy") -> str:
     return number(value.mean) if value.sd is None else f"{number(value.mean)} ± {number(value.sd)}"
 
 
-def gain_text(gain: Estimate | None, metric: str | Metric = "accuracy") -> str:
+def gain_text(gain: Gain | Estimate | None, metric: str | Metric = "accuracy") -> str:
     """``+39.2 [+32.9, +45.6]``, of shares in points; the difference alone from one run; a dash where there is none."""
     if gain is None:
         return "–"
-    signed = metric_named(metric).signed
-    if gain.low is None or gain.high is None:
-        return signed(gain.mean)
-    return f"{signed(gain.mean)} [{signed(gain.low)}, {signed(gain.high)}]"
+    signed, seeds = metric_named(metric).signed, gain.seeds if isinstance(gain, Gain) else gain
+    if seeds.low is None or seeds.high is None:
+        return signed(seeds.mean)
+    return f"{signed(seeds.mean)} [{signed(seeds.low)}, {signed(seeds.high)}]"
 
 
 def _score_head(metric: str | Metric) -> str:

@@ -9,5 +9,7 @@ from .links import PartlyPaired as PartlyPaired
 from .links import Unpaired as Unpaired
 from .output import TeacherOutput as TeacherOutput
 from .pairing import Pairing as Pairing
+from .ragged import Ragged as Ragged
 from .teacher import Teacher as Teacher
 from .teacher_rows import TeacherRows as TeacherRows
+from .top_k import TopK as TopK

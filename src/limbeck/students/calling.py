@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError
+from limbeck.problems.base import Reading
 
 
 def call_by_name(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
@@ -40,6 +41,57 @@ def logits_of(output: Any, model: nn.Module) -> Tensor:
         return value
     found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(output).__name__
     raise ConfigError(
-        f"{type(model).__name__} returned no logits [n, C] but {found}; a student needs a model that "
-        "classifies (for Hugging Face models an AutoModelFor...Classification)."
+        f"{type(model).__name__} returned no logits [n, C] but {found}; a student that classifies needs a model that "
+        "does (for Hugging Face models an AutoModelFor...Classification)."
     )
+
+
+# What models call what they return, where it is no tensor: of an embedder its summary before its states.
+_EMBEDDING = (
+    "pooler_output",
+    "image_embeds",
+    "text_embeds",
+    "sentence_embedding",
+    "last_hidden_state",
+    "logits",
+)
+_PREDICTION = ("prediction", "sample", "logits")
+
+
+def representation_of(output: Any) -> Tensor | None:
+    """The tensor itself, or the embedding (else the states) in what a model returned; None where there is none."""
+    return _named(output, _EMBEDDING)
+
+
+def prediction_of(output: Any) -> Tensor | None:
+    """The tensor itself, or the prediction in what a model returned; None where there is none."""
+    value = _named(output, _PREDICTION)
+    if value is None and isinstance(output, (tuple, list)) and output and isinstance(output[0], Tensor):
+        return output[0]
+    return value
+
+
+def answer_of(output: Any, model: nn.Module, reading: Reading) -> Tensor:
+    """What a model of a reading answers: logits, an embedding, or a prediction.
+
+    Raises: ConfigError naming what it returned.
+    """
+    if reading in ("classifier", "positions"):
+        return logits_of(output, model)
+    value = representation_of(output) if reading == "embedding" else prediction_of(output)
+    if value is None:
+        raise ConfigError(
+            f"{type(model).__name__} returned {type(output).__name__}, which holds no {reading}; let it "
+            "return a tensor."
+        )
+    return value
+
+
+def _named(output: Any, names: tuple[str, ...]) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    for name in names:
+        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(value, Tensor):
+            return value
+    return None

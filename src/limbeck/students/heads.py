@@ -1,17 +1,18 @@
 """Which linear layer is the head, and which of its rows made the logits.
 
-Axis legend: n rows of the batch, K choices, L positions (tokens, patches), d feature width, C classes.
+Axis legend: n rows of the batch, K choices, p positions (tokens; pixels), d feature width, C classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.errors import HeadNotFoundError, some
-from limbeck.students.recorder import LinearCall, Recorder
+from limbeck.students.recorder import LinearCall, Recorder, is_pointwise
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
@@ -19,16 +20,20 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
     return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
 
 
-def candidates(model: nn.Module, executed: Iterable[str] = ()) -> str:
-    """The linear layers of ``model`` for a message, those that ran last first."""
-    layers, ran = linear_layers(model), list(executed)[::-1]
+def possible_heads(model: nn.Module, positions: bool) -> dict[str, nn.Module]:
+    """What may be a head: linear layers and, of a model that answers at ``positions``, pointwise convolutions."""
+    found = {name: module for name, module in model.named_modules() if positions and is_pointwise(module)}
+    return {**linear_layers(model), **found}
+
+
+def candidates(model: nn.Module, executed: Iterable[str] = (), *, positions: bool = False) -> str:
+    """What may be the head of ``model`` for a message, those that ran last first."""
+    layers, ran = possible_heads(model, positions), list(executed)[::-1]
     if not layers:
         return "the model holds no nn.Linear at all; end it with one"
     order = [*ran, *(name for name in reversed(layers) if name not in ran)]
-    names = [
-        f"{n} ({layers[n].in_features} to {layers[n].out_features}{', ran' if n in ran else ''})"
-        for n in order
-    ]
+    sizes = {name: tuple(cast(nn.Linear, module).weight.shape[:2]) for name, module in layers.items()}
+    names = [f"{n} ({sizes[n][1]} to {sizes[n][0]}{', ran' if n in ran else ''})" for n in order]
     return "name the right one with Student(model, head=PATH); candidates: " + some(names, 8).replace("'", "")
 
 
@@ -56,6 +61,33 @@ def find_head(model: nn.Module, record: Recorder, logits: Tensor) -> str:
             f"differs; {candidates(model, record.executed)}."
         )
     return call.path
+
+
+def position_head(model: nn.Module, record: Recorder, logits: Tensor) -> str:
+    """Path of the last executed linear layer or pointwise convolution that is as wide as ``logits``: ``[n, *p, C]``
+    of a linear layer, ``[n, C, *p]`` of a convolution.
+
+    Raises: HeadNotFoundError with the candidates, when there is none.
+    """
+    modules = dict(model.named_modules())
+    calls = {call.path: call for call in record.calls.values()}
+    for path in reversed(record.executed):
+        if path in calls:
+            made = channels_last(logits, modules[path])
+            outputs = calls[path].outputs
+            if outputs.shape[-1] == made.shape[-1] and (
+                outputs.shape != made.shape or _keeps_order(outputs, made)
+            ):
+                return path
+    raise HeadNotFoundError(
+        f"No linear layer or 1x1 convolution of {type(model).__name__} made its outputs {list(logits.shape)}; "
+        f"{candidates(model, record.executed, positions=True)}."
+    )
+
+
+def channels_last(logits: Tensor, head: nn.Module) -> Tensor:
+    """Logits with the classes on the last axis; a convolution has them on the second."""
+    return logits.movedim(1, -1) if is_pointwise(head) else logits
 
 
 def head_call(model: nn.Module, record: Recorder, head: str) -> LinearCall:
@@ -93,7 +125,7 @@ def _keeps_order(outputs: Tensor, logits: Tensor) -> bool:
 
 
 def feature_rows(call: LinearCall, logits: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Head inputs in the layout of ``logits``: ``[n, d]`` for ``[n, C]``, ``[n, L, d]`` for ``[n, L, C]``.
+    """Head inputs in the layout of ``logits``: ``[n, d]`` for ``[n, C]``.
 
     Multiple choice: the mean over the choices of a row, as a row has one teacher and one logit for each choice.
 

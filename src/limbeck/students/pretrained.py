@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 # Kinds that a package of their own builds, by settings that transformers passes on.
 _OUTSIDE = ("timm_wrapper", "layoutlmv2")
-_TASKS = ("SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice")
+TASKS = (
+    "SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice", "TokenClassification",
+    "SemanticSegmentation",
+)  # fmt: skip
 
 
 def pretrained_model(
@@ -89,7 +93,8 @@ def load_shipped(folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tenso
 
     def run(inputs: dict[str, Tensor]) -> Tensor:
         try:
-            return model(**inputs).logits
+            logits = model(**inputs).logits
+            return logits.movedim(1, -1) if auto.endswith("SemanticSegmentation") else logits
         except Exception as error:  # a model raises what it likes
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise DataError(
@@ -129,8 +134,18 @@ def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:
 
 def _own_class(config: PreTrainedConfig, problem: Problem) -> str | None:
     """Name of transformers' ``AutoModelFor...`` for the problem; None if a pooled encoder does it."""
-    if problem.chooses:
-        return "AutoModelForMultipleChoice" if _class_names_of("MultipleChoice", config.model_type) else None
+    if problem.auto_model is not None:
+        if _class_names_of(problem.auto_model, config.model_type):
+            return f"AutoModelFor{problem.auto_model}"
+        if problem.chooses:
+            return None
+        raise ConfigError(
+            f"Transformers has no {problem.auto_model} of the kind '{config.model_type}'; take another encoder."
+        )
+    if problem.reading not in ("classifier", "positions"):
+        raise ConfigError(
+            f"No transformers model has a head for the problem {problem.kind}; build the student in Python."
+        )
     return f"AutoModelFor{classification_task(config)}"
 
 
@@ -223,7 +238,7 @@ def classification_task(config: PreTrainedConfig) -> str:
     The architecture that the configuration names decides, if it classifies; else the first that the kind can.
     Raises: ConfigError when the kind classifies nothing.
     """
-    able = [task for task in _TASKS[:3] if _class_names_of(task, config.model_type)]
+    able = [task for task in TASKS[:3] if _class_names_of(task, config.model_type)]
     named = [t for t in able if set(_class_names_of(t, config.model_type)) & set(config.architectures or ())]
     for task in (*named, *able):
         return task
@@ -236,9 +251,8 @@ def _class_names_of(task: str, model_type: str) -> tuple[str, ...]:
     """The model classes behind ``AutoModelFor<task>`` for a kind of model; none if it cannot do the task."""
     from transformers.models.auto import modeling_auto
 
-    mapping = f"MODEL_FOR_{task.removesuffix('Classification').upper()}_CLASSIFICATION_MAPPING_NAMES"
-    if task == "MultipleChoice":
-        mapping = "MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES"
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", task).upper()  # TokenClassification: TOKEN_CLASSIFICATION
+    mapping = f"MODEL_FOR_{words}_MAPPING_NAMES"
     names = getattr(modeling_auto, mapping).get(model_type, ())
     return (names,) if isinstance(names, str) else tuple(names)
 
@@ -250,7 +264,7 @@ def auto_class(model: nn.Module) -> str | None:
     kind = cast("PreTrainedModel", model).config.model_type
     if kind in _OUTSIDE:
         return None
-    tasks = [task for task in _TASKS if type(model).__name__ in _class_names_of(task, kind)]
+    tasks = [task for task in TASKS if type(model).__name__ in _class_names_of(task, kind)]
     return f"AutoModelFor{tasks[0]}" if tasks else None
 
 

@@ -45,17 +45,28 @@ def first_tensor(output: Any) -> Tensor | None:
     return None
 
 
+def is_pointwise(module: nn.Module) -> bool:
+    """Whether a convolution looks at one position alone, which makes it a linear layer of every position."""
+    return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and (
+        set(module.kernel_size) == {1} and set(module.stride) == {1} and module.groups == 1
+        and (isinstance(module.padding, str) or set(module.padding) == {0})
+    )  # fmt: skip
+
+
 @dataclass
 class LinearCall:
-    """One execution of a linear layer: its ``inputs [..., d]`` before dropout and its ``outputs [..., C]``.
+    """One execution of a linear layer: its ``inputs [..., d]`` before dropout and its ``outputs [..., C]`` (of a
+    pointwise convolution with the channels last).
 
-    ``functional_dropout`` says that a dropout which is no module fed it.
+    ``functional_dropout`` says that a dropout which is no module fed it; ``entered`` is what came in, after dropout,
+    where the layer was skipped, and ``outputs`` are then empty.
     """
 
     path: str
     inputs: Tensor
     outputs: Tensor
     functional_dropout: bool
+    entered: Tensor | None = None
 
 
 class Recorder:
@@ -64,6 +75,7 @@ class Recorder:
     Args:
         linears: paths of the linear layers to watch.
         hidden: paths of the layers whose outputs are asked for.
+        skipped: path of a linear layer that is given no positions, so that its outputs are never made.
         watch_functional: also see ``torch.nn.functional.dropout``; this passes every torch call through
             Python (8 to 20% of the time of a small model), so it is used only where it is needed.
 
@@ -80,12 +92,14 @@ class Recorder:
         linears: dict[str, nn.Module],
         hidden: dict[str, nn.Module],
         watch_functional: bool,
+        skipped: str | None = None,
     ) -> None:
         self.calls: dict[int, LinearCall] = {}
         self.executed: dict[str, None] = {}
         self.hidden_states: dict[str, Tensor] = {}
         self._model, self._linears, self._hidden = model, linears, hidden
-        self._watch_functional = watch_functional
+        self._watch_functional, self._skipped = watch_functional, skipped
+        self._entered: Tensor | None = None  # the whole input of the skipped layer
         self._dropped: tuple[Tensor, Tensor] | None = None  # values before and after the last dropout
         self._dropped_by_module = False
         self._waiting: Tensor | None = None  # a copy of what a dropout module is about to overwrite
@@ -111,6 +125,8 @@ class Recorder:
                 yield module.register_forward_pre_hook(self._before_dropout)
                 yield module.register_forward_hook(self._after_dropout)
         for path, module in self._linears.items():
+            if path == self._skipped:
+                yield module.register_forward_pre_hook(self._before_skipped)
             yield module.register_forward_hook(
                 lambda m, args, out, path=path: self._after_linear(path, args, out)
             )
@@ -134,15 +150,26 @@ class Recorder:
         """Take note of a dropout that is no module (inside one, the module's own hook comes later)."""
         self._dropped, self._dropped_by_module = (before, after), False
 
+    def _before_skipped(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        if self._elsewhere() or not args or not isinstance(args[0], Tensor):
+            return None
+        self._entered = args[0]
+        return (args[0][..., :0, :], *args[1:])
+
     def _after_linear(self, path: str, args: tuple[Any, ...], output: Any) -> None:
         value = first_tensor(args)
         if self._elsewhere() or value is None or not isinstance(output, Tensor):
             return
+        entered = None
+        if path == self._skipped:
+            value = entered = self._entered if self._entered is not None else value
         before = self._before_the_dropout(value)
         functional = before is not value and not self._dropped_by_module
+        if is_pointwise(self._linears[path]):
+            before, output = before.movedim(1, -1), output.movedim(1, -1)
         self.executed.pop(path, None)
         self.executed[path] = None
-        self.calls[output.shape[-1]] = LinearCall(path, before, output, functional)
+        self.calls[output.shape[-1]] = LinearCall(path, before, output, functional, entered)
 
     def _before_the_dropout(self, value: Tensor) -> Tensor:
         """``value``, or what it was before the dropout that made it (a reshape in between is followed)."""

@@ -12,7 +12,7 @@ from torch import nn
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import sized
-from limbeck.students import encoders
+from limbeck.students import dense, encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.pooled import Pooling
@@ -20,10 +20,10 @@ from limbeck.students.pretrained import check_choice, pretrained_model
 from limbeck.students.student import Student
 from limbeck.students.text import text_model_path
 
-ENCODERS: Mapping[str, Callable[..., nn.Sequential]] = {
+ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     name: getattr(encoders, name)
     for name in ("small_conv_net", "image_encoder", "audio_encoder", "text_encoder", "table_encoder")
-}
+} | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -77,14 +77,14 @@ def model_from_spec(
     return model
 
 
-def _encoder(spec: str) -> Callable[..., nn.Sequential]:
+def _encoder(spec: str) -> Callable[..., nn.Module]:
     if spec not in ENCODERS:
         options = [*ENCODERS, "minilm", "hf:PATH"]
         raise UnknownNameError(f"There is no student {spec!r}; {nearest(spec, options)}")
     return ENCODERS[spec]
 
 
-def _reference(spec: str, n_classes: int, config: Mapping[str, Any]) -> nn.Sequential:
+def _reference(spec: str, n_classes: int, config: Mapping[str, Any]) -> nn.Module:
     make = _encoder(spec)
     arguments = [name for name in inspect.signature(make).parameters if name != "n_classes"]
     for name in config:
@@ -96,7 +96,7 @@ def _reference(spec: str, n_classes: int, config: Mapping[str, Any]) -> nn.Seque
     needed = [p.name for p in missing if p.default is p.empty and p.name not in ("n_classes", *config)]
     if needed:
         raise ConfigError(f"The student {spec!r} needs the setting {needed[0]!r}; add it to its config.")
-    return make(n_classes, **config)
+    return make(n_classes, **config) if "n_classes" in inspect.signature(make).parameters else make(**config)
 
 
 def student_from_spec(spec: str | Mapping[str, Any], *, n_classes: int) -> Student:

@@ -1,6 +1,6 @@
-"""A student: any model with a linear head that shows its features and logits.
+"""A student: any model that shows its features and logits, its embedding, or its prediction.
 
-Axis legend: n rows of the batch, K choices, L positions (tokens, patches), d feature width, C classes.
+Axis legend: n rows of the batch, K choices, p positions (tokens; pixels), d feature width, C classes.
 """
 
 from __future__ import annotations
@@ -9,68 +9,79 @@ import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
-from limbeck.students.calling import call_by_name, logits_of
+from limbeck.problems.base import Reading
+from limbeck.students.calling import answer_of, call_by_name
 from limbeck.students.changes.lora import merge_lora
 from limbeck.students.heads import (
     candidates,
+    channels_last,
     feature_rows,
     find_head,
     head_call,
-    linear_layers,
+    position_head,
+    possible_heads,
     scores_choices,
 )
 from limbeck.students.layers import layer_path
-from limbeck.students.output import StudentOutput
-from limbeck.students.recorder import Recorder
+from limbeck.students.output import LazyLogits, StudentOutput
+from limbeck.students.recorder import LinearCall, Recorder, is_pointwise
 
 
 @dataclass(frozen=True)
 class StudentShape:
-    """What a probe found: path of the head, feature width d, class count C, shapes of hidden states."""
+    """What a probe found: path of the head, feature width d, outputs C, shapes of hidden states; None where a reading
+    has none."""
 
-    head: str
-    feature_width: int
-    n_classes: int
+    head: str | None
+    feature_width: int | None
+    n_classes: int | None
     hidden: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Student(nn.Module):
     """Makes a model answer :class:`StudentOutput` without touching its forward.
 
-    The head is the last ``nn.Linear`` executed in the first forward (or in :meth:`probe`) that makes the
-    logits, unless named; the features are its input, before dropout, one row per row of logits. Hooks are set
-    and removed inside each forward, so nothing is left on the model, and copies, autocast, gradient
-    checkpointing and ``torch.func.functional_call`` work as with the bare model. Parameters are named
-    ``model.<name>``.
-
-    A token-level model, logits ``[n, L, C]``, gives rows in reading order: row ``i * L + t`` is token t of
-    example i, in features, logits and hidden states alike; flatten its labels the same way.
+    Hooks are set and removed inside each forward, so nothing is left on the model, and copies, autocast, gradient
+    checkpointing and ``torch.func.functional_call`` work as with the bare model. Parameters are named ``model.<name>``.
 
     A multiple-choice model, logits ``[n, K]`` from a head with one output, gives the mean over the choices as the
     features ``[n, d]``, and hidden states ``[n, K, ...]``.
 
     Args:
-        model: any ``nn.Module`` whose forward returns logits, a Hugging Face output with ``.logits``, a
-            mapping with ``"logits"``, or a tuple whose first entry is the logits.
+        model: any ``nn.Module`` whose forward returns a tensor, a Hugging Face output, a mapping, or a tuple whose
+            first entry is the answer.
         head: path of the head in ``model``; ``None`` finds it.
+        reading: ``classifier``: logits ``[n, C]``, the features are what enters the head, before dropout. The head is
+            the last ``nn.Linear`` executed in the first forward (or in :meth:`probe`) that makes the logits.
+            ``positions``: the same at every token, frame or pixel, ``[n, *p, C]``; the head may be a 1x1 convolution
+            (logits ``[n, C, *p]`` are turned). Where nothing follows the head, its outputs are made only when
+            ``logits``
+            are read. ``embedding``: features and prediction are what the model returns. ``prediction``: so is the
+            prediction. See :attr:`limbeck.problems.Problem.reading`.
 
     Limits: hooks do not reach into a model that ``torch.compile`` has already compiled; compile the student
     instead (graph breaks at the hooks). With gradient checkpointing use ``use_reentrant=False`` (the default
     here), as the reentrant kind hides hidden states from the gradient.
     """
 
-    def __init__(self, model: nn.Module, head: str | None = None) -> None:
+    def __init__(self, model: nn.Module, head: str | None = None, *, reading: Reading = "classifier") -> None:
         super().__init__()
-        self.model = model
+        if reading not in get_args(Reading):
+            raise UnknownNameError(
+                f"There is no reading {reading!r} of a student; {nearest(str(reading), get_args(Reading))}"
+            )
+        self.model, self.reading = model, reading
         self._head = head
         # Whether a functional dropout feeds the head; seen in the first training forward, then watched for.
         self._functional_dropout: bool | None = None
+        # Whether nothing follows the head, so that its outputs can be made later; seen in a first forward.
+        self._head_is_last = False
         if head is not None:
             self._check_head(head)
 
@@ -80,26 +91,62 @@ class Student(nn.Module):
 
         Inputs go by name where the model's forward accepts the names, by position when there is exactly one.
 
-        Raises: ConfigError for inputs that the model does not take; UnknownNameError for a layer that does
-        not exist; HeadNotFoundError when no linear layer made the logits.
+        Raises: ConfigError for inputs that the model does not take, and for an answer that is not as the reading says;
+        UnknownNameError for a layer that does not exist; HeadNotFoundError when no linear layer made the logits.
         """
         layers = self._hidden_layers(hidden)
+        if not self.classifies:
+            with Recorder(self.model, {}, layers, False) as record:
+                answer = answer_of(call_by_name(self.model, inputs), self.model, self.reading)
+            states = _executed(record.hidden_states, layers)
+            features = answer if self.reading == "embedding" else None
+            return StudentOutput(features, None, states, prediction=answer)
         watch = self.model.training and self._functional_dropout is not False
-        with Recorder(self.model, self._watched_linears(), layers, watch) as record:
+        skipped = self._head if self._head_is_last else None
+        with Recorder(self.model, self._watched_heads(), layers, watch, skipped) as record:
             output = call_by_name(self.model, inputs)
-        logits = logits_of(output, self.model)
-        head = self._head if self._head is not None else find_head(self.model, record, logits)
-        call = head_call(self.model, record, head)
-        features = feature_rows(call, logits, inputs)
-        self._head = head
+        answer = answer_of(output, self.model, self.reading)
+        call, out = self._read(record, answer, inputs)
         if watch:
             self._functional_dropout = call.functional_dropout
-        states = _executed(record.hidden_states, layers)
-        if scores_choices(call, logits):
-            states = {
-                k: v.unflatten(0, logits.shape) if len(v) == logits.numel() else v for k, v in states.items()
+        out.hidden_states = _executed(record.hidden_states, layers)
+        if scores_choices(call, answer):
+            out.hidden_states = {
+                k: v.unflatten(0, answer.shape) if len(v) == answer.numel() else v
+                for k, v in out.hidden_states.items()
             }
-        return _flat(features, logits, states)
+        return out
+
+    def _read(
+        self, record: Recorder, logits: Tensor, inputs: Mapping[str, Tensor]
+    ) -> tuple[LinearCall, StudentOutput]:
+        """The call of the head, and what it shows."""
+        if self.reading == "classifier" and logits.ndim != 2:
+            raise ConfigError(
+                f"{type(self.model).__name__} gives logits {list(logits.shape)}, at several positions of a row; "
+                "read it so: take a problem of positions (token_classes, segmentation), reading='positions' of a "
+                "Student, or gives='positions' of a teacher."
+            )
+        if self._head is None:
+            find = find_head if self.reading == "classifier" else position_head
+            self._head = find(self.model, record, logits)
+        call = head_call(self.model, record, self._head)
+        if self.reading == "classifier":
+            return call, StudentOutput(feature_rows(call, logits, inputs), logits, head=self.head_layer)
+        head = self.model.get_submodule(self._head)
+        if call.entered is not None:
+            logits_or_later: Tensor | LazyLogits = LazyLogits(head, call.entered)
+        else:
+            logits_or_later = channels_last(logits, head)
+            self._head_is_last = isinstance(head, nn.Linear) and _same(call.outputs, logits)
+        mask = inputs.get("attention_mask")
+        is_of_tokens = mask is not None and call.inputs.shape[:-1] == mask.shape
+        return call, StudentOutput(
+            call.inputs,
+            logits_or_later,
+            head=self.head_layer,
+            mask=mask.bool() if mask is not None and is_of_tokens else None,
+        )
 
     @torch.no_grad()
     def probe(self, inputs: Mapping[str, Tensor], hidden: Sequence[str] = ()) -> StudentShape:
@@ -110,7 +157,15 @@ class Student(nn.Module):
         with _evaluating(self), _same_random_state(self):
             output = self(inputs, hidden)
         shapes = {name: tuple(value.shape) for name, value in output.hidden_states.items()}
-        return StudentShape(self.head_path, output.features.shape[-1], output.logits.shape[-1], shapes)
+        if self.classifies:
+            return StudentShape(self.head_path, output.features.shape[-1], output.logits.shape[-1], shapes)
+        width = output.prediction.shape[-1]
+        return StudentShape(None, width if self.reading == "embedding" else None, width, shapes)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it shows logits."""
+        return self.reading in ("classifier", "positions")
 
     @property
     def head_path(self) -> str:
@@ -125,7 +180,7 @@ class Student(nn.Module):
     def head_layer(self) -> tuple[Tensor, Tensor | None]:
         """The head's weight ``[C, d]`` and bias ``[C]`` (or None), as the live parameters; C = 1 in multiple choice."""
         head = cast(nn.Linear, self.model.get_submodule(self.head_path))
-        return head.weight, head.bias
+        return head.weight.flatten(1), head.bias  # of a convolution its only position
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -162,10 +217,10 @@ class Student(nn.Module):
                 disable()
                 return
 
-    def _watched_linears(self) -> dict[str, nn.Module]:
+    def _watched_heads(self) -> dict[str, nn.Module]:
         if self._head is not None:
             return {self._head: self.model.get_submodule(self._head)}
-        return dict(linear_layers(self.model))
+        return possible_heads(self.model, self.reading == "positions")
 
     def _hidden_layers(self, hidden: Sequence[str]) -> dict[str, nn.Module]:
         return {name: self.model.get_submodule(layer_path(self.model, name)) for name in hidden}
@@ -174,11 +229,14 @@ class Student(nn.Module):
         modules = dict(self.model.named_modules(remove_duplicate=False))
         if head not in modules:
             raise UnknownNameError(
-                f"The student has no layer '{head}'; {nearest(head, linear_layers(self.model))}"
+                f"The student has no layer '{head}'; {nearest(head, possible_heads(self.model, True))}"
             )
-        if not isinstance(modules[head], nn.Linear):
+        positions = self.reading == "positions"
+        if not isinstance(modules[head], nn.Linear) and not (positions and is_pointwise(modules[head])):
             kind = type(modules[head]).__name__
-            raise ConfigError(f"The head '{head}' is a {kind}, not an nn.Linear; {candidates(self.model)}.")
+            raise ConfigError(
+                f"The head '{head}' is a {kind}, not an nn.Linear; {candidates(self.model, positions=positions)}."
+            )
 
 
 def bare_copy(model: Student | nn.Module) -> nn.Module:
@@ -195,21 +253,8 @@ def _executed(states: dict[str, Tensor], layers: Mapping[str, nn.Module]) -> dic
     return {name: states[name] for name in layers}
 
 
-def _flat(features: Tensor, logits: Tensor, hidden: dict[str, Tensor]) -> StudentOutput:
-    """Token-level outputs as rows in reading order; all others as they are."""
-    lead = logits.shape[:-1]
-    if len(lead) == 1:
-        return StudentOutput(features, logits, hidden)
-    for name, value in hidden.items():
-        if value.shape[: len(lead)] != lead:
-            raise ConfigError(
-                f"The layer '{name}' puts out {list(value.shape)}, the model logits {list(logits.shape)}: "
-                "with token-level logits a hidden state needs the same leading axes."
-            )
-    last = len(lead) - 1
-    return StudentOutput(
-        features.flatten(0, last), logits.flatten(0, last), {k: v.flatten(0, last) for k, v in hidden.items()}
-    )
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and (a.data_ptr() == b.data_ptr() or torch.equal(a, b))
 
 
 @contextlib.contextmanager

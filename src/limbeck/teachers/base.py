@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import DataError, HeadNotFoundError
 from limbeck.signals.teacher import Teacher
+from limbeck.students import calling
 
 __all__ = ["Teacher", "device_of", "representation_of", "to_device"]
 
@@ -34,12 +35,8 @@ def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Tens
 
 def representation_of(answer: Any) -> Tensor:
     """The tensor itself, or the pooled features (else the states) of a transformers output."""
-    if isinstance(answer, Tensor):
-        return answer
-    for name in ("pooler_output", "image_embeds", "text_embeds", "last_hidden_state", "logits"):
-        value = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
-        if isinstance(value, Tensor):
-            return value
+    if (value := calling.representation_of(answer)) is not None:
+        return value
     raise HeadNotFoundError(
         f"The model returns {type(answer).__name__}, which holds no tensor that a teacher could give; wrap "
         "it so that it returns features [m, D]."

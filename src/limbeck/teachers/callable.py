@@ -12,8 +12,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import settings_fingerprint
-from limbeck.signals.output import SIGNALS, AccessLevel, TeacherOutput
-from limbeck.signals.tensors import tensor_of
+from limbeck.signals.output import SIGNALS, AccessLevel, TeacherOutput, as_signal
 
 ACCESS_LEVELS = ("weights", "logits", "features", "text")
 
@@ -23,8 +22,8 @@ class CallableTeacher:
 
     Args:
         function: takes the batch (column name to tensor or list) and returns a :class:`TeacherOutput`, or a
-            mapping of signal names (``features``, ``logits``, ``log_probs``, ``hidden_states``, ``text``) to
-            arrays.
+            mapping of signal names (``features``, ``logits``, ``hidden_states``, ``text``, ...) to arrays; a list
+            of arrays of different lengths is a :class:`~limbeck.signals.Ragged`.
         version: what tells one state of the function from another (a model's name and date, a hash); part of
             the fingerprint. Default: the function's name and source code, which do not show what it loads or
             calls.
@@ -67,7 +66,7 @@ class CallableTeacher:
             )
         if unknown := [name for name in answer if name not in SIGNALS]:
             raise UnknownNameError(f"There is no signal {unknown[0]!r}; {nearest(str(unknown[0]), SIGNALS)}")
-        return TeacherOutput(**{name: _signal(name, value) for name, value in answer.items()})
+        return TeacherOutput(**{name: as_signal(name, value) for name, value in answer.items()})
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``function`` and, if given, ``version``."""
@@ -79,21 +78,14 @@ class CallableTeacher:
 
 def _of_tensors(answer: TeacherOutput) -> TeacherOutput:
     """An output with tensors where it holds arrays."""
-    given = {name: getattr(answer, name) for name in ("features", "logits", "log_probs")}
-    arrays = {
-        name: value for name, value in given.items() if value is not None and not isinstance(value, Tensor)
+    given = {name: as_signal(name, value) for name in SIGNALS if (value := getattr(answer, name)) is not None}
+    hidden = given.pop("hidden_states")
+    changed = {
+        name: value for name, value in given.items() if name != "text" and value is not getattr(answer, name)
     }
-    if any(not isinstance(state, Tensor) for state in answer.hidden_states.values()):
-        arrays["hidden_states"] = answer.hidden_states
-    return replace(answer, **{n: _signal(n, value) for n, value in arrays.items()}) if arrays else answer
-
-
-def _signal(name: str, value: Any) -> Any:
-    if name == "text":
-        return list(value)
-    if name == "hidden_states":
-        return {layer: tensor_of(state, f"hidden states of {layer!r}") for layer, state in value.items()}
-    return tensor_of(value, name)
+    if any(hidden[layer] is not state for layer, state in answer.hidden_states.items()):
+        changed["hidden_states"] = hidden
+    return replace(answer, **changed) if changed else answer
 
 
 def source_of(function: Any) -> str:

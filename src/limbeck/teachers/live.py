@@ -17,6 +17,7 @@ from limbeck.errors import ConfigError, MissingKeysError, some
 from limbeck.signals.classes import rows_by_class
 from limbeck.signals.key import Key
 from limbeck.signals.output import TeacherOutput
+from limbeck.signals.ragged import in_classes, log_probs_in_classes
 from limbeck.signals.teacher import AsksAhead, Teacher
 
 
@@ -91,9 +92,9 @@ class InClasses:
     def __call__(self, inputs: Any) -> TeacherOutput:
         said = self.teacher(inputs)
         if said.logits is not None:
-            said.logits = said.logits[..., self.picked.to(said.logits.device)]
+            said.logits = in_classes(said.logits, self.picked)
         if said.log_probs is not None:
-            said.log_probs = said.log_probs[..., self.picked.to(said.log_probs.device)].log_softmax(-1)
+            said.log_probs = log_probs_in_classes(said.log_probs, self.picked)
         head = said.head or self.teacher.head
         if head is not None:
             said.head = (head[0][self.picked], None if head[1] is None else head[1][self.picked])

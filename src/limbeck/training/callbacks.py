@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from limbeck.banks.bank import Bank
 from limbeck.errors import CheckpointError, NonFiniteError, some
+from limbeck.evaluation.diagnosis.bag_check import bag_warning
 from limbeck.methods.base import Method
 from limbeck.progress import progress
-from limbeck.training.bag_check import bag_warning
+from limbeck.signals.links.base import Link
 from limbeck.training.collator import DistillationCollator, teacher_rows
 from limbeck.training.distiller import Distiller
 
@@ -187,7 +189,7 @@ def _non_finite_rows(value: torch.Tensor) -> torch.Tensor:
 
 
 class BagCheck(TrainerCallback):
-    """Warns, before the first step, when the bags do not fit the labels (see ``bag_check.py``)."""
+    """Warns, before the first step, when the bags do not fit the labels (see ``evaluation/diagnosis/bag_check.py``)."""
 
     def __init__(self, distiller: Distiller, collate: DistillationCollator, terms: TermLog) -> None:
         self.distiller, self.collate, self.terms = distiller, collate, terms
@@ -196,9 +198,14 @@ class BagCheck(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero and state.global_step == 0 and self.distiller.method.plan.has_teacher:
-            sentence = bag_warning(self.distiller.student, self.collate, args.seed)
-            if sentence is not None:
-                self.terms.warn(sentence)
+            for teacher in self.collate.teachers.values():
+                if teacher.link.in_bags and isinstance(teacher.source, Bank):
+                    self._check(teacher.link, teacher.source)
+
+    def _check(self, link: Link, bank: Bank) -> None:
+        sentence = bag_warning(self.distiller.student, self.collate.examples, link, bank)
+        if sentence is not None:
+            self.terms.warn(sentence)
 
 
 class RunLog(TrainerCallback):

@@ -14,7 +14,8 @@ from limbeck.problems.base import Targets
 from limbeck.seeding import keyed_generator
 from limbeck.signals.key import Key
 from limbeck.signals.links.base import Draw, Link, Source
-from limbeck.signals.output import TeacherOutput
+from limbeck.signals.output import SIGNALS, TeacherOutput
+from limbeck.signals.ragged import packed, unpacked
 from limbeck.signals.teacher_rows import TeacherRows, places
 
 
@@ -69,7 +70,7 @@ class DistillationCollator:
         labelled = torch.tensor([draw.stream == "labelled" for draw in draws], dtype=torch.bool)
         targets = self.examples.targets.rows(index).forgotten(~labelled)
         keys = [self.examples.keys[i] for i in index.tolist()]
-        raw = without_padding(self.examples.rows(index))
+        raw, targets = trimmed(self.examples.rows(index), targets)
         batch: dict[str, Any] = {
             "inputs": self._student_views(raw, draws, keys, labelled),
             "targets": targets.tensors(),
@@ -136,7 +137,7 @@ class DistillationCollator:
             counts[f"pair:{name}"] = int(rows.is_paired.sum())
         counts["pair"] = int(paired.sum())
         counts["bag"] = sum(len(rows.group_s[rows.group_s >= 0].unique()) for rows in teachers.values())
-        counts["position"] = int(mask.sum()) if mask is not None else n
+        counts["position"] = int(mask.sum()) if mask is not None else self.problem.positions(targets)
         return counts
 
 
@@ -146,14 +147,30 @@ def _take(inputs: Inputs, rows: Tensor) -> Inputs:
 
 def without_padding(inputs: Inputs) -> Inputs:
     """Token inputs ``[n, ..., L]`` without the positions that are padding in every row; others as they are."""
+    span = _shown_span(inputs)
+    if span is None:
+        return inputs
+    shape = inputs["attention_mask"].shape
+    return {name: value[..., span] if value.shape == shape else value for name, value in inputs.items()}
+
+
+def trimmed(inputs: Inputs, targets: Targets) -> tuple[Inputs, Targets]:
+    """The same of inputs and of targets that have a value for each of their positions."""
+    span = _shown_span(inputs)
+    if span is not None and targets.values.shape == inputs["attention_mask"].shape:
+        targets = Targets(targets.values[..., span], targets.known)
+    return without_padding(inputs), targets
+
+
+def _shown_span(inputs: Inputs) -> slice | None:
+    """The positions from the first to the last that any row shows; None where that is all of them."""
     mask = inputs.get("attention_mask")
     if mask is None or not len(mask):
-        return inputs
+        return None
     shown = torch.nonzero(mask.flatten(0, -2).any(dim=0)).squeeze(1)
     if not len(shown) or len(shown) == mask.shape[-1]:
-        return inputs
-    span = slice(int(shown[0]), int(shown[-1]) + 1)
-    return {name: value[..., span] if value.shape == mask.shape else value for name, value in inputs.items()}
+        return None
+    return slice(int(shown[0]), int(shown[-1]) + 1)
 
 
 def _stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -162,20 +179,23 @@ def _stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def stacked(part: str) -> dict[str, Tensor]:
         return {name: torch.stack([item[part][name] for item in items]) for name in items[0][part]}
 
-    return {"inputs": without_padding(stacked("inputs")), "targets": stacked("targets")}
+    inputs, targets = trimmed(stacked("inputs"), Targets(**stacked("targets")))
+    return {"inputs": inputs, "targets": targets.tensors()}
 
 
 def _tensors(rows: TeacherRows) -> dict[str, Any]:
     """A teacher's rows as nested tensors, which the Trainer can move to a device."""
-    names = ("features", "logits", "log_probs", "text", "labels", "head", "inputs")
-    said = {name: value for name in names if (value := getattr(rows.said, name)) is not None}
-    said |= {"hidden_states": rows.said.hidden_states} if rows.said.hidden_states else {}
+    said = {
+        n: packed(v)
+        for n in (*SIGNALS, "labels", "head", "inputs")
+        if (v := getattr(rows.said, n)) is not None
+    }
     return {"said": said, "pair_index": rows.pair_index, "group_s": rows.group_s, "group_t": rows.group_t}
 
 
 def teacher_rows(batch: Mapping[str, Any]) -> dict[str, TeacherRows]:
     """The inverse: name to that teacher's rows, from a collated batch."""
     return {
-        name: TeacherRows(**{**rows, "said": TeacherOutput(**rows["said"])})
+        name: TeacherRows(**{**rows, "said": TeacherOutput(**unpacked(rows["said"]))})
         for name, rows in batch.get("teachers", {}).items()
     }

@@ -116,12 +116,11 @@ class Distiller(nn.Module):
         return self.student(inputs, self.layers)
 
     def _evaluate(self, inputs: dict[str, Tensor], targets: Mapping[str, Tensor] | None) -> dict[str, Any]:
-        out = self.scored(inputs)
         if not targets:
-            return {"logits": out.logits}
+            return {"logits": self.scored(inputs).logits}
         wanted = Targets(**targets)
-        loss = self.problem.loss(out, wanted) / max(1, self.problem.count(wanted))
-        return {"loss": loss, "statistics": self.problem.statistics(out, wanted)}
+        loss, statistics = self.problem.evaluated(self.scored, inputs, wanted)
+        return {"loss": loss / max(1, self.problem.count(wanted)), "statistics": statistics}
 
     def _step_batch(
         self,
@@ -208,8 +207,7 @@ class Distiller(nn.Module):
 def _squared_gradient(term: Tensor, out: StudentOutput | None) -> float:
     """Squared norm of a term's gradient at the student's outputs; logits count through the features where they
     depend."""
-    shown = () if out is None else (out.features, out.logits, *out.hidden_states.values())
-    outputs = [value for value in shown if value.requires_grad]
+    outputs = [] if out is None else [value for value in out.tensors() if value.requires_grad]
     if not term.requires_grad or not outputs:
         return 0.0
     grads = torch.autograd.grad(term, outputs, retain_graph=True, allow_unused=True)

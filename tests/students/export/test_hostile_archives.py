@@ -21,6 +21,7 @@ from limbeck.cli import main
 from limbeck.errors import DataError
 from limbeck.students import table_encoder
 from limbeck.students.export import load_exported, predict
+from limbeck.students.export.answer import Answer
 from limbeck.students.export.tracing import traced
 
 Entries = dict[str, bytes]
@@ -145,7 +146,7 @@ def honest(tmp_path_factory) -> Entries:
     """What an archive of a small classifier holds, without its outermost folder."""
     torch.manual_seed(0)
     model = table_encoder(3, n_columns=5, hidden=(8,)).eval().requires_grad_(False)
-    program = traced(model, {"x": X})
+    program = traced(Answer(model), {"x": X})
     program.example_inputs = None
     path = tmp_path_factory.mktemp("honest") / "student.pt2"
     torch.export.save(program, path)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from limbeck.data.base import Examples, Inputs, texts
 from limbeck.errors import DataError, UnknownNameError, nearest, some
-from limbeck.problems.base import Targets
 from limbeck.problems.registry import problem_class, split_spec
 
 if TYPE_CHECKING:
@@ -98,9 +97,9 @@ def arrow_examples(
     posed = problem_class(kind)
     labels, named = _labels(data, label, posed) if label is not None else ([], None)
     names = tuple(class_names or named or (posed.names_in(labels, str(label)) if label is not None else ()))
-    targets = Targets.unknown(len(data)) if label is None else posed.targets_of(labels, names)
+    targets = posed.unlabelled(len(data)) if label is None else posed.targets_of(labels, names)
     keys: Sequence[Any] = range(len(data)) if key is None else _keys(data, key)
-    return Examples(ArrowTable(data, columns), keys, targets, posed(names, **settings))
+    return Examples(ArrowTable(data, columns), keys, targets, posed(names, **settings).fitted(targets))
 
 
 def _opened(source: str | Path | Dataset) -> Dataset:

@@ -63,7 +63,9 @@ def examples_of(
     kind, settings = split_spec(problem)
     cls = problem_class(kind)
     targets = cls.targets_of([row.label for row in rows], class_names)
-    return Examples(columns, tuple(row.key for row in rows), targets, cls(tuple(class_names), **settings))
+    return Examples(
+        columns, tuple(row.key for row in rows), targets, cls(tuple(class_names), **settings).fitted(targets)
+    )
 
 
 def with_few_labels(train: Examples, n: int | None, seed: int) -> Examples:

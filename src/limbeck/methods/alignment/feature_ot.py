@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from limbeck.functional import transport_cost, transport_in_bags
+from limbeck.functional import transport_cost, transport_in_bags, transport_plan
 from limbeck.functional.costs import CostName
 from limbeck.layers import gather_with_grad, linear_projector
 from limbeck.methods.base import Method, Settings, Shapes, StepBatch, Weight, setting, weight
@@ -47,6 +48,12 @@ def feature_transport(b: StepBatch, project: nn.Module, c: TransportConfig) -> T
     return transport_cost(x_s, x_t, cost=c.cost, reg=c.reg) if len(x_s) and len(x_t) else x_s.sum() * 0
 
 
+@torch.no_grad()
+def projected_plan(features_s: Tensor, features_t: Tensor, project: nn.Module, c: TransportConfig) -> Tensor:
+    """``[n, m]`` the transport plan of all rows at once."""
+    return transport_plan(project(features_s), features_t, cost=c.cost, reg=c.reg)
+
+
 class FeatureOT(Method):
     r"""Align two clouds of features by entropic optimal transport; no row needs a partner.
 
@@ -66,6 +73,9 @@ class FeatureOT(Method):
     def __init__(self, config: Any, shapes: Shapes) -> None:
         super().__init__(config, shapes)
         self.project = feature_projector(shapes)
+
+    def plan_between(self, features_s: Tensor, features_t: Tensor) -> Tensor:
+        return projected_plan(features_s, features_t, self.project, self.config)
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         return {"supervised": b.label_loss(), "transport": feature_transport(b, self.project, self.config)}

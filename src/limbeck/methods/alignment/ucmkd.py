@@ -9,7 +9,12 @@ from torch import Tensor
 
 from limbeck.functional import label_alignment
 from limbeck.functional.response.predictions import LabelAlignment
-from limbeck.methods.alignment.feature_ot import TransportConfig, feature_projector, feature_transport
+from limbeck.methods.alignment.feature_ot import (
+    TransportConfig,
+    feature_projector,
+    feature_transport,
+    projected_plan,
+)
 from limbeck.methods.base import InnerPhase, Method, Shapes, StepBatch, Weight, setting, weight
 
 
@@ -77,6 +82,9 @@ class UCMKD(Method):
             InnerPhase("feature", c.inner_steps),
             InnerPhase("label", c.inner_steps, head_only=c.variant == "official"),
         )
+
+    def plan_between(self, features_s: Tensor, features_t: Tensor) -> Tensor:
+        return projected_plan(features_s, features_t, self.project, self.config)
 
     def _label_alignment(self, b: StepBatch) -> Tensor:
         c, rows = self.config, b.labelled

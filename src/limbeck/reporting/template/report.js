@@ -1,5 +1,5 @@
-// Draws the figures with the colours of the page, and again when the reader switches between light and dark
-// or changes the width.
+// Draws the figures with the colours of the page, and again when the reader switches between light and dark, opens what
+// was folded, prints, or changes the width.
 (function () {
   "use strict";
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -11,7 +11,7 @@
 
   function themed(layout) {
     const line = colour("--line");
-    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true };
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: colour("--quiet"), automargin: true };
     return Object.assign({}, layout, {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -27,12 +27,13 @@
     for (const source of figures) {
       const figure = JSON.parse(source.textContent);
       const box = document.getElementById(source.dataset.figure);
+      if (!box.clientWidth) continue; // folded
       figure.layout.width = box.clientWidth;
       if (figure.layout.meta && figure.layout.meta.square) {
         figure.layout.height = Math.min(figure.layout.height, box.clientWidth + 60);
       }
       for (const trace of figure.data) {
-        if (trace.error_x) trace.error_x.color = colour("--text");
+        if (trace.error_x && !trace.error_x.color) trace.error_x.color = colour("--text");
       }
       Plotly.react(box, figure.data, themed(figure.layout), { displayModeBar: false });
     }
@@ -42,7 +43,30 @@
   new ResizeObserver((entries) => {
     if (entries[0].contentRect.width === width) return;
     width = entries[0].contentRect.width;
-    draw();
+    requestAnimationFrame(draw); // drawing changes the height, which must not happen inside the observer
   }).observe(document.querySelector("main"));
   dark.addEventListener("change", draw);
+  for (const folded of document.querySelectorAll("details")) folded.addEventListener("toggle", draw);
+  for (const button of document.querySelectorAll("button[data-svg]")) {
+    button.addEventListener("click", () =>
+      Plotly.downloadImage(document.getElementById(button.dataset.svg), {
+        format: "svg",
+        filename: button.dataset.svg,
+        width: 900,
+        height: null,
+      })
+    );
+  }
+  let folded = [];
+  window.addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const one of folded) one.open = true;
+    document.documentElement.classList.add("printed");
+    draw();
+  });
+  window.addEventListener("afterprint", () => {
+    for (const one of folded) one.open = false;
+    document.documentElement.classList.remove("printed");
+    draw();
+  });
 })();

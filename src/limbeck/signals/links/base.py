@@ -111,6 +111,14 @@ class Link(ABC):
         Raises: LinkError where no such control exists.
         """
 
+    def told_classes(self, source: Source, keys: Sequence[Key], classes: Tensor) -> np.ndarray:
+        """``[N]`` int64: the class of each teacher row as far as the student's own labels tell it, -1 = not at all.
+
+        Args:
+            keys: of the n student rows.    classes: ``[n]``, -100 = unknown.
+        """
+        return np.full(len(source), -1, dtype=np.int64)
+
     def check(self, student_keys: Iterable[Key], source: Source) -> None:  # noqa: B027  # most name no keys
         """Every key that the link names must exist.
 

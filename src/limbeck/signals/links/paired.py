@@ -73,6 +73,15 @@ class Paired(Link):
         number = {key: i for i, key in enumerate(dict.fromkeys(source.keys))}
         return np.array([number[key] for key in source.keys])
 
+    def told_classes(self, source: Source, keys: Sequence[Key], classes: Tensor) -> np.ndarray:
+        """Of the rows whose partner is labelled."""
+        told = {
+            self.teacher_of[key]: c
+            for key, c in zip(keys, classes.tolist())
+            if c >= 0 and key in self.teacher_of
+        }
+        return np.array([told.get(key, -1) for key in source.keys], dtype=np.int64)
+
     def check(self, student_keys: Iterable[Key], source: Source) -> None:
         check_student_keys(self.teacher_of, student_keys)
         source.rows_of(self.teacher_keys, source.views[0])

@@ -38,6 +38,10 @@ class Unpaired(Link):
         picks = np.array([drawn_row(draw, len(source), seed) for draw in draws], dtype=np.int64)
         return TeacherRows.of(source.take(picks, signals), n=len(keys))
 
+    def told_classes(self, source: Source, keys: Sequence[Key], classes: Tensor) -> np.ndarray:
+        """The bank's own, where it has labels: which row goes with which stays unknown."""
+        return super().told_classes(source, keys, classes) if source.labels is None else source.labels.numpy()
+
     def groups(self, source: Source) -> np.ndarray:
         raise LinkError(
             "For an unpaired link no such control exists: no row of the teacher belongs to a row of the student, so "

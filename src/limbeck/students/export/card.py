@@ -153,12 +153,16 @@ def _snippet(info: Mapping[str, Any], asked: Problem, preprocessor: Mapping[str,
     auto, is_text = info["loads_with"], preprocessor.get("kind") == "text"
     is_program = auto == PROGRAM
     call = "model(inputs)" if is_program else "model(**inputs).logits"
+    if auto.endswith("SemanticSegmentation"):
+        call += ".movedim(1, -1)"
     return _SNIPPET.format(
         imports=_imports(auto, is_program, is_text),
         load=_PROGRAM if is_program else f"model = {auto}.from_pretrained(folder).eval()",
         inputs=_texts(info, preprocessor) if is_text else _tensors(info),
         result=f"predictions = {call}.float(){asked.turned}",
-        show=_SHOW,
+        show=_SHOW
+        if asked.reading in ("classifier", "positions")
+        else "print(predictions.shape, predictions)",
     )
 
 

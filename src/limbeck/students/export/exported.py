@@ -25,7 +25,7 @@ class ExportedStudent:
     """An exported student, loaded.
 
     Args:
-        run: inputs to logits.    problem: what the logits say.
+        run: inputs to what the student answers.    problem: what that says.
         preprocessor: settings that make inputs from raw samples.
         info: what ``student.json`` holds, provenance included.
     """
@@ -36,10 +36,11 @@ class ExportedStudent:
     info: dict[str, Any]
 
     @torch.no_grad()
-    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Logits ``[n, C]`` on the CPU, a row per token for token-level models; a single input may have any name.
+    def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits ``[n, *p, C]`` on the CPU; of a problem without any, its embedding ``[n, D]`` or prediction. A single
+        input may have any name.
 
-        Raises: ConfigError for inputs that the student does not take; DataError where it gives no logits of them.
+        Raises: ConfigError for inputs that the student does not take; DataError where it gives no such answer.
         """
         names = list(self.info["inputs"])
         if len(names) == len(inputs) == 1:
@@ -48,11 +49,28 @@ class ExportedStudent:
             raise ConfigError(
                 f"The student takes the inputs {', '.join(names)}, not {', '.join(inputs) or 'none'}."
             )
-        logits = self.run({name: inputs[name].cpu().contiguous() for name in names})
-        n_classes = len(self.class_names)
-        if not isinstance(logits, Tensor) or logits.ndim < 2 or logits.shape[-1] != n_classes:
-            raise DataError(f"The student gives no logits of its {n_classes} classes; export it again.")
-        return logits.flatten(0, -2)
+        given = self.run({name: inputs[name].cpu().contiguous() for name in names})
+        wanted = self.problem.n_outputs() or (len(self.class_names) if self._has_logits else None)
+        is_one = isinstance(given, Tensor) and given.ndim >= (
+            1 if self.problem.reading == "prediction" else 2
+        )
+        at_rows = is_one and (self.problem.reading != "classifier" or given.ndim == 2)
+        if not at_rows or (wanted is not None and given.shape[-1] != wanted):
+            what = f"logits of its {wanted} classes" if self._has_logits else f"vector of {wanted} numbers"
+            raise DataError(f"The student gives no {what if wanted else 'answer'}; export it again.")
+        return given
+
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """:meth:`outputs` of a problem with logits; ConfigError for another."""
+        if not self._has_logits:
+            raise ConfigError(
+                f"A student of the problem {self.problem.kind} has no logits; read its outputs."
+            )
+        return self.outputs(inputs)
+
+    @property
+    def _has_logits(self) -> bool:
+        return self.problem.reading in ("classifier", "positions")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -60,12 +78,14 @@ class ExportedStudent:
         return self.problem.names
 
     def predictions(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Probabilities of the classes, or values, ``[n, C]``."""
-        return self.problem.predictions(self.logits(inputs))
+        """Probabilities of the classes, or values, ``[n, *p, C]``."""
+        return self.problem.predictions(self.outputs(inputs))
 
     def answers(self, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         """What the problem answers for each row, JSON-able: ``{"probabilities": {...}}``, ``{"value": ...}``, ..."""
-        return self.problem.answers(self.logits(inputs))
+        outputs, mask = self.outputs(inputs), inputs.get("attention_mask")
+        is_of_positions = mask is not None and mask.shape == outputs.shape[:-1]
+        return self.problem.answers(outputs, mask) if is_of_positions else self.problem.answers(outputs)
 
 
 def load_exported(folder: str | Path) -> ExportedStudent:
@@ -88,13 +108,15 @@ def load_exported(folder: str | Path) -> ExportedStudent:
     return ExportedStudent(run, problem(info["problem"], info["class_names"]), settings, info)
 
 
-def predict(folder: str | Path, inputs: Mapping[str, Tensor]) -> list[dict[str, float]]:
+def predict(folder: str | Path, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
     """Class name to probability (of a regression its name to the value), a dictionary for each row of ``inputs``
-    (argument name to ``[n, ...]``).
+    (argument name to ``[n, ...]``); of a problem that does not answer so, :meth:`ExportedStudent.answers`.
 
     Loads the student; for many calls keep ``load_exported(folder)`` and use its ``predictions``.
     """
     student = load_exported(folder)
+    if student.problem.reading != "classifier":
+        return student.answers(inputs)
     return [dict(zip(student.class_names, row, strict=True)) for row in student.predictions(inputs).tolist()]
 
 

@@ -19,14 +19,14 @@ from limbeck import __version__
 from limbeck.errors import ClassNamesError, ConfigError, ExportError
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import problem_class
-from limbeck.students.calling import call_by_name, logits_of
+from limbeck.students.export.answer import Answer, answer_to, answered
 from limbeck.students.export.card import model_card
 from limbeck.students.export.exported import hashed_files, load_exported, predict, sha256_of
 from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR
 from limbeck.students.export.program import PROGRAM
 from limbeck.students.export.tracing import save_program
 from limbeck.students.pretrained import auto_class, quietly
-from limbeck.students.student import Student, bare_copy
+from limbeck.students.student import Student
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -74,21 +74,18 @@ def export_student(
     _check_target(folder)
     if preprocessor.get("kind") == "text" and processor is None:
         raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
-    bare, inputs = bare_copy(model), {name: value.detach().cpu() for name, value in inputs_example.items()}
-    asked = _asked(bare, problem, class_names)
-    with torch.no_grad():
-        n_logits = logits_of(call_by_name(bare, inputs), bare).shape[-1]
-    names = asked.names
-    if len(names) != n_logits:
-        raise ClassNamesError(f"{len(names)} class names for {n_logits} logits; give one name per logit.")
+    inputs = {name: value.detach().cpu() for name, value in inputs_example.items()}
+    asked = _asked(model.model if isinstance(model, Student) else model, problem, class_names)
+    answer, names = answer_to(model, asked, inputs), asked.names
+    _check_answer(asked, answered(answer, inputs))
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise ClassNamesError(f"The class name {twice[0]!r} comes twice; give each logit a name of its own.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     new.mkdir()
     try:
-        _write(bare, new, asked, inputs, preprocessor, provenance, processor)
-        verify_export(bare, new, inputs)
+        _write(answer, new, asked, inputs, preprocessor, provenance, processor)
+        _verify(answer, new, inputs)
         _swap(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -98,30 +95,33 @@ def export_student(
 def verify_export(
     model: Student | nn.Module, folder: str | Path, inputs: Mapping[str, Tensor], *, tolerance: float = 1e-4
 ) -> float:
-    """The largest difference between the logits of ``model`` and of its export, on ``inputs``.
+    """The largest difference between what ``model`` and its export answer (logits, or a prediction), on ``inputs``.
 
     Args:
         tolerance: allowed difference, relative to the largest logit (at least 1); at least 0.02 in bfloat16.
     Raises: ExportError beyond the tolerance.
     """
-    bare = bare_copy(model)
-    with torch.no_grad():
-        logits = logits_of(call_by_name(bare, {k: v.cpu() for k, v in inputs.items()}), bare)
+    answer = answer_to(model, load_exported(folder).problem, inputs)
+    return _verify(answer, Path(folder), inputs, tolerance)
+
+
+def _verify(answer: Answer, folder: Path, inputs: Mapping[str, Tensor], tolerance: float = 1e-4) -> float:
+    logits = answered(answer, inputs)
     wanted = logits.float()
     if logits.dtype == torch.bfloat16:  # a unit in the last place is 0.004 to 0.008 of a value
         tolerance = max(tolerance, 0.02)
-    found = load_exported(folder).logits(inputs).float()
-    difference = float((found - wanted.reshape(found.shape)).abs().max())
+    found = load_exported(folder).outputs(inputs).float()
+    difference = float((found - wanted).abs().max()) if found.shape == wanted.shape else math.inf
     if not difference <= tolerance * max(1.0, float(wanted.abs().max())):
         raise ExportError(
-            f"The export in {folder} gives logits that differ by {difference:.3g} from those of the trained "
-            f"{type(bare).__name__}; export it again, from the weights you trained."
+            f"The export in {folder} gives outputs that differ by {difference:.3g} from those of the trained "
+            f"{type(answer.model).__name__}; export it again, from the weights you trained."
         )
     return difference
 
 
 def _write(
-    model: nn.Module,
+    answer: Answer,
     folder: Path,
     asked: Problem,
     inputs: Mapping[str, Tensor],
@@ -129,9 +129,10 @@ def _write(
     provenance: Mapping[str, Any],
     processor: Any,
 ) -> None:
+    model = answer.model
     loads_with = auto_class(model) or PROGRAM
     if loads_with == PROGRAM:
-        save_program(model, inputs, folder)
+        save_program(answer, inputs, folder)
     else:
         pretrained = cast("PreTrainedModel", model)
         pretrained.config.__dict__.pop("auto_map", None)  # the class is transformers' own
@@ -172,6 +173,20 @@ def _asked(model: nn.Module, problem: Problem | None, class_names: Sequence[str]
     if scores_choices or auto_class(model) == "AutoModelForMultipleChoice":
         return problem_class("choice")(names)
     return problem_class("classification" if len(names) != 1 else "regression")(names)
+
+
+def _check_answer(asked: Problem, given: Tensor) -> None:
+    """Raises ClassNamesError where names and logits, ConfigError where a problem and what a model says, do not fit."""
+    width, wanted = given.shape[-1], asked.n_outputs()
+    if asked.reading == "classifier" and given.ndim != 2:
+        raise ConfigError(
+            f"The student gives logits {list(given.shape)}, at several positions of a row; export it with a problem "
+            "of positions (token_classes, segmentation)."
+        )
+    if asked.reading in ("classifier", "positions") and len(asked.names) != width:
+        raise ClassNamesError(f"{len(asked.names)} class names for {width} logits; give one name per logit.")
+    if wanted is not None and wanted != width:
+        raise ConfigError(f"The student answers with {width} numbers, the {asked.kind} has {wanted}.")
 
 
 def _finite(value: Any) -> Any:

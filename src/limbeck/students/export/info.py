@@ -12,15 +12,13 @@ from limbeck.errors import DataError, LimbeckError
 from limbeck.problems.registry import problem
 from limbeck.students.export.program import PROGRAM, check_input
 from limbeck.students.foreign import is_own_file
+from limbeck.students.pretrained import TASKS
 from limbeck.students.strict_json import read_object
 
 INFO, PREPROCESSOR = "student.json", "preprocessor.json"
 FORMAT = 2
 FORMATS = (1, 2)  # 1 held plain models as a program of torch.export, which only torch's own loader reads
-AUTO_CLASSES = tuple(
-    f"AutoModelFor{task}"
-    for task in ("SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice")
-)
+AUTO_CLASSES = tuple(f"AutoModelFor{task}" for task in TASKS)
 _JSON_BYTES = 64 * 2**20
 _OLD = "torch.export"
 
@@ -52,10 +50,11 @@ def _check(info: Mapping[str, Any], folder: Path) -> None:
         raise ValueError(f"loads_with is {info.get('loads_with')!r}")
     check_class_names(info.get("class_names"))
     try:
-        n_outputs = problem(info["problem"], info["class_names"]).n_outputs()
+        asked = problem(info["problem"], info["class_names"])
     except LimbeckError as error:
         raise ValueError(f"problem: {str(error).rstrip('.')}") from error
-    if n_outputs not in (None, len(info["class_names"])):
+    n_outputs, has_logits = asked.n_outputs(), asked.reading in ("classifier", "positions")
+    if has_logits and n_outputs not in (None, len(info["class_names"])):
         raise ValueError(f"a problem of {n_outputs} outputs has {len(info['class_names'])} names")
     inputs = info.get("inputs")
     if not isinstance(inputs, dict) or not inputs:

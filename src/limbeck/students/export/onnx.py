@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, ExportError
-from limbeck.students.calling import call_by_name, logits_of
+from limbeck.problems.base import Problem
+from limbeck.problems.registry import problem_class
+from limbeck.students.export.answer import Answer, answer_to, answered
 from limbeck.students.export.tracing import traced
-from limbeck.students.student import Student, bare_copy
+from limbeck.students.student import Student
 
 
 def export_onnx(
@@ -21,14 +23,17 @@ def export_onnx(
     path: str | Path,
     inputs_example: Mapping[str, Tensor],
     *,
+    problem: Problem | None = None,
     tolerance: float = 1e-4,
 ) -> float:
-    """Write ``model`` to ``path`` as ONNX, from the named inputs to ``logits``, for any number of rows.
+    """Write ``model`` to ``path`` as ONNX, from the named inputs to ``logits`` (of a problem without any, to
+    ``prediction``), for any number of rows.
 
     Checked with ONNX's reference evaluator on the example before the file appears.
 
     Args:
         inputs_example: argument name to ``[n, ...]``, preprocessed.
+        problem: what the model answers; None: a classification.
         tolerance: allowed difference of the logits, relative to the largest (at least 1).
 
     Returns: the largest difference of the logits.
@@ -37,18 +42,20 @@ def export_onnx(
     if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise ConfigError("ONNX export needs more packages; install them with: pip install 'limbeck[onnx]'.")
     path = Path(path)
-    bare, inputs = bare_copy(model), {name: value.detach().cpu() for name, value in inputs_example.items()}
+    inputs = {name: value.detach().cpu() for name, value in inputs_example.items()}
+    answer = answer_to(model, problem or problem_class("classification")(()), inputs)
+    named = "logits" if answer.reading in ("classifier", "positions") else "prediction"
     program = torch.onnx.export(
-        traced(bare, inputs), input_names=list(inputs), output_names=["logits"], verbose=False
+        traced(answer, inputs), input_names=list(inputs), output_names=[named], verbose=False
     )
     assert program is not None  # None comes only from the older exporter, for scripts
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         program.save(new)
-        difference, largest = _difference(bare, new, inputs)
+        difference, largest = _difference(answer, new, inputs)
         if not difference <= tolerance * max(1.0, largest):
             raise ExportError(
-                f"The ONNX logits differ by {difference:.3g} from those of {type(bare).__name__}."
+                f"The ONNX {named} differ by {difference:.3g} from those of {type(answer.model).__name__}."
             )
         os.replace(new, path)
     finally:
@@ -56,12 +63,11 @@ def export_onnx(
     return difference
 
 
-def _difference(model: nn.Module, path: Path, inputs: Mapping[str, Tensor]) -> tuple[float, float]:
+def _difference(answer: Answer, path: Path, inputs: Mapping[str, Tensor]) -> tuple[float, float]:
     """Largest difference of the logits, and the largest logit."""
     from onnx.reference import ReferenceEvaluator
 
-    with torch.no_grad():
-        wanted = logits_of(call_by_name(model, inputs), model)
+    wanted = answered(answer, inputs)
     (found,) = ReferenceEvaluator(str(path)).run(
         None, {name: value.numpy() for name, value in inputs.items()}
     )

@@ -18,7 +18,7 @@ from torch.fx.experimental import _config as fx_config
 from torch.utils._pytree import tree_leaves
 
 from limbeck.errors import ExportError
-from limbeck.students.calling import call_by_name, logits_of
+from limbeck.students.export.answer import Answer
 from limbeck.students.export.operators import NUMBERS
 from limbeck.students.export.program import CONSTANTS, FORMAT, PROGRAM, WEIGHTS, constant, is_allowed
 
@@ -30,19 +30,8 @@ _OWN_NAMES = {
 }  # fmt: skip
 
 
-class _Logits(nn.Module):
-    """Logits from a mapping of inputs, whatever the model takes and returns."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        return logits_of(call_by_name(self.model, inputs), self.model)
-
-
-def save_program(model: nn.Module, inputs: Mapping[str, Tensor], folder: Path) -> None:
-    """Write ``model``, in evaluation mode, as a program (:mod:`limbeck.students.export.program`) with its weights.
+def save_program(answer: Answer, inputs: Mapping[str, Tensor], folder: Path) -> None:
+    """Write a model, in evaluation mode, as a program (:mod:`limbeck.students.export.program`) with its weights.
 
     Any number of rows, and other sizes where the model allows them (image sides, frames, tokens).
     ``model.safetensors`` holds the weights as ``model.state_dict()`` names them, tied ones once;
@@ -50,7 +39,8 @@ def save_program(model: nn.Module, inputs: Mapping[str, Tensor], folder: Path) -
 
     Raises: ExportError when the model's forward cannot be traced, or calls what a program may not.
     """
-    program, shapes = _trace(model, inputs, functional=True)
+    model = answer.model
+    program, shapes = _trace(answer, inputs, functional=True)
     save_model(model, str(folder / WEIGHTS))
     writer = _Writer(program, model, load_file(folder / WEIGHTS))
     text = json.dumps(writer.program(list(inputs), shapes), separators=(",", ":"), allow_nan=False)
@@ -59,16 +49,16 @@ def save_program(model: nn.Module, inputs: Mapping[str, Tensor], folder: Path) -
     (folder / PROGRAM).write_text(text + "\n", encoding="utf-8")
 
 
-def traced(model: nn.Module, inputs: Mapping[str, Tensor]) -> Traced:
-    """The program of ``model`` (on the CPU, in evaluation mode), from a mapping of inputs to logits.
+def traced(answer: Answer, inputs: Mapping[str, Tensor]) -> Traced:
+    """The program of a model (on the CPU, in evaluation mode), from a mapping of inputs to what it answers.
 
     Raises: ExportError when the model's forward cannot be traced for any number of rows.
     """
-    return _trace(model, inputs, functional=False)[0]
+    return _trace(answer, inputs, functional=False)[0]
 
 
 def _trace(
-    model: nn.Module, inputs: Mapping[str, Tensor], *, functional: bool
+    answer: Answer, inputs: Mapping[str, Tensor], *, functional: bool
 ) -> tuple[Traced, dict[str, Tensor]]:
     """The program, and a stand-in for each placeholder of it, whose free sizes are symbols.
 
@@ -84,12 +74,12 @@ def _trace(
     one_row = {name: value[:1] for name, value in inputs.items()}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, about itself
-        wanted = _Logits(model)(one_row)
+        wanted = answer(one_row)
         # The second try keeps a count of rows from being told apart from 1, which EmbeddingBag needs.
         for oblivious in (False, True):
             try:
                 with fx_config.patch({"backed_size_oblivious": oblivious}):  # type: ignore[attr-defined]
-                    program = torch.export.export(_Logits(model), (inputs,), dynamic_shapes=(sizes,))
+                    program = torch.export.export(answer, (inputs,), dynamic_shapes=(sizes,))
                     # Before it is made functional, which forgets how free a size is.
                     shapes = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder"}
                     program = program.run_decompositions({}) if functional else program
@@ -99,7 +89,7 @@ def _trace(
             else:
                 return program, shapes
     raise ExportError(
-        f"{type(model).__name__} cannot be exported, as its forward cannot be traced for any number of rows; "
+        f"{type(answer.model).__name__} cannot be exported, as its forward cannot be traced for any number of rows; "
         f"take branches on values of tensors out of it ({str(reason).strip().splitlines()[0]})"
     ) from reason
 

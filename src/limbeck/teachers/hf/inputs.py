@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import DataError, nearest
+from limbeck.signals import ragged
 from limbeck.signals.output import TeacherOutput
+from limbeck.signals.ragged import Signal
 from limbeck.teachers.hf.preprocessing import Preprocessor
 from limbeck.teachers.hf.towers import KIND_OF_ARGUMENT, arguments_of, kinds_of
 from limbeck.teachers.raw import is_path, kind_of
@@ -146,14 +148,14 @@ def joined(parts: Sequence[TeacherOutput], groups: Sequence[Sequence[int]]) -> T
         return parts[0]
     places = torch.tensor([row for group in groups for row in group]).argsort()
 
-    def together(values: Sequence[Tensor | None]) -> Tensor | None:
-        found = [value for value in values if value is not None]
-        return torch.cat(found)[places.to(found[0].device)] if found else None
+    def together(values: Sequence[Signal]) -> Signal:
+        return None if values[0] is None else ragged.rows_of(ragged.joined(values), places)
 
     hidden = {name: together([part.hidden_states[name] for part in parts]) for name in parts[0].hidden_states}
     return TeacherOutput(
         features=together([part.features for part in parts]),
         logits=together([part.logits for part in parts]),
-        hidden_states={name: value for name, value in hidden.items() if value is not None},
+        log_probs=together([part.log_probs for part in parts]),
+        hidden_states=hidden,
         counts=dict(sum((Counter(part.counts) for part in parts), Counter())),
     )

@@ -11,9 +11,25 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError
+from limbeck.signals.ragged import Ragged
 
-Pooling = Literal["auto", "mean", "cls", "last", "max", "pooler"]
-POOLINGS = ("auto", "mean", "cls", "last", "max", "pooler")
+Pooling = Literal["auto", "mean", "cls", "last", "max", "pooler", "none"]
+POOLINGS = ("auto", "mean", "cls", "last", "max", "pooler", "none")
+
+
+def all_states(states: Tensor, mask: Tensor | None) -> Ragged:
+    """The states ``[m, T, D]`` or ``[m, C, H, W]`` that count, a row ``[l_i, D]`` each.
+
+    Raises: ConfigError for states of another shape.
+    """
+    if states.dim() == 4:  # the maps of a convolutional encoder
+        states, mask = states.flatten(2).transpose(1, 2), None
+    if states.dim() != 3:
+        raise ConfigError(
+            f"States of shape {list(states.shape)} have no positions; leave out pooling='none', or name another layer."
+        )
+    whole = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+    return Ragged.shown(states, whole if mask is None else mask.to(states.device))
 
 
 def mask_at_rate(model: Any, mask: Tensor | None, states: Tensor, pooling: str) -> Tensor | None:

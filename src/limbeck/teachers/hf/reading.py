@@ -12,9 +12,10 @@ from torch import Tensor
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.layers.pooling import pool
 from limbeck.signals.output import TeacherOutput
+from limbeck.signals.ragged import Signal
 from limbeck.teachers.hf.loading import check_weights
 from limbeck.teachers.hf.own_recipe import OwnRecipe
-from limbeck.teachers.hf.pooling import mask_at_rate
+from limbeck.teachers.hf.pooling import all_states, mask_at_rate
 from limbeck.teachers.hf.towers import States, read_tower, states_at, towers_of, watched
 
 
@@ -79,12 +80,14 @@ class Reading:
                     f"{self.source} reads patches in no order, so it has no last state; pass pooling='cls' or 'mean'."
                 )
 
-        def pooled(layer: int | str) -> Tensor:
+        def pooled(layer: int | str) -> Signal:
             found = (
                 states_at(self.source, tower, layer, seen)
                 if isinstance(layer, str)
                 else self._at(states, layer)
             )
+            if self.pooling == "none":
+                return all_states(found.float(), mask_at_rate(model, mask, found, self.pooling))
             pooling = "mean" if self.pooling in ("auto", "pooler") else self.pooling
             return pool(found.float(), pooling, mask_at_rate(model, mask, found, pooling))
 

@@ -51,6 +51,7 @@ class HFTeacher:
         classifier: read it as a classifier or as an encoder; default: what its checkpoint says.
         class_names: names of its logits; default those of its config.
         batch_size: most rows in one forward; default all that it is asked about at once.
+        top_k: of a classifier, keep the log-probabilities of its likeliest classes alone, and the mass of the others.
         licence: what its owner allows; kept with a bank.
 
     What is read:
@@ -59,7 +60,8 @@ class HFTeacher:
         layer: what the features come from: the number of a hidden layer (-1 = the last, 0 = the embeddings) or
             the path of a module.
         pooling: over positions: ``mean`` or ``max`` of those that the attention mask keeps, ``cls`` (the first),
-            ``last``, or the model's own ``pooler`` (before any projection); ``auto``: the model's own recipe, else the
+            ``last``, or the model's own ``pooler`` (before any projection); ``none``: all of them, as rows of
+            different lengths (:class:`~limbeck.signals.Ragged`); ``auto``: the model's own recipe, else the
             embedding of a two-tower or fused model where no layer is named, else ``mean``.
         hidden_layers: layers kept as hidden states, pooled likewise: ``layer_0`` for a number, the path itself for
             a module.
@@ -94,10 +96,11 @@ class HFTeacher:
         classifier: bool | None = None,
         class_names: Sequence[str] | None = None,
         batch_size: int | None = None,
+        top_k: int | None = None,
         licence: str = "",
         **settings: Unpack[Settings],
     ) -> None:
-        others = ("classifier", "class_names", "batch_size", "licence")
+        others = ("classifier", "class_names", "batch_size", "top_k", "licence")
         loading, read, preparing = grouped(settings, others)
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1; it is {batch_size}.")
@@ -109,12 +112,17 @@ class HFTeacher:
         if classifier and suffix is None:
             raise ConfigError(f"{self.source} is no classification checkpoint; leave out classifier=True.")
         is_classifier = suffix is not None if classifier is None else classifier
+        if top_k is not None and not is_classifier:
+            raise ConfigError(
+                f"top_k is of a classifier's predictions, and {self.source} is read as an encoder."
+            )
+        self._top_k = top_k
         recipe = self._recipe(loading, read, preparing, is_classifier)
         self.model, self._unloaded = load_model(home, config, loading, classifier=is_classifier)
         self._architecture = settings_fingerprint(architecture_of(self.model.config.to_dict()))
         self.towers = towers.towers_of(self.model)
         self._tower = read.tower
-        self._classifier = ModuleTeacher(self.model) if is_classifier else None
+        self._classifier = ModuleTeacher(self.model, top_k=top_k) if is_classifier else None
         self._check_tower()
         self._reading = Reading(self.source, read.layer, read.pooling, tuple(read.hidden_layers), recipe)
         self._reading.check(self.model, is_classifier)
@@ -232,6 +240,8 @@ class HFTeacher:
         reading = [self._classifier is not None, self._tower, how.layer, how.pooling, how.hidden_layers]
         if how.recipe is not None:
             reading.append(how.recipe.fingerprint())
+        if self._top_k is not None:
+            reading.append(f"top {self._top_k}")
         kinds = [kind for kind in towers.KINDS if any(kind in towers.kinds_of(t) for t in self.towers)]
         return {
             "architecture": self._architecture,

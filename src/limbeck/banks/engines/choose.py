@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from limbeck.banks.plain_engine import Engine, plain_engine
+from limbeck.banks.engines.plain_engine import Engine, plain_engine
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 
 ENGINES = ("plain", "ray")
@@ -30,6 +30,6 @@ def engine_named(name: str, workers: int | None, worker_resources: Mapping[str, 
         return plain_engine
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1; it is {workers}.")
-    from limbeck.banks.ray_engine import ray_engine
+    from limbeck.banks.engines.ray_engine import ray_engine
 
     return partial(ray_engine, workers=workers or 2, resources=dict(worker_resources or {}))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.banks.plain_engine import Answered, Planned, naming_keys
+from limbeck.banks.engines.plain_engine import Answered, Planned, naming_keys
 from limbeck.errors import BankError, ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.teacher import Teacher

@@ -1,0 +1,1 @@
+"""Who answers while a bank is built: this process, or workers."""

@@ -1,0 +1,196 @@
+"""From a recipe to arms, and a whole comparison on a task of clouds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import toy
+
+from limbeck.arms import compare, recipe_arms
+from limbeck.data.splits import Splits
+from limbeck.data.task import Task, TeacherSide
+from limbeck.errors import ConfigError, DataError, LimbeckError, LinkError, SplitError, UnknownNameError
+from limbeck.evaluation import Comparison
+from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
+from limbeck.recipes.arms_file import ArmPatch
+
+TRAINING = {"max_steps": 3, "n_labelled": 6, "n_unlabelled": 8, "use_cpu": True, "eval_steps": 1}
+
+
+def task(name: str, config: dict | None = None, *, seed: int = 0) -> Task:
+    """Clouds; ``config`` may name the link and how many rows are tested."""
+    config = config or {}
+    rows = toy.examples(n_labelled=12)
+    test = toy.examples(n=config.get("n_test", 48), n_labelled=config.get("known", 48))
+    asked = replace(rows, keys=tuple(f"t{i}" for i in range(len(rows))))
+    side = TeacherSide(Splits(link=asked), toy.link_to(config.get("link", "paired"), rows))
+    return Task("toy", Splits(train=rows, validation=test, test=test), {"teacher": side})
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch) -> Recipe:
+    for place in ("limbeck.arms.make_task", "limbeck.arm_run.make_task"):
+        monkeypatch.setattr(place, task)
+    toy.bank(tmp_path / "bank")
+    return Recipe(
+        data=DataSpec("toy", {}),
+        teacher=TeacherSpec(bank=str(tmp_path / "bank")),
+        student=StudentSpec("table_encoder", {"n_columns": toy.WIDTH, "hidden": [8]}),
+        method=MethodSpec("kd", {"temperature": 2.0}),
+        training=dict(TRAINING),
+    )
+
+
+def run(recipe: Recipe, tmp_path: Path, **more) -> Comparison:
+    return compare(recipe, **{"seeds": 2, "output": tmp_path / "out", "show_progress": False, **more})
+
+
+def test_one_field_changes_in_each_arm(recipe):
+    arms = recipe_arms(
+        recipe, methods=("kd", "feature_ot"), controls=("shuffled", "label_smoothing", "supervised")
+    )
+    assert [(a.name, a.recipe.method, a.controls) for a in arms] == [
+        ("supervised", MethodSpec("supervised"), ("label_smoothing",)),
+        ("kd", MethodSpec("kd", {"temperature": 2.0}), ("shuffled",)),
+        ("feature_ot", MethodSpec("feature_ot"), ("shuffled",)),
+    ]
+    assert all(replace(a.recipe, method=recipe.method) == recipe for a in arms)
+    varied = recipe_arms(recipe, vary={"method.config.temperature": [1, 4]})
+    assert [(a.name, a.recipe.method.config) for a in varied[1:]] == [
+        ("kd, temperature=1", {"temperature": 1}),
+        ("kd, temperature=4", {"temperature": 4}),
+    ]
+
+
+def test_an_average_that_one_method_keeps_is_scored_in_all(recipe):
+    recipe = replace(recipe, data=DataSpec("toy", {"link": "bagged"}))
+    arms = recipe_arms(recipe, methods=("bagkd", "feature_ot"))
+    assert [arm.recipe.training["ema"] for arm in arms] == [True] * 3
+    assert "ema" not in recipe_arms(recipe, methods=("feature_ot",))[0].recipe.training
+
+
+def test_a_comparison_from_end_to_end(recipe, tmp_path):
+    found = run(recipe, tmp_path, controls=("shuffled", "random", "uniform", "label_smoothing"), jobs=1)
+    assert not found.missing
+    told = json.loads((found.folder / "compare.json").read_text())
+    entries = {(entry["arm"], entry["control"]): entry for entry in told["summary"]}
+    assert list(entries) == [
+        ("supervised", "none"),
+        ("supervised", "label_smoothing"),
+        ("kd", "none"),
+        ("kd", "shuffled"),
+        ("kd", "random"),
+        ("kd", "uniform"),
+    ]
+    own = entries["kd", "none"]
+    assert {"arm", "method", "control", "mean", "sd", "gain", "low", "high", "p", "p_holm", "verdict"} <= set(
+        own
+    )
+    kinds = {"teacher_helps", "distillation_helps", "no_gain_seen", "hurts", "one_run"}
+    assert {entry["verdict"] for entry in entries.values()} - {None} <= kinds
+    assert entries["supervised", "none"]["verdict"] is None
+    assert set(own["over"]) == {"shuffled", "random", "uniform", "label_smoothing"}
+    assert {row["metric"] for row in told["rows"]} >= {
+        "accuracy",
+        "brier",
+        "teacher_agreement",
+        "teacher_divergence",
+    }
+    near = {row["arm"] for row in told["rows"] if row["metric"] == "teacher_agreement"}
+    assert near == {"supervised", "kd"}
+    cost = found.outcomes[found.cells[-1]].cost
+    assert cost.wall > 0
+    assert cost.memory > 50
+    assert cost.teacher_calls == toy.N
+    assert (found.folder / "table.md").read_text().count("\n| ") == 3
+    assert "\\toprule" in (found.folder / "table.tex").read_text()
+    again = run(recipe, tmp_path, controls=("shuffled", "random", "uniform", "label_smoothing"))
+    assert again.n_resumed == len(again.cells) == 12
+
+
+def test_one_run_and_one_test_item(recipe, tmp_path):
+    one = replace(recipe, data=DataSpec("toy", {"n_test": 1, "known": 1}))
+    found = run(one, tmp_path, seeds=1)
+    told = json.loads((found.folder / "compare.json").read_text())
+    assert told["summary"][1]["verdict"] == "one_run"
+    page = (found.folder / "report.html").read_text()
+    assert "1 test item:" in page
+    assert "Classes without a test row: bee, cat" in page
+
+
+def test_pictures_of_the_first_seed(recipe, tmp_path):
+    found = run(recipe, tmp_path, methods=("feature_ot",), controls=("shuffled",))
+    drawn = {cell[:3]: outcome.pictures for cell, outcome in found.outcomes.items() if outcome.pictures}
+    assert list(drawn) == [("feature_ot", "none", 0)]
+    pictures = drawn["feature_ot", "none", 0]
+    assert set(pictures["map"]["modality"]) == {"teacher", "student before", "student after"}
+    shares = pictures["plan"]["shares"]
+    assert (len(shares), len(shares[0])) == (3, 3)
+    assert all(sum(row) == pytest.approx(100, abs=0.1) for row in shares)
+
+
+def test_the_best_checkpoint_is_chosen_on_validation_and_test_rows_stay_shut(recipe, tmp_path):
+    """The step that validation likes best is scored; before the end nobody can read a test row."""
+    best = {
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "accuracy",
+        "eval_strategy": "steps",
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "learning_rate": 0.3,
+        "max_steps": 6,
+    }
+    found = run(replace(recipe, training={**TRAINING, **best}), tmp_path, seeds=1)
+    for cell in found.cells:
+        outcome = found.outcomes[cell]
+        chosen = {row.split: row.value for row in outcome.rows if row.metric == "accuracy"}
+        assert chosen["validation"] == pytest.approx(max(value for _, value in outcome.curve))
+    with pytest.raises(SplitError, match="before the final evaluation"):
+        task("toy").splits["test"]
+
+
+def test_a_live_teacher_is_counted(recipe, tmp_path):
+    live = TeacherSpec(model="table_encoder", config={"n_columns": toy.WIDTH}, train=False, live="model")
+    found = run(replace(recipe, teacher=live), tmp_path, seeds=1, controls=("shuffled",))
+    calls = {(c.arm, c.control): found.outcomes[c].cost.teacher_calls for c in found.cells}
+    assert calls["supervised", "none"] == 0
+    assert calls["kd", "none"] == calls["kd", "shuffled"] > 3 * TRAINING["n_unlabelled"] - 1
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "words"),
+    [
+        ({"methods": ("kdd",)}, LimbeckError, "'kdd'"),
+        ({"controls": ("shufled",)}, UnknownNameError, "did you mean 'shuffled'"),
+        ({"controls": ("shuffled:clip",)}, UnknownNameError, "names no teacher"),
+        ({"methods": ("feature_ot",), "controls": ("uniform",)}, ConfigError, "control 'uniform'"),
+        ({"controls": ("prototype",)}, DataError, "they say nothing of the teacher's rows"),
+        (
+            {"vary": {"data.config.link": ["unpaired"]}, "methods": ("feature_ot",)},
+            LinkError,
+            "no such control",
+        ),
+        ({"vary": {"training.max_step": [1]}}, LimbeckError, "max_step"),
+        ({"vary": {"method.config.temperature": []}}, ConfigError, "varied over no value"),
+        ({"seeds": []}, ConfigError, "at least one seed"),
+        ({"methods": ("supervised",)}, ConfigError, "nothing to compare"),
+        ({"arms": {"a": ArmPatch({})}, "methods": ("b",)}, UnknownNameError, "no arm 'b'"),
+        (
+            {"vary": {"data.config.n_test": [20, 30]}},
+            DataError,
+            r"'kd, n_test=20' do not have the same data \(test",
+        ),
+    ],
+)
+def test_what_is_refused_before_anything_runs(recipe, tmp_path, more, error, words):
+    with pytest.raises(error, match=words):
+        run(recipe, tmp_path, **more)
+    assert not list((tmp_path / "out").glob("runs/*"))
+
+
+def test_a_recipe_with_a_control(recipe, tmp_path):
+    with pytest.raises(ConfigError, match="name it under controls"):
+        run(replace(recipe, control="random"), tmp_path)
