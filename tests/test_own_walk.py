@@ -57,11 +57,16 @@ def test_from_a_table_and_pictures_to_answers(shop, word_bert, monkeypatch, caps
     results = json.loads((elsewhere / "run" / "metrics.json").read_text())
     assert {row["link"] for row in results["rows"]} == {"partly_paired"}
     assert "training rows have no row of the teacher" in results["info"]["data"]["notes"][0]
-    capsys.readouterr()
+    assert "training rows have no row of the teacher." in capsys.readouterr().out
     assert main(["predict", "run/student", str(shop / "products.csv"), "--json"]) == 0
     answers = json.loads(capsys.readouterr().out)
     assert len(answers) == 90
     assert set(answers[0]["probabilities"]) == set(KINDS)
+
+
+def test_without_a_recipe_there_is_usage(capsys):
+    assert main(["distill"]) == 2
+    assert "usage: limbeck distill" in capsys.readouterr().out
 
 
 def test_a_mistake_is_one_line(shop, word_bert, monkeypatch, capsys):

@@ -42,6 +42,8 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     for split, value in result.scores.items():
         print(f"{split:<14}{result.task.problem.metric.text(value)}")
+    for note in result.task.info.get("notes", ()):
+        print(f"{note}.")
     print(f"student: {folder / 'student'}\nreport: {folder / 'report.html'}")
     return 0
 
