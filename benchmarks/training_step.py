@@ -35,9 +35,9 @@ ARMS: dict[str, tuple[str, dict[str, Any], str, float | None]] = {
         "ucmkd",
         {"scheme": "bilevel", "variant": "official"},
         "by_class",
-        2.2,
+        2.1,
     ),
-    "ucmkd bilevel, paper, by class": ("ucmkd", {"scheme": "bilevel"}, "by_class", 2.2),
+    "ucmkd bilevel, paper, by class": ("ucmkd", {"scheme": "bilevel"}, "by_class", None),
     "kd, 64 pairs": ("kd", {}, "paired", None),
     "feature_ot, 4 bags": ("feature_ot", {}, "bagged", None),
     "bagkd, 4 bags": ("bagkd", {}, "bagged", 3.0),
@@ -80,9 +80,8 @@ def measure(images: str, audio: str, steps: int, rounds: int, folder: Path) -> d
                 training={**TRAINING, "max_steps": steps},
                 output_dir=str(folder / "run"),
             )
-            trainer = make_trainer(
-                recipe, tasks[link], banks[link] if method != "supervised" else None, folder
-            )
+            teachers = {"teacher": banks[link]} if method != "supervised" else {}
+            trainer = make_trainer(recipe, tasks[link], teachers, folder)
             timer = StepTimes()
             trainer.add_callback(timer)
             trainer.train()

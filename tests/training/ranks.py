@@ -17,9 +17,12 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import toy
 
+from limbeck.methods.registry import METHODS
+
 
 def main(cases: list[dict], folder: Path) -> None:
     torch.set_num_threads(1)
+    METHODS["imagined"] = "critics:Imagined"
     rank = int(os.environ["RANK"])
     dist.init_process_group("gloo")
     bank = toy.bank(folder / f"bank-{rank}")

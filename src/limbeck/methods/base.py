@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError
 from limbeck.methods.batch import StepBatch
-from limbeck.methods.declared import UNITS, Declared, Layers, Shapes, Side
+from limbeck.methods.declared import UNITS, Declared, Descent, Layers, Shapes, Side
 from limbeck.methods.settings import Curve, Settings, Weight, at, setting, weight
 from limbeck.signals.output import ACCESS_OF_SIGNAL
 
 __all__ = [
-    "Curve", "Declared", "InnerPhase", "Layers", "Method", "Settings", "Shapes", "Side", "StepBatch", "Weight",
+    "Curve", "Declared", "Descent", "Layers", "Method", "Settings", "Shapes", "Side", "StepBatch", "Weight",
     "setting", "weight",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class InnerPhase:
-    """One descent of a bilevel method on the fast weights: the term, how often, and whether only the head moves."""
-
-    name: str
-    steps: int = 1
-    head_only: bool = False
 
 
 class Method(nn.Module):
@@ -69,18 +60,8 @@ class Method(nn.Module):
             peers=frozenset(cls.peers),
         )
 
-    @property
-    def scheme(self) -> str:
-        """``joint`` (all terms in one backward pass) or ``bilevel`` (see ``training/schemes.py``)."""
-        return getattr(self.config, "scheme", "joint")
-
-    @property
-    def inner_phases(self) -> tuple[InnerPhase, ...]:
-        """Bilevel only: the descents on the fast weights, in order."""
-        return ()
-
-    def inner_losses(self, b: StepBatch, phase: str) -> Tensor:
-        """Bilevel only: what ``phase`` descends on the fast weights, unweighted, a mean over the micro-batch."""
+    def descent_loss(self, b: StepBatch, name: str) -> Tensor:
+        """What the descent ``name`` goes down, unweighted, a mean over the micro-batch."""
         raise NotImplementedError  # abstract
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
@@ -97,8 +78,9 @@ class Method(nn.Module):
         return getattr(self.config, f"weight_{term}")
 
     def weights(self, progress: float) -> dict[str, float]:
-        """The weight of each term at this point of the training (0 to 1)."""
-        return {term: at(self.weight_of(term), progress) for term in self.plan.units}
+        """The weight of each term at this point of the training (0 to 1); of a descent that is no term 1."""
+        free = {descent.name: 1.0 for descent in self.plan.descents if descent.name not in self.plan.units}
+        return {term: at(self.weight_of(term), progress) for term in self.plan.units} | free
 
     @property
     def settled(self) -> float:

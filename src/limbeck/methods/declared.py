@@ -50,6 +50,47 @@ def pairs_of(entries: Iterable[str]) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
+class Descent:
+    """A descent that comes before the student's own step.
+
+    Args:
+        name: of the loss that ``Method.descent_loss`` gives for it; where a term has that name, with its weight.
+        moves: ``student`` or ``head``: fast copies, which the outer loss sees and which are gone after the step; else a
+            part of the method by its name (a critic, a generator), which keeps what it learned.
+        steps: how often in a step.
+        optimizer: ``adamw``, or plain ``sgd``.
+        learning_rate: or ``outer``: that of the student's own optimiser in this step.
+        weight_decay: decoupled.    betas: of AdamW.
+
+    Raises: ConfigError for values out of range.
+    """
+
+    name: str
+    moves: str = "student"
+    steps: int = 1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float | Literal["outer"] = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        rate = self.learning_rate
+        if self.steps < 1 or self.optimizer not in ("adamw", "sgd") or self.weight_decay < 0:
+            raise ConfigError(
+                f"The descent {self.name!r} needs at least 1 step, 'adamw' or 'sgd', and a weight decay of at least 0."
+            )
+        if rate != "outer" and not (isinstance(rate, (float, int)) and rate > 0):
+            raise ConfigError(
+                f"The learning rate of the descent {self.name!r} is above 0, or 'outer'; it is {rate!r}."
+            )
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what it moved stays."""
+        return self.moves not in ("student", "head")
+
+
+@dataclass(frozen=True)
 class Side:
     """Sizes of one network, from two rows.
 
@@ -107,6 +148,7 @@ class Declared:
         detached: terms that on purpose carry no gradient to the student.
         peers: networks that must be there beside the student.
         layers: inner layers that it reads.
+        descents: what is descended before the student's own step, in this order.
         text_as_features: the teacher's texts, embedded once by a frozen text encoder, are its features.
         student: ``always`` run before the losses, or only when the method ``asked`` (``b.run``).
     """
@@ -119,6 +161,7 @@ class Declared:
     peers: frozenset[str] = frozenset()
     layers: Layers = Layers()
     student: Literal["always", "asked"] = "always"
+    descents: tuple[Descent, ...] = ()
     text_as_features: bool = False
 
     def with_(self, **changes: Any) -> Declared:

@@ -41,6 +41,7 @@ class StudentOutput:
         head: weight ``[C, d]`` and bias ``[C]`` of the linear head.
         prediction: of a student that classifies nothing: an embedding, a denoised sample.
         mask: ``[n, *p]`` bool, positions that count; None = all.
+        into_head: what entered the head, ``[n, *p, d]``, after dropout, where the logits are what it put out.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class StudentOutput:
         head: Head | None = None,
         prediction: Tensor | None = None,
         mask: Tensor | None = None,
+        into_head: Tensor | None = None,
     ) -> None:
+        self.into_head = into_head
         self._features, self._logits, self.head = features, logits, head
         self.hidden_states = dict(hidden_states or {})
         self._prediction, self.mask = prediction, mask

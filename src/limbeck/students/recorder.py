@@ -58,15 +58,16 @@ class LinearCall:
     """One execution of a linear layer: its ``inputs [..., d]`` before dropout and its ``outputs [..., C]`` (of a
     pointwise convolution with the channels last).
 
-    ``functional_dropout`` says that a dropout which is no module fed it; ``entered`` is what came in, after dropout,
-    where the layer was skipped, and ``outputs`` are then empty.
+    ``functional_dropout`` says that a dropout which is no module fed it; ``given`` is what came in, after dropout. Of a
+    layer that was ``skipped`` the outputs are empty.
     """
 
     path: str
     inputs: Tensor
     outputs: Tensor
     functional_dropout: bool
-    entered: Tensor | None = None
+    given: Tensor
+    skipped: bool = False
 
 
 class Recorder:
@@ -160,16 +161,15 @@ class Recorder:
         value = first_tensor(args)
         if self._elsewhere() or value is None or not isinstance(output, Tensor):
             return
-        entered = None
-        if path == self._skipped:
-            value = entered = self._entered if self._entered is not None else value
+        if skipped := path == self._skipped:
+            value = self._entered if self._entered is not None else value
         before = self._before_the_dropout(value)
         functional = before is not value and not self._dropped_by_module
         if is_pointwise(self._linears[path]):
-            before, output = before.movedim(1, -1), output.movedim(1, -1)
+            before, output, value = (x.movedim(1, -1) for x in (before, output, value))
         self.executed.pop(path, None)
         self.executed[path] = None
-        self.calls[output.shape[-1]] = LinearCall(path, before, output, functional, entered)
+        self.calls[output.shape[-1]] = LinearCall(path, before, output, functional, value, skipped)
 
     def _before_the_dropout(self, value: Tensor) -> Tensor:
         """``value``, or what it was before the dropout that made it (a reshape in between is followed)."""

@@ -132,10 +132,12 @@ class Student(nn.Module):
             self._head = find(self.model, record, logits)
         call = head_call(self.model, record, self._head)
         if self.reading == "classifier":
-            return call, StudentOutput(feature_rows(call, logits, inputs), logits, head=self.head_layer)
+            features = feature_rows(call, logits, inputs)
+            into_head = call.given if _is(call.outputs, logits) else None
+            return call, StudentOutput(features, logits, head=self.head_layer, into_head=into_head)
         head = self.model.get_submodule(self._head)
-        if call.entered is not None:
-            logits_or_later: Tensor | LazyLogits = LazyLogits(head, call.entered)
+        if call.skipped:
+            logits_or_later: Tensor | LazyLogits = LazyLogits(head, call.given)
         else:
             logits_or_later = channels_last(logits, head)
             self._head_is_last = isinstance(head, nn.Linear) and _same(call.outputs, logits)
@@ -251,6 +253,11 @@ def _executed(states: dict[str, Tensor], layers: Mapping[str, nn.Module]) -> dic
         if name not in states:
             raise ConfigError(f"The layer '{name}' put out no tensor in this forward; ask for one that runs.")
     return {name: states[name] for name in layers}
+
+
+def _is(a: Tensor, b: Tensor) -> bool:
+    """Whether they are one tensor, as it was made."""
+    return a.shape == b.shape and a.data_ptr() == b.data_ptr() and b._version == 0
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,8 @@ from limbeck.signals.teacher_rows import TeacherRows
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 from limbeck.training.collator import teacher_rows
+from limbeck.training.descents import FastWeights, KeptMoments, descend_part, part_of
 from limbeck.training.ema import EMA
-from limbeck.training.schemes import fast_weights
 
 
 class Distiller(nn.Module):
@@ -58,6 +58,11 @@ class Distiller(nn.Module):
         self.ema = EMA(student, ema_decay) if ema_decay is not None else None
         if "ema" in method.plan.peers and self.ema is None:
             self.ema = EMA(student)
+        self.moments = nn.ModuleDict()
+        for descent in method.plan.descents:
+            if descent.keeps:
+                part = part_of(method, descent).requires_grad_(False)
+                self.moments[descent.name] = KeptMoments(list(part.parameters()))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -89,12 +94,14 @@ class Distiller(nn.Module):
         scales: Mapping[str, float] | None = None,
         progress: float = 0.0,
         seed: int = 0,
+        rate: float = 0.0,
         report: bool = False,
         **batch: Any,
     ) -> dict[str, Any]:
         """Args:
         scales: unit to the factor that its sums are multiplied by (world size over global count).
         progress: share of the training done.    seed: of the method's own draws.
+        rate: learning rate of the student's own optimiser in this step.
         report: also measure each term's share of the gradient at the student's outputs.
         batch: the rest of a collated batch.
         """
@@ -103,11 +110,7 @@ class Distiller(nn.Module):
         assert targets is not None
         b = self._step_batch(inputs, Targets(**targets), batch, progress, seed)
         scales = scales or {}
-        inner: dict[str, Tensor] = {}
-        if self.method.scheme == "bilevel":
-            b.student, inner = self._bilevel(inputs, b)
-        elif self.method.plan.student == "always":
-            b.student = self._run(inputs)
+        inner = self._descend(inputs, b, rate)
         result = self._combine(self.method.losses(b), b.student, scales, progress, report)
         result["terms"] |= {name: value * scales.get("batch", 1.0) for name, value in inner.items()}
         return result
@@ -161,27 +164,38 @@ class Distiller(nn.Module):
             )
         return rows
 
-    def _bilevel(self, inputs: dict[str, Tensor], b: StepBatch) -> tuple[StudentOutput, dict[str, Tensor]]:
-        """Outputs at the fast weights, and what each inner phase descended."""
-        weights, inner = self.method.weights(b.progress), {}
+    def _descend(self, inputs: dict[str, Tensor], b: StepBatch, rate: float) -> dict[str, Tensor]:
+        """What comes before the student's own step; ``b.student`` is then what the losses see of it.
 
-        def run(module: nn.Module, values: Mapping[str, Tensor]) -> StudentOutput:
-            return functional_call(module, dict(values), (inputs, self.layers))
+        Returns what each descent went down to.
+        """
+        weights, plan = self.method.weights(b.progress), self.method.plan
 
-        def loss(out: StudentOutput, phase: str) -> Tensor:
-            b.student = out
-            value = self.method.inner_losses(b, phase)
-            inner[phase] = value.detach()
-            return weights[phase] * value
+        def run(values: Mapping[str, Tensor], inputs: dict[str, Tensor] = inputs) -> StudentOutput:
+            return functional_call(self.student, dict(values), (inputs, self.layers))
 
-        values = fast_weights(
-            self.student,
-            run,
-            loss,
-            self.method.inner_phases,
-            learning_rate=self.method.config.inner_learning_rate,
-        )
-        return run(self.student, values), inner
+        found: dict[str, Tensor] = {}
+
+        def loss(out: StudentOutput | None, name: str) -> Tensor:
+            if out is not None:
+                b.student = out
+            value = self.method.descent_loss(b, name)
+            found[name] = value.detach()
+            return weights[name] * value
+
+        fast = [descent for descent in plan.descents if not descent.keeps]
+        if fast:
+            copies = FastWeights(self.student, run, loss, rate=rate)
+            b.student = copies.descend(fast)
+            b.run = lambda other: run(copies.values, other)
+        elif plan.student == "always":
+            b.student = self._run(inputs)
+        for descent in plan.descents:
+            if descent.keeps:
+                moments = cast(KeptMoments, self.moments[descent.name])
+                name = descent.name
+                descend_part(self.method, descent, moments, lambda: loss(None, name), rate)  # noqa: B023  # at once
+        return found
 
     def _combine(
         self,

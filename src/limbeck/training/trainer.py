@@ -34,10 +34,10 @@ from limbeck.training.checkpoints import (
     publish,
 )
 from limbeck.training.collator import DistillationCollator
+from limbeck.training.descents import check_descents
 from limbeck.training.distiller import Distiller
 from limbeck.training.identity import layers_digest, run_digests, run_settings
 from limbeck.training.sampler import Draws, TwoStreamSampler
-from limbeck.training.schemes import check_bilevel
 from limbeck.training.settings import told_by_transformers
 from limbeck.training.sharding import check_sharding
 from limbeck.training.streams import in_bags, streams
@@ -111,8 +111,13 @@ class DistillationTrainer(Trainer):
             raise ConfigError(
                 "Several GPUs in one process (DataParallel) are not supported; launch with torchrun."
             )
-        if model.method.scheme == "bilevel":
-            check_bilevel(fsdp=self.is_fsdp_enabled, deepspeed=self.is_deepspeed_enabled, fp16=args.fp16)
+        check_descents(
+            model.method,
+            accumulation=args.gradient_accumulation_steps,
+            fsdp=self.is_fsdp_enabled,
+            deepspeed=self.is_deepspeed_enabled,
+            fp16=args.fp16,
+        )
         check_sharding(self)
         self.remove_callback(PrinterCallback)
         self.add_callback(StepCallback(model))
@@ -196,10 +201,18 @@ class DistillationTrainer(Trainer):
         step = self.state.global_step
         batch = {k: v for k, v in inputs.items() if k not in ("keys", "counts")}
         outputs = model(
-            **batch, progress=step / self.args.max_steps, seed=self.args.seed, report=self._logs_after(step)
+            **batch,
+            progress=step / self.args.max_steps,
+            seed=self.args.seed,
+            rate=self._rate(),
+            report=self._logs_after(step),
         )
         self.terms.record(step, outputs, inputs, fp16=self.args.fp16)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def _rate(self) -> float:
+        """Learning rate of this step."""
+        return float(self.optimizer.param_groups[0]["lr"]) if self.optimizer is not None else 0.0
 
     def _scores(self, prediction: Any) -> dict[str, float]:
         """The problem's metrics of an ``EvalPrediction`` whose predictions are statistics."""

@@ -36,7 +36,7 @@ BLOCK_ROWS = 16384  # rows of a teacher tensor that are widened to float32 at a 
 MEDIAN_ROWS = 128
 # Radius of the clouds in bandwidths that float32 serves: beyond, squared distances lose the digits that the kernel
 # reads; below, all kernels are 1 and the value is their rounding.
-_FLOAT32 = 0.03, 30.0
+_FLOAT32 = 0.03, 10.0
 _SQUARES = 1e-15, 1e15  # distances whose squares float32 holds
 
 

@@ -15,7 +15,7 @@ from limbeck.methods.alignment.feature_ot import (
     feature_transport,
     projected_plan,
 )
-from limbeck.methods.base import InnerPhase, Method, Shapes, StepBatch, Weight, setting, weight
+from limbeck.methods.base import Declared, Descent, Method, Shapes, StepBatch, Weight, setting, weight
 
 
 @dataclass
@@ -71,17 +71,20 @@ class UCMKD(Method):
     units = {"supervised": "labelled", "feature": "batch", "label": "labelled"}
     Config = UCMKDConfig
 
+    @classmethod
+    def declared(cls, config: UCMKDConfig) -> Declared:
+        found = super().declared(config)
+        if config.scheme == "joint":
+            return found
+        where = {"feature": "student", "label": "head" if config.variant == "official" else "student"}
+        steps, rate = config.inner_steps, config.inner_learning_rate
+        return found.with_(
+            descents=tuple(Descent(name, moves, steps, learning_rate=rate) for name, moves in where.items())
+        )
+
     def __init__(self, config: Any, shapes: Shapes) -> None:
         super().__init__(config, shapes)
         self.project = feature_projector(shapes)
-
-    @property
-    def inner_phases(self) -> tuple[InnerPhase, ...]:
-        c = self.config
-        return (
-            InnerPhase("feature", c.inner_steps),
-            InnerPhase("label", c.inner_steps, head_only=c.variant == "official"),
-        )
 
     def plan_between(self, features_s: Tensor, features_t: Tensor) -> Tensor:
         return projected_plan(features_s, features_t, self.project, self.config)
@@ -108,7 +111,7 @@ class UCMKD(Method):
             }
         return terms
 
-    def inner_losses(self, b: StepBatch, phase: str) -> Tensor:
-        if phase == "feature":
+    def descent_loss(self, b: StepBatch, name: str) -> Tensor:
+        if name == "feature":
             return feature_transport(b, self.project, self.config)
         return self._label_alignment(b) / b.labelled.sum().clamp(min=1)
