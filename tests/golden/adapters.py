@@ -18,7 +18,7 @@ from limbeck import functional as L
 Adapter = Callable[[dict[str, Any], dict[str, Tensor]], Tensor]
 
 # Families of which every folder must have an adapter.
-COVERED_FAMILIES = {"ot", "kernel", "moments", "similarity"}
+COVERED_FAMILIES = {"ot", "kernel", "moments", "similarity", "contrastive"}
 
 # (folder, case name) -> why no correct implementation can meet it.
 EXEMPT: dict[tuple[str, str], str] = {}
@@ -135,6 +135,119 @@ def fused_linear_jsd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
         return p["soft"] * soft
     logits = F.linear(x["student_input"], weight_s, bias_s)
     return p["hard"] * F.cross_entropy(logits, x["labels"]) + p["soft"] * soft
+
+
+def _labelled(x: dict[str, Tensor]) -> Tensor:
+    return x["labels"] != -100
+
+
+def kd_mse(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    temperature = x["temperature"][:, None] if "temperature" in x else p["T"]
+    return L.divergence(x["student_logits"] / temperature, x["teacher_logits"] / temperature, kind="mse")
+
+
+def kd_dense(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t = (x[name].movedim(1, -1) for name in ("student_logits", "teacher_logits"))
+    return L.divergence(s, t, temperature=p["T"])
+
+
+def tvd_tokens(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.divergence(x["student_logits"], x["teacher_logits"], kind="tv", mask=_labelled(x))
+
+
+def skew_forward_kl(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t, kept = x["student_logits"], x["teacher_logits"], _labelled(x)
+    entropy = L.soft_cross_entropy(t[kept], t[kept].softmax(-1))  # a cross entropy, for all its name
+    return L.divergence(s, t, kind="skew", beta=p["lam"], mask=kept) + entropy
+
+
+def taid(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    """Its ``out``; the steps of t (``t_trace``) are not a loss."""
+    s, kept = x["student_logits"], _labelled(x)
+    target = L.interpolated_logits(s, x["teacher_logits"], p["t"])
+    return L.soft_cross_entropy(s[kept], target[kept].softmax(-1))
+
+
+def dkd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.decoupled_kl(
+        x["student_logits"],
+        x["teacher_logits"],
+        x["labels"],
+        weight_target=p["alpha"],
+        weight_rest=p["beta"],
+        temperature=p["T"],
+    )
+
+
+def logit_std_kd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t = (L.standardised_logits(x[name]) for name in ("student_logits", "teacher_logits"))
+    return L.divergence(s, t, temperature=p["T"])
+
+
+def cwd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t = (x[name].flatten(2) for name in ("student", "teacher"))  # a distribution over the positions of a channel
+    return p["w"] * L.divergence(s, t, temperature=p["tau"])
+
+
+# ---------------------------------------------------------------- maps and features
+
+
+def _pooled(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """The larger map at the size of the smaller; the references look at the height alone."""
+    if s.shape[2] > t.shape[2]:
+        return F.adaptive_avg_pool2d(s, t.shape[2]), t
+    return s, F.adaptive_avg_pool2d(t, s.shape[2]) if t.shape[2] > s.shape[2] else t
+
+
+def at(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t = _pooled(x["student"], x["teacher"])
+    variant = {"code": "official", "paper": "paper"}[p["mode"]]
+    return L.attention_transfer(s, t, power=p["p"], variant=variant)
+
+
+def vid(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t = _pooled(x["student"], x["teacher"])
+    mean = F.conv2d(F.conv2d(F.conv2d(s, x["w1"]).relu(), x["w2"]).relu(), x["w3"])
+    return L.variational_nll(mean, t, x["log_scale"], eps=p["eps"])
+
+
+def norm_n_to_one(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t = (z.flatten(2).mean(2) if z.dim() == 4 else z for z in (x["student"], x["teacher"]))
+    return L.many_to_one(F.linear(s, x["expand_weight"]), t)
+
+
+# ---------------------------------------------------------------- relations between samples, contrast
+
+
+def rkd_distance(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return p["w"] * L.rkd_distance(x["student"], x["teacher"])
+
+
+def rkd_angle(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return p["w"] * L.rkd_angle(x["student"], x["teacher"])
+
+
+def sp(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.similarity_preserving(x["student"], x["teacher"])
+
+
+def sp_l1(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    mean = L.similarity_preserving(x["student"], x["teacher"], norm="l1")
+    return mean if p["reduction"] == "batchmean" else mean * len(x["student"]) ** 2
+
+
+def cc_delta(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.correlation_congruence(x["student"], x["teacher"], kernel="consecutive")
+
+
+def crd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    parts = []
+    for i, (side, other) in enumerate((("student", "teacher"), ("teacher", "student"))):
+        v = F.normalize(F.linear(x[side], x[side + "_weight"], x[side + "_bias"]), dim=1)
+        z = None if p["Z"] is None else p["Z"][i]
+        memory = x["memory_" + other]
+        parts.append(L.noise_contrast(v, memory, x["index"], temperature=p["T"], normaliser=z))
+    return parts[0] + parts[1]
 
 
 # ---------------------------------------------------------------- kernels, lines, moments, similarity
@@ -271,4 +384,23 @@ ADAPTERS: dict[str, Adapter] = {
     "unbalanced_ot": unbalanced_ot,
     "emd": emd,
     "sinkd": sinkd,
+    "kd_mse": kd_mse,
+    "kd_dense": kd_dense,
+    "tvd_tokens": tvd_tokens,
+    "skew_forward_kl": skew_forward_kl,
+    "taid": taid,
+    "dkd": dkd,
+    "logit_std_kd": logit_std_kd,
+    "cwd": cwd,
+    "at": at,
+    "vid": vid,
+    "norm_n_to_one": norm_n_to_one,
+    "rkd_distance": rkd_distance,
+    "rkd_angle": rkd_angle,
+    "sp": sp,
+    "sp_l1": sp_l1,
+    "cc_delta": cc_delta,
+    "crd": crd,
+    "dkd_overflow": dkd,
+    "skew_forward_kl_underflow": skew_forward_kl,
 }

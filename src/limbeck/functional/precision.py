@@ -97,6 +97,12 @@ def euclidean_length(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x / largest, dim=-1) * largest.squeeze(-1)
 
 
+def unit_rows(x: Tensor) -> Tensor:
+    """Vectors of the last axis at length 1, differentiable; a zero vector stays one."""
+    length = euclidean_length(x).unsqueeze(-1)
+    return x / torch.where(length > 0, length, 1.0)
+
+
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
     """Run ``function`` outside autocast, which would send its matrix products back to half precision."""
 
