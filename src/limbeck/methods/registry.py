@@ -19,17 +19,31 @@ if TYPE_CHECKING:
 METHODS: dict[str, str] = {
     "armada": "limbeck.methods.alignment.armada:ARMADA",
     "bagkd": "limbeck.methods.bags.bagkd:BagKD",
+    "binary_kd": "limbeck.methods.response.binary_kd:BinaryKD",
     "denoise": "limbeck.methods.diffusion.denoise:Denoise",
+    "dist": "limbeck.methods.response.dist:DIST",
     "divergence": "limbeck.methods.response.divergences:Divergences",
+    "dkd": "limbeck.methods.response.dkd:DKD",
     "feature_ot": "limbeck.methods.alignment.feature_ot:FeatureOT",
     "fitnets": "limbeck.methods.features.fitnets:FitNets",
     "hints": "limbeck.methods.features.hints:Hints",
+    "info_nce": "limbeck.methods.relations.info_nce:InfoNCE",
+    "n_to_one": "limbeck.methods.features.n_to_one:NToOne",
+    "relations": "limbeck.methods.relations.relations:Relations",
+    "rkd": "limbeck.methods.relations.rkd:RKD",
     "supervised": "limbeck.methods.supervised:Supervised",
     "ucmkd": "limbeck.methods.alignment.ucmkd:UCMKD",
+    "vid": "limbeck.methods.features.vid:VID",
 }
 # Name to the family whose table ``PRESETS`` holds it.
 PRESETS: dict[str, str] = {
+    "cc": "relations",
     "kd": "divergence",
+    "logit_mse": "divergence",
+    "logit_std": "divergence",
+    "pkt": "relations",
+    "sp": "relations",
+    "taid": "divergence",
 }
 GROUP = "limbeck.methods"  # entry points of packages: NAME = "package.module:Class"
 

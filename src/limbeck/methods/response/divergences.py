@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from limbeck.functional.response.divergence import Divergence, divergence
+from limbeck.functional.response.targets import interpolated_logits, standardised_logits
 from limbeck.methods.base import Method, Settings, StepBatch, Weight, setting, weight
 from limbeck.methods.presets import Preset
+from limbeck.methods.settings import at
 
 
 @dataclass
@@ -17,6 +19,10 @@ class DivergenceConfig(Settings):
     beta: float = setting(0.5, "of jsd and the skewed ones: the share of the mixture", low=0, high=1)
     temperature: float = setting(
         4.0, "softens both sides (T); 1 for supervision transfer from a calibrated teacher", above=0
+    )
+    standardise: bool = setting(False, "compare logits at mean 0 and spread 1 a row, blind to how sure a side is")
+    teacher_share: Weight = setting(
+        1.0, "of the teacher's logits in the target, the rest the student's own; a curve moves it", low=0, high=1
     )
     weight_supervised: Weight = weight(
         1.0, "of the label loss (1 - alpha in the papers, not tied to alpha here)"
@@ -45,9 +51,14 @@ class Divergences(Method):
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         c, (rows, said) = self.config, b.teacher.paired()
+        ours = b.student.logits[rows]
         theirs = said["logits"] if c.divergence == "mse" else said.log_predictions()
+        if c.standardise:
+            ours, theirs = standardised_logits(ours), standardised_logits(theirs)
+        if (share := at(c.teacher_share, b.progress)) < 1:
+            theirs = interpolated_logits(ours, theirs, share)
         match = divergence(
-            b.student.logits[rows],
+            ours,
             theirs,
             kind=c.divergence,
             beta=c.beta,
@@ -58,5 +69,23 @@ class Divergences(Method):
 
 
 PRESETS = {
-    "kd": Preset("Hinton, Vinyals, Dean, arXiv 1503.02531, section 2", fixed={"divergence": "forward_kl"}),
+    "kd": Preset(
+        "Hinton, Vinyals, Dean, arXiv 1503.02531, section 2",
+        fixed={"divergence": "forward_kl", "standardise": False, "teacher_share": 1.0},
+    ),
+    "logit_mse": Preset(
+        "Ba and Caruana, NeurIPS 2014, arXiv 1312.6184, equation 1",
+        fixed={"divergence": "mse", "standardise": False, "teacher_share": 1.0},
+    ),
+    "logit_std": Preset(
+        "Sun et al., CVPR 2024, arXiv 2403.01427, algorithm 1",
+        fixed={"divergence": "forward_kl", "standardise": True, "teacher_share": 1.0},
+        defaults={"temperature": 2.0, "weight_distillation": 9.0},
+    ),
+    # its adaptive step moves t by less than the third digit in runs of ordinary length, and is left out
+    "taid": Preset(
+        "Shing et al., ICLR 2025, arXiv 2501.16937, section 3, with the linear schedule",
+        fixed={"divergence": "forward_kl", "standardise": False},
+        defaults={"teacher_share": {"from": 0.4, "to": 1.0, "until": 1.0}, "temperature": 1.0},
+    ),
 }

@@ -1,0 +1,1 @@
+"""Methods that match how the samples of a batch lie to each other, across modalities and widths."""

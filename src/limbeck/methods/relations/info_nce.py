@@ -1,0 +1,53 @@
+"""Contrastive distillation: the student's feature finds its own teacher row among those of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from limbeck.functional import info_nce
+from limbeck.layers.projectors import linear_projector
+from limbeck.methods.base import Method, Settings, Shapes, StepBatch, Weight, setting, weight
+
+
+@dataclass
+class InfoNCEConfig(Settings):
+    temperature: float = setting(0.07, "of the cosines (tau)", above=0)
+    symmetric: bool = setting(False, "also let the teacher's row find the student's")
+    weight_supervised: Weight = weight(1.0)
+    weight_contrast: Weight = weight(1.0, "of the contrast, a mean over the pairs of a batch")
+
+
+class InfoNCE(Method):
+    r"""Tell the own teacher row from the others of the batch, through a linear map that is not exported.
+
+    .. math:: L = w_s L_{CE} + w_c \frac1p \sum_i -\log \frac{\exp(\cos(r(f_s(i)), f_t(i)) / \tau)}
+        {\sum_j \exp(\cos(r(f_s(i)), f_t(j)) / \tau)}
+
+    over the p paired rows of a batch. Student rows that share one teacher row are no negatives of each other.
+
+    Paper: van den Oord, Li, Vinyals, arXiv 1807.03748, equation 4. Deviation: between the features of two nets, by
+    cosine, with the teacher held.
+    """
+
+    needs = {"features"}
+    links = {"paired", "partly_paired"}
+    units = {"supervised": "labelled", "contrast": "batch"}
+    Config = InfoNCEConfig
+
+    def __init__(self, config: Any, shapes: Shapes) -> None:
+        super().__init__(config, shapes)
+        self.project = linear_projector(shapes.student.width, shapes.teacher.width)
+
+    def losses(self, b: StepBatch) -> dict[str, Tensor]:
+        c, (rows, said) = self.config, b.teacher.paired()
+        contrast = info_nce(
+            self.project(b.student.features[rows]),
+            said["features"],
+            temperature=c.temperature,
+            symmetric=c.symmetric,
+            same=b.teacher.pair_index[rows],
+        )
+        return {"supervised": b.label_loss(), "contrast": contrast}
