@@ -31,18 +31,8 @@ from limbeck.training.trainer import DistillationTrainer
 
 CLASSES = ("ant", "bee", "cat")
 N, WIDTH, BAG = 48, 5, 4
-# The link each method is tried with.
-LINK = {
-    "supervised": "unpaired",
-    "divergence": "paired",
-    "hints": "paired",
-    "armada": "paired",
-    "kd": "paired",
-    "fitnets": "paired",
-    "feature_ot": "by_class",
-    "ucmkd": "by_class",
-    "bagkd": "bagged",
-}
+# The link a method is tried with, where it is not "paired".
+LINK = {"supervised": "unpaired", "feature_ot": "by_class", "ucmkd": "by_class", "bagkd": "bagged"}
 
 
 def noise(inputs: dict[str, torch.Tensor], generators: Any) -> dict[str, torch.Tensor]:
@@ -183,7 +173,7 @@ def trainer(
     teacher = teacher if declared.has_teacher else None
     if double:
         rows = doubled(rows or examples())
-    collate = collator(link or LINK[method], teacher, needs_ema="ema" in declared.peers, rows=rows)
+    collate = collator(link or LINK.get(method, "paired"), teacher, needs_ema="ema" in declared.peers, rows=rows)
     made = distiller(method, teacher, net=net, config=config, ema=ema, asked=rows.problem if rows else None)
     if double:
         made.double()

@@ -40,7 +40,7 @@ WITH_LINKS = [(name, link) for name in ON_TOY for link in sorted(PLANS[name].dec
 def step(
     toy: ModuleType, bank: Bank, name: str, link: str, draws: list[Draw] | None = None, **config: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """A distiller in training mode and a collated batch for it: 5 labelled rows and 2 units, or the given draws."""
+    """A distiller in training mode and a collated batch for it: 5 labelled rows and 3 units, or the given draws."""
     declared = PLANS[name].declared
     teacher = bank if declared.has_teacher else None
     made = toy.distiller(name, teacher, config=config).train()
@@ -48,7 +48,7 @@ def step(
     if draws is None:
         labelled, units = streams(collate, has_teacher=declared.has_teacher)
         second = (
-            units[:2].tolist() if isinstance(units, Tensor) else [row for bag in units[:2] for row in bag]
+            units[:3].tolist() if isinstance(units, Tensor) else [row for bag in units[:3] for row in bag]
         )
         rows = [("labelled", row) for row in labelled[:5].tolist()] + [("unlabelled", row) for row in second]
         draws = [Draw(stream, row, 0, slot) for slot, (stream, row) in enumerate(rows)]
@@ -157,6 +157,13 @@ def test_config_round_trips(name: str) -> None:
         ("ucmkd", "label_smoothing", 1.0, r"\[0, 1\)"),
         ("supervised", "label_smoothing", 1.0, r"\[0, 1\)"),
         ("armada", "temperature", 0.0, r"\(0, inf\)"),
+        ("dkd", "beta", -1.0, r"\[0, inf\)"),
+        ("dist", "temperature", 0.0, r"\(0, inf\)"),
+        ("binary_kd", "temperature", 0.0, r"\(0, inf\)"),
+        ("divergence", "teacher_share", 1.5, r"\[0, 1\]"),
+        ("info_nce", "temperature", 0.0, r"\(0, inf\)"),
+        ("n_to_one", "groups", 0, r"\[1, inf\)"),
+        ("vid", "initial_variance", 0.0, r"\(0, inf\)"),
         ("armada", "width", 0, r"\[1, inf\)"),
         ("armada", "depth", 0, r"\[1, inf\)"),
         ("bagkd", "ramp", 1.5, r"\[0, 1\]"),
@@ -178,6 +185,7 @@ def test_values_out_of_range(name: str, setting: str, value: float, interval: st
         ("ucmkd", {"variant": "offical"}, "'official'"),
         ("ucmkd", {"cost": "cosin"}, "'cosine'"),
         ("feature_ot", {"cost": "cosin"}, "'cosine'"),
+        ("relations", {"relation": "spp"}, "'sp'"),
         ("armada", {"manifold": "pair"}, "'pairs'"),
         ("armada", {"teacher": "feature"}, "'features'"),
     ],
