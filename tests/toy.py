@@ -173,7 +173,9 @@ def trainer(
     teacher = teacher if declared.has_teacher else None
     if double:
         rows = doubled(rows or examples())
-    collate = collator(link or LINK.get(method, "paired"), teacher, needs_ema="ema" in declared.peers, rows=rows)
+    collate = collator(
+        link or LINK.get(method, "paired"), teacher, needs_ema="ema" in declared.peers, rows=rows
+    )
     made = distiller(method, teacher, net=net, config=config, ema=ema, asked=rows.problem if rows else None)
     if double:
         made.double()

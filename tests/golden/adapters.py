@@ -185,7 +185,9 @@ def logit_std_kd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
 
 
 def cwd(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
-    s, t = (x[name].flatten(2) for name in ("student", "teacher"))  # a distribution over the positions of a channel
+    s, t = (
+        x[name].flatten(2) for name in ("student", "teacher")
+    )  # a distribution over the positions of a channel
     return p["w"] * L.divergence(s, t, temperature=p["tau"])
 
 
@@ -214,6 +216,23 @@ def vid(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
 def norm_n_to_one(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
     s, t = (z.flatten(2).mean(2) if z.dim() == 4 else z for z in (x["student"], x["teacher"]))
     return L.many_to_one(F.linear(s, x["expand_weight"]), t)
+
+
+def hidden_mse(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    s, t = x["student"], x["teacher"]
+    kept = x["mask"] != 0 if "mask" in x else ...
+    return L.hint_mse(s[kept], t[kept])
+
+
+def hidden_cosine(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    return L.hint_gap(x["student"], x["teacher"], mask=x.get("mask"))
+
+
+def embed_distill(p: dict[str, Any], x: dict[str, Tensor]) -> Tensor:
+    if p["metric"] == "mse":
+        return L.hint_mse(x["student"], x["teacher"])
+    kind = {"l2": "distance", "cosine": "cosine"}[p["metric"]]
+    return L.hint_gap(x["student"], x["teacher"], kind=kind)
 
 
 # ---------------------------------------------------------------- relations between samples, contrast
@@ -401,6 +420,9 @@ ADAPTERS: dict[str, Adapter] = {
     "sp_l1": sp_l1,
     "cc_delta": cc_delta,
     "crd": crd,
+    "hidden_mse": hidden_mse,
+    "hidden_cosine": hidden_cosine,
+    "embed_distill": embed_distill,
     "dkd_overflow": dkd,
     "skew_forward_kl_underflow": skew_forward_kl,
 }

@@ -1,4 +1,5 @@
 from .costs import cost_matrix as cost_matrix
+from .features.hints import hint_gap as hint_gap
 from .features.hints import hint_mse as hint_mse
 from .features.manifold import mean_cosine_gap as mean_cosine_gap
 from .features.manifold import mean_distance as mean_distance

@@ -68,7 +68,9 @@ def test_noise_contrast_finds_the_own_row():
 def test_noise_contrast_gradcheck_and_halves():
     memory, x = F.normalize(cloud(9, 0), dim=1), cloud(2, 1).requires_grad_()
     index = torch.tensor([[3, 5, 7], [4, 5, 6]])
-    assert torch.autograd.gradcheck(lambda x: L.noise_contrast(x, memory, index, temperature=1.0, normaliser=9.0), x)
+    assert torch.autograd.gradcheck(
+        lambda x: L.noise_contrast(x, memory, index, temperature=1.0, normaliser=9.0), x
+    )
     rows = L.noise_contrast(x, memory, index, temperature=1.0, normaliser=9.0, reduction="none")
     alone = L.noise_contrast(x[:1], memory, index[:1], temperature=1.0, normaliser=9.0)
     torch.testing.assert_close(rows[0], alone)

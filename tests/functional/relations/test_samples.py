@@ -128,9 +128,7 @@ def test_pkt_by_its_sums(variant):
     total = 0.0
     for i in range(5):
         others = [j for j in range(5) if variant == "official" or j != i]
-        q, p = (
-            torch.stack([(F.cosine_similarity(x[i], x[j], 0) + 1) / 2 for j in others]) for x in (s, t)
-        )
+        q, p = (torch.stack([(F.cosine_similarity(x[i], x[j], 0) + 1) / 2 for j in others]) for x in (s, t))
         q, p = q / q.sum(), p / p.sum()
         total += float((p * (p / q).log()).sum())
     expected = total / (5 if variant == "paper" else 25)

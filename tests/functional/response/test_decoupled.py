@@ -94,7 +94,8 @@ def test_dkd_parts_are_those_of_plain_distillation():
     s, t, y = logits(6, 0), logits(6, 1), labels_of(6)
     sure = t.softmax(1).gather(1, y[:, None])[:, 0]
     target, rest = (
-        L.decoupled_kl(s, t, y, weight_target=a, weight_rest=1 - a, temperature=1.0, reduction="none") for a in (1.0, 0.0)
+        L.decoupled_kl(s, t, y, weight_target=a, weight_rest=1 - a, temperature=1.0, reduction="none")
+        for a in (1.0, 0.0)
     )
     whole = L.divergence(s, t, reduction="none")
     torch.testing.assert_close(target + (1 - sure) * rest, whole)
@@ -147,7 +148,9 @@ def test_interpolated_logits_run_from_the_student_to_the_teacher():
     assert torch.equal(L.interpolated_logits(s, t, 1.0), t)
     half = L.interpolated_logits(s, t, 0.5)
     assert not half.requires_grad
-    geometric = (s.detach().softmax(1) * t.softmax(1)).sqrt()  # logits mix as geometric means, not as averages
+    geometric = (
+        s.detach().softmax(1) * t.softmax(1)
+    ).sqrt()  # logits mix as geometric means, not as averages
     torch.testing.assert_close(half.softmax(1), geometric / geometric.sum(1, keepdim=True))
 
 

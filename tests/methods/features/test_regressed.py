@@ -25,7 +25,9 @@ def batch(n: int = 64) -> tuple[StepBatch, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     ours = torch.randn(n, 3, generator=generator)
     theirs = torch.stack([ours[:, 0], 3 * torch.randn(n, generator=generator)], 1)
-    b = step_batch(StudentOutput(logits=ours[:, :2], features=ours), TeacherOutput(features=theirs), pairs=list(range(n)))
+    b = step_batch(
+        StudentOutput(logits=ours[:, :2], features=ours), TeacherOutput(features=theirs), pairs=list(range(n))
+    )
     return b, ours, theirs
 
 

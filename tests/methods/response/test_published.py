@@ -68,7 +68,9 @@ def test_binary_kd_is_a_binary_cross_entropy_less_its_least(temperature):
 
 
 def test_logit_std_is_blind_to_how_sure_the_student_is():
-    values = [float(made("logit_std").losses(batch([-100] * 4, scale=s))["distillation"]) for s in (1.0, 30.0)]
+    values = [
+        float(made("logit_std").losses(batch([-100] * 4, scale=s))["distillation"]) for s in (1.0, 30.0)
+    ]
     assert values[0] == pytest.approx(values[1], rel=1e-4)
     assert float(made("kd").losses(batch([-100] * 4, scale=30.0))["distillation"]) > 2 * values[0]
 

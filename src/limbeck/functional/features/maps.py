@@ -99,7 +99,8 @@ def neuron_selectivity(x_s: Tensor, x_t: Tensor, *, reduction: Reduction = "mean
         gap = s.mT @ s / s.shape[1] - t.mT @ t / t.shape[1]
         return reduced(gap.square().sum((1, 2)), reduction)
     ours, theirs, both = (
-        (a @ b.mT).square().flatten(1).mean(1) if len(a) else a.flatten(1).sum(1) for a, b in ((s, s), (t, t), (s, t))
+        (a @ b.mT).square().flatten(1).mean(1) if len(a) else a.flatten(1).sum(1)
+        for a, b in ((s, s), (t, t), (s, t))
     )
     return reduced(ours + theirs - 2 * both, reduction)
 

@@ -13,7 +13,7 @@ from limbeck.functional.hand_gradients import nothing_to_compare, wants_gradient
 from limbeck.functional.precision import can_widen, explained, without_autocast
 from limbeck.functional.relations.samples import flat_pair
 
-BLOCK_ELEMENTS = 2**20  # of the largest tensor of a block, angles of its corners
+BLOCK_ELEMENTS = 2**18  # of the largest tensor of a block, angles of its corners
 
 
 @explained

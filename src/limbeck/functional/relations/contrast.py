@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import DataError
-from limbeck.functional.precision import Reduction, check_positive, reduced, unit_rows, widened, without_autocast
+from limbeck.functional.precision import (
+    Reduction,
+    check_positive,
+    reduced,
+    unit_rows,
+    widened,
+    without_autocast,
+)
 
 
 @without_autocast

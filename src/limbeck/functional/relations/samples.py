@@ -16,7 +16,14 @@ from torch.nn import functional as F
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.costs import cost_matrix
 from limbeck.functional.hand_gradients import nothing_to_compare
-from limbeck.functional.precision import check_choice, check_positive, explained, unit_rows, widened, without_autocast
+from limbeck.functional.precision import (
+    check_choice,
+    check_positive,
+    explained,
+    unit_rows,
+    widened,
+    without_autocast,
+)
 
 
 def flat_pair(x_s: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +100,9 @@ def similarity_preserving(x_s: Tensor, x_t: Tensor, *, norm: Literal["l2", "l1"]
 
 
 def _similarity_rows(x: Tensor, norm: str) -> Tensor:
-    largest = x.detach().abs().max()  # the rows are blind to scale; without it products of large features overflow
+    largest = (
+        x.detach().abs().max()
+    )  # the rows are blind to scale; without it products of large features overflow
     x = x / torch.where(largest > 0, largest, 1.0)
     similarity = x @ x.T
     if norm == "l2":

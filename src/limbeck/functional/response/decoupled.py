@@ -63,7 +63,9 @@ def decoupled_kl(
     check_positive("temperature", temperature)
     n, c = logits_s.shape
     if c < 2 or labels.shape != (n,):
-        raise DataError(f"labels must be ({n},) and the classes two or more, got {tuple(labels.shape)} and {c}")
+        raise DataError(
+            f"labels must be ({n},) and the classes two or more, got {tuple(labels.shape)} and {c}"
+        )
     if n and not 0 <= int(labels.min()) <= int(labels.max()) < c:
         raise DataError(
             f"labels must lie in [0, {c}), got {int(labels.min())} to {int(labels.max())}; leave rows without a "

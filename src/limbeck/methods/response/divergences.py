@@ -20,9 +20,14 @@ class DivergenceConfig(Settings):
     temperature: float = setting(
         4.0, "softens both sides (T); 1 for supervision transfer from a calibrated teacher", above=0
     )
-    standardise: bool = setting(False, "compare logits at mean 0 and spread 1 a row, blind to how sure a side is")
+    standardise: bool = setting(
+        False, "compare logits at mean 0 and spread 1 a row, blind to how sure a side is"
+    )
     teacher_share: Weight = setting(
-        1.0, "of the teacher's logits in the target, the rest the student's own; a curve moves it", low=0, high=1
+        1.0,
+        "of the teacher's logits in the target, the rest the student's own; a curve moves it",
+        low=0,
+        high=1,
     )
     weight_supervised: Weight = weight(
         1.0, "of the label loss (1 - alpha in the papers, not tied to alpha here)"
