@@ -28,6 +28,7 @@ METHODS: dict[str, str] = {
     "fitnets": "limbeck.methods.features.fitnets:FitNets",
     "hints": "limbeck.methods.features.hints:Hints",
     "info_nce": "limbeck.methods.relations.info_nce:InfoNCE",
+    "maps": "limbeck.methods.features.maps:Maps",
     "n_to_one": "limbeck.methods.features.n_to_one:NToOne",
     "relations": "limbeck.methods.relations.relations:Relations",
     "rkd": "limbeck.methods.relations.rkd:RKD",
@@ -37,10 +38,12 @@ METHODS: dict[str, str] = {
 }
 # Name to the family whose table ``PRESETS`` holds it.
 PRESETS: dict[str, str] = {
+    "at": "maps",
     "cc": "relations",
     "kd": "divergence",
     "logit_mse": "divergence",
     "logit_std": "divergence",
+    "nst": "maps",
     "pkt": "relations",
     "sp": "relations",
     "taid": "divergence",

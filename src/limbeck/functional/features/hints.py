@@ -62,8 +62,8 @@ def hint_gap(
         kind: ``cosine``, or ``distance`` (Euclidean, not squared).
         mask: ``(...)``, vectors that count (not 0); default all.
         reduction: ``mean`` over the vectors that count, ``sum``, or ``none`` (0 where the mask hides).
-    Returns: in [0, 2] for ``cosine`` (1 where either side is zero), feature units for ``distance``; float32 or wider. No
-        vector gives 0.
+    Returns: in [0, 2] for ``cosine`` (1 where either side is zero), feature units for ``distance``; float32 or
+        wider. No vector gives 0.
     Needs: pairing by row; teacher features.     Gradient: to ``x_s`` only; at distance 0 the subgradient 0.
     Source: definitions.  Deviation: none.
     Raises: DataError for different shapes; UnknownNameError for the kind.

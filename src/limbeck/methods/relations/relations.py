@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,11 @@ from limbeck.methods.base import Method, Settings, StepBatch, Weight, setting, w
 from limbeck.methods.presets import Preset
 
 Relation = Literal["sp", "cc", "pkt"]
-_RELATIONS = {"sp": similarity_preserving, "cc": correlation_congruence, "pkt": pkt}
+_RELATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sp": similarity_preserving,
+    "cc": correlation_congruence,
+    "pkt": pkt,
+}
 
 
 @dataclass

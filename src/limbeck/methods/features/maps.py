@@ -1,0 +1,99 @@
+"""Matching of maps at named layers: where they are active, or which positions their channels select."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limbeck.errors import ConfigError
+from limbeck.functional import attention_transfer, neuron_selectivity
+from limbeck.methods.base import (
+    Declared,
+    Layers,
+    Method,
+    Settings,
+    Shapes,
+    StepBatch,
+    Weight,
+    setting,
+    weight,
+)
+from limbeck.methods.declared import pairs_of
+from limbeck.methods.presets import Preset
+
+
+@dataclass
+class MapsConfig(Settings):
+    layers: list[str] = setting(
+        ["layer:50%=layer:50%"],
+        "pairs of layers, STUDENT=TEACHER: a module path, layer:4, layer:-1 or layer:50%",
+    )
+    match: Literal["at", "nst"] = setting("at", "where maps are active, or what their channels select")
+    weight_supervised: Weight = weight(1.0)
+    weight_match: Weight = weight(1.0, "of the match, averaged over the pairs of layers")
+
+
+class Maps(Method):
+    r"""Match maps of convolutions, position by position; their numbers of channels may differ.
+
+    .. math:: L = w_s L_{CE} + w_m \frac1{|P|} \sum_{(a, b) \in P} \frac1p \sum_{i\,\text{paired}}
+        D\big(h_s^a(i), h_t^b(i)\big)
+
+    with D attention transfer or neuron selectivity (see :func:`limbeck.functional.attention_transfer`,
+    :func:`~limbeck.functional.neuron_selectivity`). Grids of two sizes are pooled to the smaller height and width. Both
+    sides must show the same thing at the same place (a picture and its depth, not a picture and a sound).
+
+    Paper: Zagoruyko and Komodakis, ICLR 2017, arXiv 1612.03928; Huang and Wang, arXiv 1707.01219. Deviation: the weight
+    of a term in the place of beta / 2.
+    """
+
+    needs = {"hidden_states"}
+    links = {"paired", "partly_paired"}
+    units = {"supervised": "labelled", "match": "pair"}
+    Config = MapsConfig
+
+    @classmethod
+    def declared(cls, config: MapsConfig) -> Declared:
+        return super().declared(config).with_(layers=Layers.pairs(config.layers))
+
+    def __init__(self, config: MapsConfig, shapes: Shapes) -> None:
+        super().__init__(config, shapes)
+        self.pairs = pairs_of(config.layers)
+        for s, t in self.pairs:
+            for side, layer, shape in (
+                ("student", s, shapes.student.hidden[s]),
+                ("teacher", t, shapes.teacher.hidden[t]),
+            ):
+                if len(shape) != 3:
+                    raise ConfigError(
+                        f"The layer {layer!r} of the {side} gives {list(shape)} a row, and maps are [channels, height, "
+                        "width]; name a layer of convolutions, or take 'hints'."
+                    )
+
+    def losses(self, b: StepBatch) -> dict[str, Tensor]:
+        rows, said = b.teacher.paired()
+        compare: Any = attention_transfer if self.config.match == "at" else neuron_selectivity
+        found = []
+        for s, t in self.pairs:
+            ours, theirs = on_one_grid(b.student.hidden_states[s][rows], said["hidden_states"][t])
+            found.append(compare(ours, theirs, reduction="sum"))
+        return {"supervised": b.label_loss(), "match": torch.stack(found).mean()}
+
+
+def on_one_grid(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps ``[p, C, H, W]`` averaged to the smaller height and the smaller width of the two."""
+    height, width = min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3])
+    one, other = (
+        x if x.shape[2:] == (height, width) else F.adaptive_avg_pool2d(x, (height, width)) for x in (a, b)
+    )
+    return one, other
+
+
+PRESETS = {
+    "at": Preset("Zagoruyko and Komodakis, ICLR 2017, arXiv 1612.03928, equation 2", fixed={"match": "at"}),
+    "nst": Preset("Huang and Wang, arXiv 1707.01219, equation 4", fixed={"match": "nst"}),
+}
