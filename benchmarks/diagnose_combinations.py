@@ -24,10 +24,10 @@ from limbeck.data.benchmarks.bags import mixed_bags
 from limbeck.data.splits import Splits
 from limbeck.data.task import Task, TeacherSide
 from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
-from limbeck.runner import trained_teacher
 from limbeck.seeding import keyed_seed
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.links import Bagged, ByClass, Link, Paired, Unpaired
+from limbeck.teacher_stage import trained_teacher
 from limbeck.teachers import ModuleTeacher
 
 DIGIT_TRAINING: dict[str, Any] = {

@@ -23,7 +23,7 @@ from transformers import TrainerCallback
 from limbeck.data import make_task
 from limbeck.plan import make_trainer
 from limbeck.recipes import MethodSpec, Recipe, TeacherSpec
-from limbeck.runner import teacher_bank
+from limbeck.teacher_stage import teacher_bank
 
 # Arm to (method, config, link, most it may cost); labelled batch 32, unlabelled 64 or 4 bags of 16.
 ARMS: dict[str, tuple[str, dict[str, Any], str, float | None]] = {

@@ -25,7 +25,7 @@ def sources(tmp_path_factory):
 
 @pytest.fixture
 def options(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr("limbeck.runner.TEACHER_TRAINING", {"max_steps": 3, "n_labelled": 8})
+    monkeypatch.setattr("limbeck.teacher_stage.TEACHER_TRAINING", {"max_steps": 3, "n_labelled": 8})
     return {**sources, "output": str(tmp_path / "demo"), "seeds": 1, "steps": 2, "labels": 2}
 
 

@@ -58,7 +58,7 @@ def test_the_run_folder_holds_what_a_user_keeps(own, tmp_path):
     result = distill(recipe(own, tmp_path / "run", by_class(own), method={"name": "feature_ot"}))
     found = {path.name for path in (tmp_path / "run").iterdir()}
     kept = {"recipe.yaml", "metrics.json", "log.jsonl", "report.html", "student", "checkpoints"}
-    assert found == kept | {"teacher", "bank"}
+    assert found == kept | {"teacher", "bank", "chain.json"}
     assert result.scores["test"] > 0.8
     rows = read_metrics(tmp_path / "run").rows
     assert {(r.arm, r.method, r.link, r.control, r.split) for r in rows} == {

@@ -18,7 +18,8 @@ from limbeck.errors import (
 )
 from limbeck.plan import make_trainer
 from limbeck.recipes import MethodSpec, Recipe, StudentSpec, TeacherSpec
-from limbeck.runner import run, teacher_bank
+from limbeck.runner import run
+from limbeck.teacher_stage import teacher_bank
 
 TRAINING = {"max_steps": 60, "n_labelled": 6, "n_unlabelled": 18, "n_bags": 3, "learning_rate": 1e-2}
 STUDENT = StudentSpec("table_encoder", {"n_columns": 6})
@@ -56,7 +57,7 @@ def test_the_seed_changes_the_numbers(tmp_path, bank):
 
 
 def test_a_run_without_a_given_task_trains_its_teacher_and_asks_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("limbeck.runner.make_task", lambda name, config, seed: tiny_task("bagged"))
+    monkeypatch.setattr("limbeck.fit.make_task", lambda name, config, seed: tiny_task("bagged"))
     result = run(recipe(tmp_path, "bagkd", teacher=TEACHER))
     assert len(Bank.open(tmp_path / "bank")) == 60
     assert result.scores["test"] > 0.5

@@ -23,6 +23,7 @@ WRONG_USE = (WrongUse, ConfigError, UnknownNameError)
 AFTER_INTERRUPT = {
     "demo": "the same command goes on where it stopped.",
     "bank": "the same command goes on where it stopped.",
+    "chain": "the same command goes on where it stopped.",
     "compare": "the same command goes on where it stopped.",
     "distill": "with --resume it goes on from its last checkpoint, if training.save_strategy made one.",
 }
@@ -32,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "bank": "ask a teacher once and keep what it says: build, info, verify, delete",
     "diagnose": "tell before training whether a teacher can help",
     "distill": "train a student from a recipe",
+    "chain": "train in stages: each starts from, or is taught by, an earlier one",
+    "recipes": "list the recipes and chains that ship",
     "compare": "methods x controls x seeds: did the teacher help?",
     "report": "(re)build the HTML report of a run or a comparison",
     "predict": "use an exported student",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from torch.nn import functional
 from limbeck import __version__
 from limbeck.data.base import Examples, Inputs
 from limbeck.evaluation.results import Row, write_metrics
+from limbeck.fit import RunResult
 from limbeck.methods.registry import plan_method
 from limbeck.recipes.recipe import Recipe, TeacherSpec
 from limbeck.reporting import report_folder
-from limbeck.runner import RunResult, run
+from limbeck.runner import run
 from limbeck.students.export.folder import export_student
 from limbeck.training.collator import without_padding
 from limbeck.training.processes import is_first_process
@@ -24,16 +26,27 @@ from limbeck.training.processes import is_first_process
 STUDENT_FOLDER = "student"
 
 
-def distill(recipe: Recipe, *, resume: bool = False) -> RunResult:
+def distill(
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    stage: str = "student",
+    before: Sequence[Mapping[str, Any]] = (),
+) -> RunResult:
     """Run ``recipe`` and write ``metrics.json``, ``student/`` and ``report.html`` into its run folder.
 
     The student folder holds weights, preprocessor, class names and a model card with provenance; no teacher, no
     projector. See :func:`limbeck.runner.run` for what is raised.
+
+    Args:
+        resume: go on from the last checkpoint in the run folder, if there is one.
+        stage: what this run is called as a stage of a chain.    before: facts of the stages that led to it.
     """
     result = run(recipe, resume=resume)
+    result.stages = [*map(dict, before), *result.stages]
     if not is_first_process():
         return result
-    write_metrics(result.folder, result_rows(result, arm=recipe.method.name), _info(recipe, result))
+    write_metrics(result.folder, result_rows(result, arm=recipe.method.name), _info(recipe, result, stage))
     train = result.task.splits["train"]
     export_student(
         result.student,
@@ -84,12 +97,14 @@ def link_text(result: RunResult) -> str:
     return "+".join(dict.fromkeys(result.links.values())) or "none"
 
 
-def _info(recipe: Recipe, result: RunResult) -> dict[str, Any]:
+def _info(recipe: Recipe, result: RunResult, stage: str) -> dict[str, Any]:
+    stages = [*result.stages, result.facts(stage)] if result.stages else []
     return {
         "title": f"{recipe.method.name} on {result.task.name}",
         "data": result.task.info,
         "recipe": asdict(recipe),
         "warnings": result.warnings,
+        "stages": stages,
         "metrics": [asdict(metric) for metric in result.task.problem.metrics],
         "versions": {"limbeck": __version__},
     }
@@ -102,7 +117,9 @@ def _provenance(recipe: Recipe, result: RunResult) -> dict[str, Any]:
         for name, spec in recipe.teacher_specs().items()
     }
     taught = plan_method(recipe.method.name, recipe.method.config).declared.has_teacher
+    stages = [{key: value for key, value in facts.items() if key != "seconds"} for facts in result.stages]
     return {
+        **({"stages": stages} if stages else {}),
         "method": recipe.method.name,
         "method_config": recipe.method.config,
         "data": result.task.name,

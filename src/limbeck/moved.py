@@ -119,6 +119,10 @@ FILES = {
 
 # File that is still there -> name that has left it -> its new file.
 NAMES = {
+    "runner": {
+        "teacher_bank": "teacher_stage",
+        "trained_teacher": "teacher_stage",
+    },
     "data.base": {"Task": "data.task"},
     "data": {"UNLABELLED": "signals.classes"},
     "signals": {

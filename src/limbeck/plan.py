@@ -25,7 +25,14 @@ from limbeck.teachers.live import LiveTeacher
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator, without_padding
 from limbeck.training.distiller import Distiller
-from limbeck.training.identity import bank_digest, of_teacher, run_settings, weights_digest, without_places
+from limbeck.training.identity import (
+    bank_digest,
+    flat,
+    of_teacher,
+    run_settings,
+    weights_digest,
+    without_places,
+)
 from limbeck.training.streams import check_links
 from limbeck.training.trainer import DistillationTrainer
 
@@ -99,7 +106,8 @@ def _facts(
         for name, bank in asked.items()
         if isinstance(bank, Bank)
     }
-    if text_model_path(recipe.student.model) is not None:  # a folder whose content may change
+    # Of a folder whose content may change.
+    if recipe.student.init is not None or text_model_path(recipe.student.model) is not None:
         digests["the student's first weights"] = weights_digest(student.state_dict())
     return {"settings": recipe_settings(recipe, plan), "digests": digests}
 
@@ -108,16 +116,39 @@ def recipe_settings(recipe: Recipe, plan: MethodPlan) -> dict[str, Any]:
     """What a checkpoint says of its run beside the trainer's settings, as plain values; data may move."""
     settings = {
         "control": recipe.control,
-        "data": without_places(asdict(recipe.data)),
-        "student": without_places(asdict(recipe.student)),
+        "data": _told(recipe.data),
+        "student": _told(recipe.student),
     }
     if plan.declared.has_teacher:
         specs = recipe.teacher_specs()
         for name, spec in specs.items():
-            teacher = asdict(spec)
-            bank = teacher.pop("bank")
-            told = teacher if bank is None else {"class_map": teacher["class_map"], "link": teacher["link"]}
-            settings["teacher" if len(specs) == 1 else f"teachers.{name}"] = without_places(told)
+            told = _told(spec)
+            if told.pop("bank") is not None:
+                told = {"class_map": told["class_map"], "link": told["link"]}
+            settings["teacher" if len(specs) == 1 else f"teachers.{name}"] = told
+    return settings
+
+
+def _told(spec: Any) -> dict[str, Any]:
+    """A part of a recipe as a checkpoint tells it; what is later than the first checkpoints counts where it is set."""
+    values = without_places(asdict(spec))
+    return {
+        name: value for name, value in values.items() if name not in ("init", "side") or value is not None
+    }
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    """All of a recipe that decides its result, as plain values by dotted name; what decides nothing (folders, logging,
+    saving, the number of processes) is not in it.
+
+    Raises: ConfigError for settings that the trainer does not take.
+    """
+    plan = plan_method(recipe.method.name, recipe.method.config)
+    arguments = training_arguments(recipe.training, Path(recipe.output_dir), recipe.seed)
+    facts = expected_of_checkpoint(recipe, plan, arguments)
+    method = {"name": facts["name"], "config": facts["config"]}
+    settings = flat({"method": method, **facts["settings"], "training.max_steps": arguments.max_steps})
+    settings.pop("processes")
     return settings
 
 
@@ -183,6 +214,7 @@ def make_student(spec: StudentSpec, train: Examples) -> Student:
         lora=spec.lora,
         dtype=spec.dtype,
         freeze=spec.freeze,
+        init=spec.init,
         **spec.config,
     )
     return Student(model, reading=problem.reading)

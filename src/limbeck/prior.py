@@ -35,10 +35,11 @@ from limbeck.evaluation.diagnosis.signal_facts import (
 from limbeck.methods.registry import plan_method
 from limbeck.plan import make_student
 from limbeck.recipes.recipe import MethodSpec, Recipe, check_recipe
-from limbeck.runner import run, teacher_of
+from limbeck.runner import run
 from limbeck.seeding import keyed_seed
 from limbeck.students.student import Student
 from limbeck.taught import Taught, link_of, readable, side_of
+from limbeck.teacher_stage import teacher_of
 from limbeck.teachers.live import LiveTeacher
 from limbeck.training.collator import DistillationCollator, LinkedTeacher, without_padding
 from limbeck.training.encoding import encoded_task

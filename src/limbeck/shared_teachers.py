@@ -10,9 +10,8 @@ from typing import Any
 from limbeck.banks.bank import Bank
 from limbeck.data.task import Task
 from limbeck.recipes.recipe import Recipe, TeacherSpec
-from limbeck.runner import teacher_bank, teacher_of
 from limbeck.signals.fingerprint import settings_fingerprint
-from limbeck.taught import side_of
+from limbeck.teacher_stage import asked_rows, teacher_bank, teacher_of
 from limbeck.teachers.live import LiveTeacher
 
 
@@ -66,7 +65,7 @@ class SharedTeachers:
             self.banks[folder] = []
             self._keep_accuracy(name, task)
             return Place(None, str(folder))
-        known, wanted = self.banks.setdefault(folder, []), set(side_of(task, name).splits["link"].keys)
+        known, wanted = self.banks.setdefault(folder, []), set(asked_rows(spec, task, name).keys)
         for bank in known:
             if wanted <= set(bank.keys):
                 return Place(str(bank.path), str(folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import moved_rows, prototype_like, random_like, shuffled, uniform_like
@@ -11,7 +11,7 @@ from limbeck.banks.layout import entry_of, width_of
 from limbeck.banks.stores import HIDDEN
 from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
-from limbeck.errors import ConfigError, LinkError, MissingSignalError, some
+from limbeck.errors import ConfigError, DataError, LinkError, MissingSignalError, some
 from limbeck.methods.declared import Side
 from limbeck.methods.registry import MethodPlan
 from limbeck.recipes.recipe import Recipe, TeacherSpec
@@ -103,9 +103,10 @@ def link_of(spec: TeacherSpec, name: str, source: Bank | LiveTeacher, task: Task
 
     Raises: LinkError where neither says anything of this teacher.
     """
-    if spec.link is not None:
+    of_student = spec.view == "same" and spec.bank is None  # asked about the student's own rows
+    if spec.link is not None or of_student:
         theirs = source.samples.keys if isinstance(source, LiveTeacher) else source.keys
-        return link_named(spec.link, student_keys=task.splits["train"].keys, teacher_keys=theirs)
+        return link_named(spec.link or "paired", student_keys=task.splits["train"].keys, teacher_keys=theirs)
     return side_of(task, name).link
 
 
@@ -118,6 +119,28 @@ def side_of(task: Task, name: str) -> TeacherSide:
     raise LinkError(
         f"Nothing links the teacher {name!r} to the student: the data know {some(task.teachers) or 'no teacher'}; name "
         f"one of these, or give the link in the recipe (teachers.{name}.link)."
+    )
+
+
+def task_of_teacher(task: Task, name: str) -> Task:
+    """What a teacher is to know, as a task of its own: its labelled rows, its views.
+
+    Raises: DataError where it has no labelled rows; LinkError for a teacher that the task does not know.
+    """
+    side = side_of(task, name)
+    if "train" not in side.splits:
+        raise DataError(
+            "The teacher cannot be trained: no labelled rows of its own are left beside those that the link names; "
+            "give it more labelled rows, or name a bank (teacher.bank)."
+        )
+    return replace(
+        task,
+        name=f"{task.name} teacher",
+        splits=side.splits.without("link"),
+        teachers={},
+        views=side.views,
+        truth=None,
+        preprocessor=dict(side.preprocessor),
     )
 
 

@@ -14,7 +14,7 @@ SMALL = ["--training.max_steps", "2", "--data.config.labels_per_class", "2", "--
 
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> list[str]:
-    monkeypatch.setattr("limbeck.runner.TEACHER_TRAINING", {"max_steps": 3, "n_labelled": 8})
+    monkeypatch.setattr("limbeck.teacher_stage.TEACHER_TRAINING", {"max_steps": 3, "n_labelled": 8})
     images = f"mnist:{mnist_folder(tmp_path / 'mnist')}"
     return ["--data.config.images", images, "--data.config.audio", f"fsdd:{fsdd_folder(tmp_path / 'fsdd')}"]
 

@@ -166,3 +166,23 @@ def test_a_comparison_of_a_regression_speaks_of_its_metric(tmp_path: Path, compa
     bars, lines = figures[0]["layout"], figures[1]["layout"]
     assert bars["xaxis"]["range"][0] < -20
     assert lines["yaxis"]["range"] == [-25, 100]
+
+
+def test_the_stages_of_a_chain_are_a_table(comparison: Rows, tmp_path: Path) -> None:
+    facts = {"data": "blobs", "metric": "accuracy", "steps": 1200, "seconds": 3.14}
+    stages = [
+        {**facts, "stage": "teacher", "method": "supervised", "uses": {}, "scores": {"test": 0.915}},
+        {
+            **facts,
+            "stage": EVIL,
+            "method": "kd",
+            "uses": {"teacher": "bank"},
+            "scores": {"validation": None, "test": 0.5},
+        },
+    ]
+    path = write_report(tmp_path, title="chain", rows=comparison(seeds=1), info={"stages": stages})
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "Stages" in page.text
+    assert "bank of teacher" in page.text
+    assert all(word in page.text for word in ("91.5%", "50.0%", "1,200", "3.1", "–"))
+    assert not [tag for tag, attrs in page.tags if tag == "img"]

@@ -114,7 +114,7 @@ def test_another_recipe_is_refused_before_anything_is_made(
     def never(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("the data were read")
 
-    monkeypatch.setattr("limbeck.runner.encoded_task", never)
+    monkeypatch.setattr("limbeck.fit.encoded_task", never)
     with pytest.raises(CheckpointError, match=words):
         run(changed(tmp_path / "run", name, value), task=tiny_task(), bank=asked, resume=True)
     assert (tmp_path / "run" / "recipe.yaml").read_bytes() == saved

@@ -26,11 +26,13 @@ class TeacherSide:
             is asked about (those that ``link`` names).
         link: what is known between the student's training rows and ``splits["link"]``.
         views: ``weak`` and ``strong`` augmentations of its inputs, for a teacher that is trained here.
+        preprocessor: how a raw file of its modality becomes its inputs, as :class:`Task` has it of the student's.
     """
 
     splits: Splits
     link: Link
     views: Mapping[str, View] = field(default_factory=dict)
+    preprocessor: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

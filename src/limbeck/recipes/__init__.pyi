@@ -1,3 +1,6 @@
+from .chain_spec import Chain as Chain
+from .chain_spec import load_chain as load_chain
+from .chain_spec import make_chain as make_chain
 from .recipe import DataSpec as DataSpec
 from .recipe import MethodSpec as MethodSpec
 from .recipe import Recipe as Recipe

@@ -26,10 +26,13 @@ class DataSpec:
     Args:
         name: a data set of :mod:`limbeck.data` (``av_digits``, ``folders``, ``glyphs``, ``emoji``, ``glue``, ...).
         config: arguments of that data set, for example ``{link: bagged, labels_per_class: 5}``.
+        side: name of a teacher, to learn what that teacher is to know, its own labelled rows and views, in place of the
+            student's: so a teacher is trained.
     """
 
     name: str = "av_digits"
     config: dict[str, Any] = field(default_factory=dict)
+    side: str | None = None
 
 
 @dataclass
@@ -46,9 +49,11 @@ class TeacherSpec:
         class_map: student class name to teacher class name, where they differ.
         live: ask it in every step of the training, in this process, in place of a bank: ``model`` (the network named
             under ``model``, trained first if ``train`` is set) or ``hf:PATH``.
-        view: of a live teacher: ``teacher`` (its own samples of the rows), or ``same`` (what the student is shown).
+        view: ``teacher`` (its own samples of the rows), or ``same``: the student's rows, of a live teacher with the
+            views that the student is shown; for a teacher of the student's modality.
         link: what links it to the student, where the data do not say or say otherwise: ``paired`` (by equal keys),
             ``by_class`` or ``unpaired``.
+        init: folder of a shipped student (``RUN/student``) of that network, whose weights it has; it is not trained.
     """
 
     bank: str | None = None
@@ -61,6 +66,12 @@ class TeacherSpec:
     live: str | None = None
     view: Literal["teacher", "same"] = "teacher"
     link: Literal["paired", "partly_paired", "by_class", "unpaired"] | None = None
+    init: str | None = None
+
+    @property
+    def is_trained_first(self) -> bool:
+        """Whether its network has yet to be trained before it can be asked."""
+        return self.train and self.bank is None and self.init is None and self.live in (None, "model")
 
 
 @dataclass
@@ -78,6 +89,7 @@ class StudentSpec:
         dtype: of the weights: ``float32`` or ``bfloat16``.
         freeze: parts that are not trained: module paths, ``embeddings``, ``layers:N`` (the N lowest, and
             what comes before them).
+        init: folder of a shipped student (``RUN/student``) of the same network, whose weights it starts from.
     """
 
     model: str = "small_conv_net"
@@ -87,6 +99,7 @@ class StudentSpec:
     max_length: int = 128
     dtype: Literal["float32", "bfloat16"] = "float32"
     freeze: list[str] = field(default_factory=list)
+    init: str | None = None
 
 
 @dataclass

@@ -23,11 +23,12 @@ def report_folder(folder: str | Path) -> Path:
         return comparison_report(folder)
     metrics = read_metrics(folder)
     info: dict[str, Any] = dict(metrics.info)
+    home = folder / info.pop("run_folder", ".")  # of a chain, where its last stage ran
     metric = main_metric(metrics.rows, info)
     curves = [
         {"arm": arm, "control": control, "seed": seed, **point}
         for arm, control, seed in {(r.arm, r.control, r.seed) for r in metrics.rows}
-        for point in _curve(folder / "log.jsonl", metric.name)
+        for point in _curve(home / "log.jsonl", metric.name)
     ]
     title = info.pop("title", "Results")
     return write_report(folder, title=title, rows=metrics.rows, curves=curves, info=info)

@@ -23,6 +23,7 @@ from limbeck.reporting.sections import (
     recipe_text,
     result_table,
     setup,
+    stage_table,
 )
 from limbeck.reporting.table import split_name, table_lines
 
@@ -60,8 +61,8 @@ def write_report(
             ``caption``, as from ``feature_map``.
         info: facts, JSON-able. ``summary``: a sentence under the title; ``given``: arm to what its teacher
             gave; ``warnings``: sentences; ``metrics``: how the task is scored, fields of :class:`Metric`, the one
-            that decides first; ``recipe``: text or mapping; every other key becomes a block of the
-            setup (``data``, ``teacher``, ``versions``, ``machine``, ...).
+            that decides first; ``stages``: of a chain, see ``limbeck.stages.stage_facts``; ``recipe``: text or
+            mapping; every other key becomes a block of the setup (``data``, ``teacher``, ``versions``, ...).
 
     Raises: DataError without rows; as :func:`limbeck.evaluation.verdicts` for rows that cannot be compared.
     """
@@ -129,6 +130,8 @@ def _sections(
     bars = bars_figure(rows, split=splits[0], metric=metric)
     heading = f"{metric} by arm, {split_name(splits[0])}"
     sections.append(section(heading, figure_block("bars", bars, BARS_NOTE)))
+    if info.get("stages"):
+        sections.append(section("Stages", stage_table(info["stages"])))
     if curves:
         figure = curves_figure(curves, arms=arms_of(rows), metric=metric)
         sections.append(section("Learning curves", figure_block("curves", figure, CURVES_NOTE)))

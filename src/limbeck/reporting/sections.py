@@ -15,7 +15,7 @@ from limbeck.reporting.table import Line, score_text, split_name
 
 # Keys of `info` that have a place of their own outside the setup.
 MOST_ENTRIES = 12  # of a list among the facts
-PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary", "metrics")
+PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary", "metrics", "stages")
 
 
 def result_table(lines: Sequence[Line], metric: Metric) -> str:
@@ -97,6 +97,28 @@ def metrics_table(rows: Sequence[Row]) -> str:
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
         '<p class="note">Mean ± standard deviation over seeds; shares in per cent.</p>'
+    )
+
+
+def stage_table(stages: Sequence[Mapping[str, Any]]) -> str:
+    """The stages of a chain in order: what each learned from, its scores, and what it cost."""
+    splits = list(dict.fromkeys(split for facts in stages for split in facts["scores"]))
+    names = ["Stage", "Method", "Data", "Uses", *map(_heading, map(split_name, splits)), "Steps", "Seconds"]
+    body = []
+    for facts in stages:
+        metric = metric_named(facts["metric"])
+        scores = [facts["scores"].get(split) for split in splits]
+        texts = ["–" if score is None else metric.text(score) for score in scores]
+        uses = ", ".join(f"{what} of {stage}" for stage, what in facts["uses"].items()) or "–"
+        words = "".join(f"<td>{html.escape(str(t))}</td>" for t in (facts["method"], facts["data"], uses))
+        numbers = [*texts, f"{facts['steps']:,}", f"{facts['seconds']:.1f}"]
+        cells = "".join(f'<td class="number">{html.escape(number)}</td>' for number in numbers)
+        body.append(f'<tr><th scope="row">{html.escape(str(facts["stage"]))}</th>{words}{cells}</tr>')
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+        '<p class="note">Each stage is scored on its own data. The seconds of a stage that was interrupted count '
+        "from where it went on.</p>"
     )
 
 

@@ -70,7 +70,26 @@ def quietly() -> Iterator[None]:
 
 
 def load_shipped(folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tensor]:
-    """The model of an exported student: a function from inputs by name to logits.
+    """The model of an exported student: a function from inputs by name to logits; arguments and errors as
+    :func:`shipped_model`."""
+    model = shipped_model(folder, auto)
+
+    def run(inputs: dict[str, Tensor]) -> Tensor:
+        try:
+            logits = model(**inputs).logits
+            return logits.movedim(1, -1) if auto.endswith("SemanticSegmentation") else logits
+        except Exception as error:  # a model raises what it likes
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise DataError(
+                f"The student in {folder} cannot take these inputs ({reason}); give it some like those it was "
+                "trained on."
+            ) from error
+
+    return run
+
+
+def shipped_model(folder: Path, auto: str) -> PreTrainedModel:
+    """The transformers model of an exported student, in evaluation mode.
 
     Args:
         auto: the ``AutoModelFor...`` that it is written for.
@@ -89,20 +108,7 @@ def load_shipped(folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tenso
         model = getattr(transformers, auto).from_pretrained(
             folder, config=config, local_files_only=True, **PLAIN_WEIGHTS
         )
-    model.eval()
-
-    def run(inputs: dict[str, Tensor]) -> Tensor:
-        try:
-            logits = model(**inputs).logits
-            return logits.movedim(1, -1) if auto.endswith("SemanticSegmentation") else logits
-        except Exception as error:  # a model raises what it likes
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise DataError(
-                f"The student in {folder} cannot take these inputs ({reason}); give it some like those it was "
-                "trained on."
-            ) from error
-
-    return run
+    return model.eval()
 
 
 def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:

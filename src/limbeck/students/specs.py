@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from limbeck.problems.registry import sized
 from limbeck.students import dense, encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
+from limbeck.students.initial import start_from
 from limbeck.students.pooled import Pooling
 from limbeck.students.pretrained import check_choice, pretrained_model
 from limbeck.students.student import Student
@@ -36,6 +38,7 @@ def model_from_spec(
     lora: Mapping[str, Any] | None = None,
     dtype: str = "float32",
     freeze: Sequence[str] = (),
+    init: str | Path | None = None,
     **config: Any,
 ) -> nn.Module:
     """A fresh model with weights, where no checkpoint gives them, drawn from torch's generator.
@@ -51,6 +54,8 @@ def model_from_spec(
         lora: adapters in place of full fine-tuning, see :func:`limbeck.students.changes.lora.add_lora`.
         dtype: of the weights: ``float32`` or ``bfloat16``.
         freeze: parts that are not trained, see :func:`limbeck.students.changes.freezing.freeze_parts`.
+        init: folder of an exported student of this network, whose weights it starts from, see
+            :func:`limbeck.students.initial.start_from`.
         config: arguments of the encoder, or changes to the transformers configuration.
 
     Raises: UnknownNameError for a wrong name or argument; DataError for a folder that holds no model; ConfigError for
@@ -71,6 +76,8 @@ def model_from_spec(
     else:
         pooling = "mean" if spec == "minilm" and pooling is None else pooling
         model, new = pretrained_model(path, problem, cast("Pooling | None", pooling), _DTYPES[dtype], config)
+    if init is not None:
+        start_from(model, init)
     if lora is not None:
         add_lora(model, lora, new)
     freeze_parts(model, freeze)

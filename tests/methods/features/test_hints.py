@@ -104,6 +104,19 @@ def test_by_hand():
     assert found == pytest.approx(wanted, rel=1e-5)
 
 
+def test_maps_of_convolutions_are_averaged_over_their_positions():
+    config = HintsConfig(layers=["a=x"])
+    method = Hints(config, Shapes(Side(2, 3, {"a": (5, 4, 4)}), {"teacher": Side(hidden={"x": (7, 2, 3)})}))
+    assert (method.project[0].in_features, method.project[0].out_features) == (5, 7)
+    maps, theirs = torch.randn(3, 5, 4, 4), torch.randn(2, 7, 2, 3)
+    out = StudentOutput(torch.randn(3, 2), torch.randn(3, 3), {"a": maps})
+    found = method.losses(step_batch(out, TeacherOutput(hidden_states={"x": theirs}), pairs=[1, -1, 0]))
+    gaps = method.project[0](maps[[0, 2]].mean((2, 3))) - theirs[[1, 0]].mean((2, 3))
+    assert float(found["hint"].detach()) == pytest.approx(
+        float(gaps.square().mean(1).sum().detach()), rel=1e-5
+    )
+
+
 @pytest.fixture(scope="module")
 def task() -> Task:
     rows = [f"{text} {i}" for i in range(6) for text in WORDS]

@@ -91,16 +91,19 @@ def two_folders(
     splits, truth = _student_splits(read_s, choice, link, rng)
     linked, rows = _link(link, splits["train"], read_s, read_t, link_share, rng)
     teacher_splits = _teacher_splits(read_t, rows, choice, rng, has_labels=link in ("by_class", "unpaired"))
-    preprocessor = dict(read_s.preprocessor)
+    preprocessor, preprocessor_t = dict(read_s.preprocessor), dict(read_t.preprocessor)
     if read_s.modality == "table":
         splits, mean, deviation = _standardised(splits, "train")
         preprocessor |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
     if read_t.modality == "table":
-        teacher_splits, *_ = _standardised(teacher_splits, "train" if "train" in teacher_splits else "link")
+        by = "train" if "train" in teacher_splits else "link"
+        teacher_splits, mean, deviation = _standardised(teacher_splits, by)
+        preprocessor_t |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    views_t = VIEWS[read_t.modality]()
     return Task(
         name="two_folders",
         splits=Splits(**splits),
-        teachers={TEACHER: TeacherSide(Splits(**teacher_splits), linked, VIEWS[read_t.modality]())},
+        teachers={TEACHER: TeacherSide(Splits(**teacher_splits), linked, views_t, preprocessor_t)},
         views=VIEWS[read_s.modality](),
         truth=truth,
         preprocessor=preprocessor,

@@ -24,7 +24,8 @@ class FitNets(Method):
     .. math:: L = w_s L_{CE} + w_h \frac1p \sum_{i\,\text{paired}} \frac1D \|r(f_s(i)) - f_t(i)\|^2
 
     Paper: Romero et al., ICLR 2015, arXiv 1412.6550, equation 3. Deviation: the hint is the penultimate feature
-    and both terms are trained together, as later libraries do; the mean over the width D is taken, so that the
+    and both terms are trained together, as later libraries do (the chain ``fitnets`` trains in the two stages of the
+    paper, with ``hints`` and ``kd``); the mean over the width D is taken, so that the
     weight does not depend on it.
     """
 

@@ -42,6 +42,7 @@ class Hints(Method):
         \frac1{D_b} \|r_{ab}(h_s^a(i)) - h_t^b(i)\|^2
 
     States of all tokens are averaged over those that the attention mask shows where the teacher's are one vector a row.
+    Maps of a convolutional layer, ``[C, H, W]``, are averaged over their positions, which two modalities do not share.
 
     Paper: Romero et al., ICLR 2015, arXiv 1412.6550, equation 3, at several layers and trained with the task.
     """
@@ -59,7 +60,7 @@ class Hints(Method):
         super().__init__(config, shapes)
         self.pairs = pairs_of(config.layers)
         self.project = nn.ModuleList(
-            linear_projector(shapes.student.hidden[s][-1], shapes.teacher.hidden[t][-1])
+            linear_projector(_width(shapes.student.hidden[s]), _width(shapes.teacher.hidden[t]))
             for s, t in self.pairs
         )
 
@@ -67,7 +68,7 @@ class Hints(Method):
         rows, said = b.teacher.paired()
         hints = []
         for project, (s, t) in zip(self.project, self.pairs):
-            theirs = said["hidden_states"][t]
+            theirs = _vectors(said["hidden_states"][t])
             ours = pooled_like(b.student.hidden_states[s][rows], theirs, _mask(b, rows))
             gap = hint_mse(project(ours), theirs, reduction="none")
             hints.append(gap.flatten(1).mean(1).sum() if gap.ndim > 1 else gap.sum() / theirs.shape[-1])
@@ -75,8 +76,18 @@ class Hints(Method):
 
 
 def pooled_like(ours: Tensor, theirs: Tensor, mask: Tensor | None) -> Tensor:
-    """``ours [p, L, d]`` as one vector a row where ``theirs`` is ``[p, D]``; else as they are."""
-    return pool(ours, "mean", mask) if theirs.ndim == 2 < ours.ndim else ours
+    """``ours [p, L, d]`` as one vector a row where ``theirs`` is ``[p, D]``; else as they are; maps always."""
+    return pool(ours, "mean", mask) if theirs.ndim == 2 < ours.ndim == 3 else _vectors(ours)
+
+
+def _vectors(states: Tensor) -> Tensor:
+    """Maps ``[p, C, H, W]`` as vectors ``[p, C]``; other states as they are."""
+    return states.flatten(2).mean(2) if states.ndim == 4 else states
+
+
+def _width(shape: tuple[int, ...]) -> int:
+    """Channels of maps ``[C, H, W]``, else the last axis."""
+    return shape[0] if len(shape) == 3 else shape[-1]
 
 
 def _mask(b: StepBatch, rows: Tensor) -> Any:

@@ -95,17 +95,24 @@ def load_exported(folder: str | Path) -> ExportedStudent:
     what no export holds.
     """
     folder = Path(folder)
+    info = whole_info(folder)
+    settings = read_preprocessor(folder)
+    run = load_program(folder) if info["loads_with"] == PROGRAM else load_shipped(folder, info["loads_with"])
+    return ExportedStudent(run, problem(info["problem"], info["class_names"]), settings, info)
+
+
+def whole_info(folder: Path) -> dict[str, Any]:
+    """What ``student.json`` holds, where the files beside it are those that were exported; errors as
+    :func:`load_exported`."""
     refuse_links(folder)
     info = read_info(folder)
-    settings = read_preprocessor(folder)
     for name, digest in info["sha256"].items():
         if not (folder / name).is_file() or sha256_of(folder / name) != digest:
             raise DataError(f"{folder / name} is missing or not what was exported; copy or export it again.")
     for path in hashed_files(folder):
         if path.name not in info["sha256"]:
             raise DataError(f"{path} is not among what was exported; remove it, or export the student again.")
-    run = load_program(folder) if info["loads_with"] == PROGRAM else load_shipped(folder, info["loads_with"])
-    return ExportedStudent(run, problem(info["problem"], info["class_names"]), settings, info)
+    return info
 
 
 def predict(folder: str | Path, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
