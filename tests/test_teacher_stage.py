@@ -14,7 +14,7 @@ from torch import nn
 from limbeck.data.task import Task
 from limbeck.errors import DataError
 from limbeck.recipes import TeacherSpec
-from limbeck.stages import read_records
+from limbeck.recipes.stages import read_records
 from limbeck.taught import task_of_teacher
 from limbeck.teacher_stage import teacher_bank, trained_teacher
 from limbeck.training.callbacks import RunLog

@@ -14,9 +14,9 @@ from limbeck.evaluation.results import read_metrics, write_metrics
 from limbeck.plan import recipe_facts
 from limbeck.recipes.chain_spec import Chain, load_chain, make_chain
 from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.stages import StageRecord, read_records, write_records
 from limbeck.reporting import report_folder
 from limbeck.signals.fingerprint import settings_fingerprint
-from limbeck.stages import StageRecord, read_records, write_records
 from limbeck.students.export.exported import hashed_files, sha256_of
 from limbeck.students.export.info import INFO
 from limbeck.training.arguments import DistillationArguments

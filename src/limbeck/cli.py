@@ -30,7 +30,8 @@ AFTER_INTERRUPT = {
 # Subcommand (a file in limbeck/commands) to what it does.
 COMMANDS: dict[str, str] = {
     "demo": "the main job on an embedded data set, end to end, with a report",
-    "bank": "ask a teacher once and keep what it says: build, info, verify, delete",
+    "bank": "ask a teacher once and keep what it says: build, import, info, verify, delete",
+    "data": "list the data sets of recipes, or show the settings of one",
     "diagnose": "tell before training whether a teacher can help",
     "distill": "train a student from a recipe",
     "chain": "train in stages: each starts from, or is taught by, an earlier one",

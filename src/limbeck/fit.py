@@ -20,7 +20,7 @@ from limbeck.methods.base import Method
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.plan import expected_of_checkpoint, make_student, make_trainer, training_arguments
 from limbeck.recipes.recipe import Recipe, check_recipe
-from limbeck.stages import stage_facts
+from limbeck.recipes.stages import stage_facts
 from limbeck.students import Student
 from limbeck.taught import task_of_teacher
 from limbeck.teachers import LiveTeacher
@@ -47,7 +47,7 @@ class RunResult:
         tokenizer: of a text student, for its export.
         statistics: split to what the problem keeps of each of its rows, in their order (:meth:`Problem.statistics`).
         method: with its trained parts.
-        stages: what was trained before it, in order (see :func:`limbeck.stages.stage_facts`).
+        stages: what was trained before it, in order (see :func:`limbeck.recipes.stages.stage_facts`).
     """
 
     scores: dict[str, float]

@@ -19,6 +19,7 @@ from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec
 from limbeck.seeding import keyed_seed
 from limbeck.students import Student, model_from_spec
+from limbeck.students.sizing import sized_config
 from limbeck.students.text import text_model_path
 from limbeck.taught import readable
 from limbeck.teachers.live import LiveTeacher
@@ -239,7 +240,7 @@ def make_student(spec: StudentSpec, train: Examples) -> Student:
         dtype=spec.dtype,
         freeze=spec.freeze,
         init=spec.init,
-        **spec.config,
+        **sized_config(spec.model, spec.config, train),
     )
     return Student(model, reading=problem.reading)
 

@@ -11,7 +11,7 @@ from limbeck.banks.bank import Bank
 from limbeck.data.task import Task
 from limbeck.fit import Prepared, RunResult, fit, prepare
 from limbeck.recipes.recipe import Recipe
-from limbeck.stages import read_records
+from limbeck.recipes.stages import read_records
 from limbeck.teacher_stage import STAGE, teacher_of
 from limbeck.teachers import LiveTeacher
 from limbeck.teachers.text_features import embedded_texts

@@ -95,7 +95,21 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
             f"The control 'uniform' is a teacher of class probabilities alone, and {plan.name!r} reads its "
             f"{some(sorted(needs))}; take 'shuffled' or 'random'."
         )
-    return _live(source, wanted) if isinstance(source, LiveTeacher) else _banked(source, wanted)
+    taught = _live(source, wanted) if isinstance(source, LiveTeacher) else _banked(source, wanted)
+    lacking = _lacking(spec, name, link, task)
+    return replace(taught, warnings=(*taught.warnings, *lacking))
+
+
+def _lacking(spec: TeacherSpec, name: str, link: Link, task: Task) -> list[str]:
+    """How many teacher rows that the task's link names are not there, in a sentence."""
+    named = 0 if spec.link is not None else len(side_of(task, name).link.teacher_keys)
+    gone = named - len(link.teacher_keys)
+    if gone <= 0:
+        return []
+    return [
+        f"{gone:,} of the {named:,} rows that the link names have no answer of the teacher {name!r}; training goes on "
+        "without these (link 'paired' would refuse them)."
+    ]
 
 
 def link_of(spec: TeacherSpec, name: str, source: Bank | LiveTeacher, task: Task) -> Link:
@@ -103,11 +117,11 @@ def link_of(spec: TeacherSpec, name: str, source: Bank | LiveTeacher, task: Task
 
     Raises: LinkError where neither says anything of this teacher.
     """
+    theirs = source.samples.keys if isinstance(source, LiveTeacher) else source.keys
     of_student = spec.view == "same" and spec.bank is None  # asked about the student's own rows
     if spec.link is not None or of_student:
-        theirs = source.samples.keys if isinstance(source, LiveTeacher) else source.keys
         return link_named(spec.link or "paired", student_keys=task.splits["train"].keys, teacher_keys=theirs)
-    return side_of(task, name).link
+    return side_of(task, name).link.among(theirs)
 
 
 def side_of(task: Task, name: str) -> TeacherSide:

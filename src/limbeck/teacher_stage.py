@@ -20,10 +20,11 @@ from limbeck.errors import ConfigError
 from limbeck.fit import fit, prepare
 from limbeck.plan import recipe_facts
 from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
+from limbeck.recipes.stages import StageRecord, read_records, write_records
 from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint
-from limbeck.stages import StageRecord, read_records, write_records
 from limbeck.students import model_from_spec
+from limbeck.students.sizing import sized_config
 from limbeck.taught import side_of, task_of_teacher
 from limbeck.teachers import HFTeacher, LiveTeacher, ModuleTeacher
 from limbeck.training.processes import is_first_process, wait_for_all
@@ -103,7 +104,8 @@ def _asked(
         model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder, name, as_found=as_found)
     else:
         torch.manual_seed(keyed_seed(spec.seed, "teacher"))
-        model = model_from_spec(spec.model, problem=link.problem, init=spec.init, **spec.config)
+        config = sized_config(spec.model, spec.config, link)
+        model = model_from_spec(spec.model, problem=link.problem, init=spec.init, **config)
     changes = spec.changes if spec.live is not None else ()
     return ModuleTeacher(model, class_names=link.class_names, layers=layers, changes=changes)
 
@@ -137,7 +139,7 @@ def trained_teacher(
         record = _train(recipe, task, folder, settings, goes_on=False)
     elif not is_kept:
         record = _train(recipe, task, folder, settings, goes_on=record.state == "running")
-    model = model_from_spec(spec.model, problem=rows.problem, **spec.config)
+    model = model_from_spec(spec.model, problem=rows.problem, **sized_config(spec.model, spec.config, rows))
     load_model(model, str(weights))  # the same in every process, BatchNorm's statistics included
     return model.eval(), dict(record.facts["scores"])
 

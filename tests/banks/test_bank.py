@@ -195,6 +195,14 @@ def test_classes_are_joined_by_name(bank, arrays):
     assert mapped.labels[:4].tolist() == [0, -100, 1, -100]
 
 
+def test_classes_in_another_order_where_some_rows_have_none(tmp_path):
+    labels = [0, -100, 1, -100]
+    bank = Bank.from_arrays(
+        tmp_path / "b", keys=range(4), features=torch.eye(4), labels=labels, class_names=("a", "b")
+    )
+    assert bank.with_class_names(("b", "a")).labels.tolist() == [1, -100, 0, -100]
+
+
 def test_blocks_refuse_an_empty_block(bank):
     with pytest.raises(ConfigError):
         next(bank.blocks(0))

@@ -106,3 +106,22 @@ def test_wrong_use_and_wrong_data_are_a_sentence(place, capsys, changes, code, w
     found, out, err = bank(capsys, "build", *(x for pair in options.items() for x in pair))
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert words in err
+
+
+@pytest.mark.parametrize("key", ["path", "stem"])
+def test_a_bank_of_a_folder_of_files(place, capsys, key):
+    (place / "my_files.py").write_text(
+        "def ask(inputs):\n    return {'features': [[float(len(open(p).read()))] for p in inputs['file']]}\n"
+    )
+    for i, name in enumerate(("one", "two", "three")):
+        (place / "files" / "kind").mkdir(parents=True, exist_ok=True)
+        (place / "files" / "kind" / f"{name}.txt").write_text("x" * i)
+    arguments = ("--teacher", "callable:my_files:ask", "--data", "files", "--key", key, "--output", "bank")
+    code, out, err = bank(capsys, "build", *arguments)
+    assert (code, out) == (0, "bank: 3 rows, features, labels\n"), err
+    names = {"kind/two", "kind/one", "kind/three"} if key == "path" else {"two", "one", "three"}
+    made = Bank.open(place / "bank")
+    assert set(made.keys) == names
+    assert made.class_names == ("kind",)
+    two = next(name for name in names if name.endswith("two"))
+    assert made.lookup([two]).features.tolist() == [[1.0]]

@@ -368,7 +368,7 @@ class Bank:
         place[picked] = np.arange(len(picked))
         labels = self._labels
         if labels is not None:
-            labels = np.where(labels >= 0, place[labels], UNLABELLED)
+            labels = np.where(labels >= 0, place[labels.clip(min=0)], UNLABELLED)
 
         functions = {
             "logits": partial(in_classes, picked=index),

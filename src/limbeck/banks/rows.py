@@ -110,7 +110,12 @@ class RowReader:
             span = slice(self._at, min(self._at + n, len(self._data)))
             self._at = span.stop
             kept = plain_keys(keys[span])
-        inputs = {name: _plain_column(value[span]) for name, value in self._data.inputs.items()}
+        if isinstance(self._data.inputs, Mapping):
+            columns = {name: value[span] for name, value in self._data.inputs.items()}
+        else:  # they lie on disk
+            numbers = span if isinstance(span, list) else range(span.start, span.stop)
+            columns = self._data.rows(numbers)
+        inputs = {name: _plain_column(value) for name, value in columns.items()}
         return RowBatch(kept, [DEFAULT_VIEW] * len(kept), self._data.labels[span].tolist(), inputs)
 
     def _take_dicts(self, n: int) -> RowBatch:

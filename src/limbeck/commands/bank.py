@@ -1,4 +1,4 @@
-"""``limbeck bank build``, ``info``, ``verify`` and ``delete``."""
+"""``limbeck bank build``, ``import``, ``info``, ``verify`` and ``delete``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.commands.bank_build import build
+from limbeck.commands.bank_import import import_
 from limbeck.commands.parser import Parser, WrongUse, print_json
 from limbeck.errors import nearest, some
 
@@ -17,6 +18,7 @@ def command(arguments: Sequence[str]) -> int:
             build,
             "ask a teacher about every row of a file, and keep what it says",
         ),
+        "import": (import_, "make a bank of a file of embeddings, logits or texts"),
         "info": (_info, "what a bank holds, from whom, in which state"),
         "verify": (_verify, "read every byte and compare it with the recorded hashes"),
         "delete": (_delete, "delete a bank, and only a bank"),

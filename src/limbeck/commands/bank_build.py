@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from limbeck.commands.parser import Parser, WrongUse, parse_list, positive
@@ -13,6 +14,7 @@ from limbeck.commands.terminal import waiting
 
 _EXAMPLES = """examples:
   limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine
+  limbeck bank build --teacher hf:PATH --tower image --data photos/ --key stem --output banks/seen
   limbeck bank build --teacher callable:my_module:ask --data rows.parquet \\
     --column text --output banks/asked
   limbeck bank build --teacher api:MODEL --kind chat --class-names cat,dog \\
@@ -28,9 +30,8 @@ def build(arguments: Sequence[str]) -> int:
     parser.check_unknown(unknown)
     kind = check_options(values)
     from limbeck.banks.table_rows import check_column, table_rows
-    from limbeck.data.files.table_files import table_file
 
-    table = table_file(values.data, keep=(values.key, values.label or "label"))
+    table = _table(values)
     for name in values.column or []:
         check_column(table, name)
     label = values.label or ("label" if "label" in table.columns else None)
@@ -62,6 +63,24 @@ def build(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _table(values: argparse.Namespace) -> Any:
+    """The rows of ``--data``; of a folder of files a row each, known by its path, whose file the teacher is
+    asked about. Completes key and columns that were not given."""
+    from limbeck.data.files.table_files import table_file
+
+    if not Path(values.data).expanduser().is_dir():
+        table = table_file(values.data, keep=(values.key or "id", values.label or "label"))
+    else:
+        from limbeck.data.own.sources import opened
+
+        source = opened(values.data)
+        table = source.table
+        if source.is_folder:
+            values.key, values.column = values.key or "path", values.column or ["file"]
+    values.key = values.key or ("key" if "key" in table.columns and "id" not in table.columns else "id")
+    return table
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="limbeck bank build",
@@ -77,7 +96,12 @@ def _parser() -> Parser:
         metavar="KIND:NAME",
         help="hf:PATH_OR_ID, api:MODEL or callable:MODULE:NAME",
     )
-    add("--data", required=True, metavar="FILE", help="a .csv, .tsv, .jsonl or .parquet file")
+    add(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="a .csv, .tsv, .jsonl or .parquet file, a folder of pictures\nor sounds, or of Dataset.save_to_disk",
+    )
     add("--output", required=True, metavar="BANK", help="folder of the bank")
     add(
         "--column",
@@ -85,7 +109,11 @@ def _parser() -> Parser:
         metavar="NAME",
         help="column for the teacher (default: all but key and label)",
     )
-    add("--key", default="id", metavar="NAME", help="column of the unique keys (default: %(default)s)")
+    add(
+        "--key",
+        metavar="NAME",
+        help="column of the unique keys (default: id; of a folder path, or\nstem for the files' names alone)",
+    )
     add("--label", metavar="NAME", help="column of the labels (default: label, where there is one)")
     add(
         "--class-names",

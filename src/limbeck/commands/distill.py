@@ -13,7 +13,11 @@ from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
 
 
 def command(arguments: Sequence[str]) -> int:
-    values, recipe_arguments = _parser().parse_known_args(arguments)
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 2
+    values, recipe_arguments = parser.parse_known_args(arguments)
     if values.help_recipe:
         print(recipe_parser().format_help())
         return 0
@@ -38,6 +42,8 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     for split, value in result.scores.items():
         print(f"{split:<14}{result.task.problem.metric.text(value)}")
+    for note in result.task.info.get("notes", ()):
+        print(f"{note}.")
     print(f"student: {folder / 'student'}\nreport: {folder / 'report.html'}")
     return 0
 

@@ -9,12 +9,13 @@ from .files.views import VectorView as VectorView
 from .files.views import audio_views as audio_views
 from .files.views import image_views as image_views
 from .files.views import vector_views as vector_views
+from .names import TASKS as TASKS
 from .own.arrow import arrow_examples as arrow_examples
 from .own.folders import FolderData as FolderData
 from .own.folders import folder as folder
+from .own.own_data import own_data as own_data
 from .own.text_table import text_table as text_table
 from .own.two_folders import two_folders as two_folders
-from .registry import TASKS as TASKS
 from .registry import make_task as make_task
 from .splits import Splits as Splits
 from .task import Task as Task

@@ -112,15 +112,31 @@ class Examples:
         )
 
     def subset(self, index: RowNumbers) -> Examples:
-        """The given rows as examples of their own."""
+        """The given rows as examples of their own; what lies on disk stays there."""
         index = torch.as_tensor(index, dtype=torch.long)
         keys = tuple(self.keys[i] for i in index.tolist())
-        return replace(self, inputs=self.rows(index), keys=keys, targets=self.targets.rows(index))
+        inputs = self.rows(index) if isinstance(self.inputs, Mapping) else Picked(self.inputs, index)
+        return replace(self, inputs=inputs, keys=keys, targets=self.targets.rows(index))
 
     def forgotten(self, where: Tensor | None = None) -> Examples:
         """The same rows without what is to be found where ``where [N]`` says so; default: everywhere."""
         where = torch.ones(len(self), dtype=torch.bool) if where is None else where
         return replace(self, targets=self.targets.forgotten(where))
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some rows of a :class:`Table`, by their numbers ``index [n]``."""
+
+    table: Table
+    index: Tensor
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.table.columns
+
+    def rows(self, index: Tensor) -> Inputs:
+        return self.table.rows(self.index[index])
 
 
 def texts(values: Sequence[Any]) -> np.ndarray:

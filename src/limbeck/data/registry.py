@@ -9,19 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from limbeck.data.names import TASKS
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-
-# Name to the module of :mod:`limbeck.data` and the function in it that makes the task.
-TASKS: dict[str, tuple[str, str]] = {
-    "av_digits": ("benchmarks.av_digits", "av_digits"),
-    "emoji": ("benchmarks.emoji", "emoji"),
-    "folders": ("own.two_folders", "two_folders"),
-    "glyphs": ("benchmarks.glyphs", "glyphs"),
-    "glue": ("benchmarks.glue", "glue"),
-    "texts": ("own.text_table", "text_table"),
-    "vec": ("benchmarks.vec", "vec"),
-}
 
 
 def make_task(name: str, config: Mapping[str, Any] | None = None, *, seed: int = 0) -> Task:

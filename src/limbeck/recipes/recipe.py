@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.files import write_whole
+from limbeck.recipes.places import from_its_folder
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -263,7 +264,17 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         seed=values.seed,
     )
     check_recipe(recipe)
-    return recipe
+    folders = [path.parent for path in _configs(arguments) if path not in shipped_recipes().values()]
+    return from_its_folder(recipe, folders[-1]) if folders else recipe
+
+
+def _configs(arguments: Sequence[str]) -> list[Path]:
+    """The files that ``--config`` names."""
+    return [
+        Path(argument.partition("=")[2] or arguments[i + 1])
+        for i, argument in enumerate(arguments)
+        if argument.partition("=")[0] == "--config"
+    ]
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def write_report(
             ``caption``, as from ``feature_map``.
         info: facts, JSON-able. ``summary``: a sentence under the title; ``given``: arm to what its teacher
             gave; ``warnings``: sentences; ``metrics``: how the task is scored, fields of :class:`Metric`, the one
-            that decides first; ``stages``: of a chain, see ``limbeck.stages.stage_facts``; ``recipe``: text or
+            that decides first; ``stages``: of a chain, see ``limbeck.recipes.stages.stage_facts``; ``recipe``: text or
             mapping; every other key becomes a block of the setup (``data``, ``teacher``, ``versions``, ...).
 
     Raises: DataError without rows; as :func:`limbeck.evaluation.verdicts` for rows that cannot be compared.

@@ -70,7 +70,7 @@ class Distiller(nn.Module):
         self.peers = nn.ModuleDict(
             {name: EMA(student, decay) for name, decay in decays.items()} | dict(fellows or {})
         )
-        self.scores = check_peers(method.plan, self.peers, scores)
+        self.scores = check_peers(method.plan, list(self.peers), scores)
         trained = {name: getattr(teacher, "trained", None) for name, teacher in self.live.items()}
         self.trained = nn.ModuleDict({name: part for name, part in trained.items() if part is not None})
         self.moments = nn.ModuleDict()

@@ -71,10 +71,15 @@ def read_wave(path: Path, rate: int, *, resample: bool = False) -> Tensor:
         of another rate and ``resample`` is off. ConfigError when soundfile is not installed.
     """
     wave, found = read_sound(path, str(path))
+    return at_rate(wave, found, rate, str(path), resample=resample)
+
+
+def at_rate(wave: np.ndarray, found: int, rate: int, where: str, *, resample: bool) -> Tensor:
+    """Samples of ``found`` Hz as ``[samples]`` float32 of ``rate``; DataError names ``where`` they are from."""
     if found != rate:
         if not resample:
             raise DataError(
-                f"{path} has {found} samples a second where {rate} are expected; pass resample=True."
+                f"{where} has {found} samples a second where {rate} are expected; pass resample=True."
             )
         wave = resampled(wave, found, rate)
     return torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))

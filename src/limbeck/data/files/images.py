@@ -6,6 +6,7 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,11 @@ def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:
 
     Raises: DataError, naming the file, when it is missing, empty or unreadable. ConfigError without Pillow.
     """
-    seen = as_seen(open_picture(path, str(path)), str(path))
+    return pixels_of(as_seen(open_picture(path, str(path)), str(path)), size, channels)
+
+
+def pixels_of(seen: Any, size: tuple[int, int], channels: int) -> Tensor:
+    """A PIL image as ``[channels, *size]`` float32 in 0 to 1 (1 channel = grey, 3 = RGB)."""
     scaled = seen.convert("L" if channels == 1 else "RGB").resize(
         (size[1], size[0]), pil().Resampling.BILINEAR
     )

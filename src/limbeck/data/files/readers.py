@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from limbeck.data.base import texts
-from limbeck.data.files.audio import LogMel, read_wave
-from limbeck.data.files.images import read_image
+from limbeck.data.files.audio import LogMel, at_rate, read_wave
+from limbeck.data.files.images import pixels_of, read_image
+from limbeck.data.files.media import path_of, to_picture, to_samples
 from limbeck.data.files.records import Record, read_table, refuse_bad
 from limbeck.errors import ConfigError, DataError, nearest
 from limbeck.signals.cells import is_nothing, number_of, text_of
@@ -42,6 +43,31 @@ def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callab
     raise DataError(f"There is no reader for files of kind {kind!r}; use load_exported() in Python.")
 
 
+@dataclass(frozen=True)
+class MediaReader:
+    """What turns one picture or sound, in any form (see ``media.py``), into one row of inputs.
+
+    Args:
+        settings: as of :func:`file_reader`.    resample: convert sounds of another rate.
+    """
+
+    settings: Mapping[str, Any]
+    resample: bool = False
+
+    def __call__(self, value: Any) -> Tensor:
+        """DataError, one sentence, for what cannot be used."""
+        if isinstance(value, Path):
+            return file_reader(self.settings, resample=self.resample)(value)
+        own = {name: setting for name, setting in self.settings.items() if name not in ("kind", "input")}
+        if self.settings["kind"] == "image":
+            size, channels = (own["height"], own["width"]), own["channels"]
+            return (pixels_of(to_picture(value), size, channels) - own["mean"]) / own["deviation"]
+        features, where = spectrogram(own), path_of(value) or "A sound"
+        wave, rate = to_samples(value)
+        heard = at_rate(wave, rate or features.rate, features.rate, where, resample=self.resample)
+        return _features(heard, features, where)
+
+
 def spectrogram(settings: LogMel | Mapping[str, Any] | None) -> LogMel:
     """A spectrogram from plain settings; ConfigError names the nearest for one that does not exist."""
     if isinstance(settings, LogMel):
@@ -54,11 +80,14 @@ def spectrogram(settings: LogMel | Mapping[str, Any] | None) -> LogMel:
 
 
 def _log_mel(path: Path, features: LogMel, resample: bool) -> Tensor:
-    wave = read_wave(path, features.rate, resample=resample)
+    return _features(read_wave(path, features.rate, resample=resample), features, str(path))
+
+
+def _features(wave: Tensor, features: LogMel, where: str) -> Tensor:
     try:
         return features(wave)
     except DataError as error:
-        raise DataError(f"{path} holds {error}.") from error
+        raise DataError(f"{where} holds {error}.") from error
 
 
 def row_numbers(row: Record, columns: Sequence[str], source: str) -> Tensor:

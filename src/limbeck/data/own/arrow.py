@@ -47,7 +47,7 @@ class ArrowTable:
 
 
 def _column(values: list[Any], column: str) -> Any:
-    if not values or isinstance(values[0], str):
+    if not values or isinstance(values[0], str) or _are_texts(values[0]):
         return texts(values)
     try:
         array = np.asarray(values)
@@ -59,6 +59,11 @@ def _column(values: list[Any], column: str) -> Any:
             "tensor; pad them, or read them by their modality."
         )
     return torch.from_numpy(array.astype(np.float32) if array.dtype.kind == "f" else array.astype(np.int64))
+
+
+def _are_texts(value: Any) -> bool:
+    """Whether a cell is a list of texts (the choices of a row)."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
 
 
 def arrow_examples(

@@ -65,16 +65,16 @@ def class_files(folder: Path) -> list[ClassFile]:
 
     Raises: DataError: no class sub-folders, no files, folders of a split beside others.
     """
-    top = _folders(folder)
+    top = sub_folders(folder)
     if not top:
         raise DataError(f"{folder} holds no class sub-folders and no CSV; make one sub-folder per class.")
     roles = _roles(folder, top)
     found: list[ClassFile] = []
     for entry in top:
-        classes = _folders(entry) if entry.name in roles else [entry]
+        classes = sub_folders(entry) if entry.name in roles else [entry]
         for place in classes:
             label = None if UNLABELLED_FOLDER in (place.name, entry.name) else one_form(place.name)
-            found += [_file(folder, path, label, roles.get(entry.name)) for path in _files_below(place)]
+            found += [_file(folder, path, label, roles.get(entry.name)) for path in files_below(place)]
     if not found:
         raise DataError(f"{folder} has class sub-folders ({some(e.name for e in top)}) but no file in them.")
     return found
@@ -85,7 +85,7 @@ def _file(folder: Path, path: Path, label: str | None, role: str | None) -> Clas
     return ClassFile(path, key_of_path(source), source, label, role)
 
 
-def _folders(folder: Path) -> list[Path]:
+def sub_folders(folder: Path) -> list[Path]:
     try:
         entries = sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
     except OSError as error:
@@ -100,7 +100,7 @@ def _roles(folder: Path, top: list[Path]) -> dict[str, str]:
     """
     named = {entry.name: ROLE_OF[entry.name.lower()] for entry in top if entry.name.lower() in ROLE_OF}
     rest = [entry.name for entry in top if entry.name not in named and entry.name != UNLABELLED_FOLDER]
-    flat = [entry.name for entry in top if entry.name in named and not _folders(entry)]
+    flat = [entry.name for entry in top if entry.name in named and not sub_folders(entry)]
     if "train" not in named.values() or (rest and (len(named) == 1 or flat)):
         return {}
     if rest:
@@ -120,7 +120,7 @@ def _roles(folder: Path, top: list[Path]) -> dict[str, str]:
     return named
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """Files at any depth in the order of their paths; a folder that is one of those above it is not entered again."""
     return iter(sorted(_walk(folder, frozenset())))
 

@@ -232,7 +232,7 @@ def _row(
     cell = cell if isinstance(cell, (list, tuple)) else name_of(cell)
     label: Any = None
     if columns.choices and cell:
-        label = _choice(str(cell), _choice_names(columns, len(texts["choices"])))
+        label = choice_of(str(cell), _choice_names(columns, len(texts["choices"])))
     elif cell != "":
         label = problem.label(cell)
         for name in [label] if isinstance(label, str) else label if isinstance(label, tuple) else ():
@@ -256,7 +256,8 @@ def _choices(record: Record, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(choice) for choice in value)
 
 
-def _choice(cell: str, names: Sequence[str]) -> str:
+def choice_of(cell: str, names: Sequence[str]) -> str:
+    """The choice that a label names, by its column or its number; DataError says what is wrong with it."""
     if cell in names:
         return cell
     if cell.isdigit() and int(cell) < len(names):

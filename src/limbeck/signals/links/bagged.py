@@ -45,6 +45,18 @@ class Bagged(Link):
     def teacher_keys(self) -> Sequence[Key]:
         return tuple(self.group_t)
 
+    def among(self, keys: Iterable[Key]) -> Link:
+        """The bags without the teacher rows that are not there; a bag that has none left goes as a whole."""
+        theirs = {str(key): key for key in keys}
+        group_t = {theirs[str(key)]: g for key, g in self.group_t.items() if str(key) in theirs}
+        left = set(group_t.values())
+        if not left:
+            raise LinkError(
+                f"None of the teacher rows in the bags is there: they name {some(self.group_t, 2)}, the teacher has "
+                f"{some(theirs.values(), 2)}; give both the same keys."
+            )
+        return Bagged({key: g for key, g in self.group_s.items() if g in left}, group_t)
+
     def second_stream(self, keys: Sequence[Key], known: Tensor) -> list[list[int]]:
         """Whole bags."""
         bags: dict[int, list[int]] = {}

@@ -70,6 +70,13 @@ class Link(ABC):
         """Keys of the teacher rows that the link names, each once."""
         return ()
 
+    def among(self, keys: Iterable[Key]) -> Link:
+        """The link where a teacher has only the rows of ``keys``: one that may lack rows goes on without them.
+
+        Raises: LinkError where nothing is left.
+        """
+        return self
+
     @abstractmethod
     def second_stream(self, keys: Sequence[Key], known: Tensor) -> Tensor | list[list[int]]:
         """What is drawn beside the labelled rows: numbers ``[U]`` of single rows, or those of whole bags.

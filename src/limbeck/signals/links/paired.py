@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import LinkError
+from limbeck.errors import LinkError, some
 from limbeck.signals.key import Key
 from limbeck.signals.links.base import Draw, Link, Source, check_student_keys
 from limbeck.signals.teacher_rows import TeacherRows, places
@@ -37,6 +37,17 @@ class Paired(Link):
     @property
     def teacher_keys(self) -> Sequence[Key]:
         return tuple(dict.fromkeys(self.teacher_of.values()))
+
+    def among(self, keys: Iterable[Key]) -> Link:
+        """As :meth:`_among`, where no pair is lost; otherwise unchanged, so that :meth:`check` names the lost ones."""
+        found = self._among(keys)
+        return type(self)(found) if len(found) == len(self.teacher_of) else self
+
+    def _among(self, keys: Iterable[Key]) -> dict[Key, Key]:
+        """The pairs that ``keys`` leave; 7 is "7" where one side has numbers and the other texts."""
+        theirs = {str(key): key for key in keys}
+        named = self.teacher_of.items()
+        return {ours: theirs[str(their)] for ours, their in named if str(their) in theirs}
 
     def second_stream(self, keys: Sequence[Key], known: Tensor) -> Tensor:
         """Rows with a pair; a labelled row that has one meets its teacher in the labelled stream."""
@@ -81,3 +92,14 @@ class PartlyPaired(Paired):
 
     name: ClassVar[str] = "partly_paired"
     gives: ClassVar[str] = "its answer for the samples that are paired"
+
+    def among(self, keys: Iterable[Key]) -> Link:
+        """The pairs whose teacher row is there."""
+        theirs = list(keys)
+        found = self._among(theirs)
+        if not found:
+            raise LinkError(
+                f"None of the teacher rows that the pairs name is there: they name {some(self.teacher_keys, 2)}, the "
+                f"teacher has {some(theirs, 2)}; give equal keys to what belongs together."
+            )
+        return type(self)(found)

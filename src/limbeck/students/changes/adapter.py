@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -50,7 +50,7 @@ def add_adapter(model: nn.Module, settings: Mapping[str, Any], head: str) -> Ada
     if at not in layers:
         raise UnknownNameError(f"The model has no linear layer {at!r}; {nearest(str(at), layers)}")
     model.requires_grad_(False)
-    layer = cast(nn.Linear, layers[at])
+    layer = layers[at]
     adapter = Adapter(layer.in_features, values["width"]).to(layer.weight)
     layer.register_forward_pre_hook(lambda _module, given: (adapter(given[0]), *given[1:]))
     model.add_module(NAME, adapter)

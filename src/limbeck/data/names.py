@@ -1,0 +1,15 @@
+"""The data sets of recipes."""
+
+from __future__ import annotations
+
+# Name to the module of :mod:`limbeck.data` and the function in it that makes the task.
+TASKS: dict[str, tuple[str, str]] = {
+    "av_digits": ("benchmarks.av_digits", "av_digits"),
+    "emoji": ("benchmarks.emoji", "emoji"),
+    "folders": ("own.two_folders", "two_folders"),
+    "glyphs": ("benchmarks.glyphs", "glyphs"),
+    "glue": ("benchmarks.glue", "glue"),
+    "own": ("own.own_data", "own_data"),
+    "texts": ("own.text_table", "text_table"),
+    "vec": ("benchmarks.vec", "vec"),
+}

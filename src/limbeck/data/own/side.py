@@ -1,0 +1,96 @@
+"""One side of a user's own data as a recipe writes it: where its rows are, and which column is what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from limbeck.errors import ConfigError, UnknownNameError, nearest
+
+MODALITIES = ("image", "audio", "text", "table")
+ON_ERROR = ("error", "skip")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Settings of the student's or of a teacher's rows.
+
+    Args:
+        source: a table (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), a folder of files (one sub-folder a class,
+            perhaps below ``train``, ``val``, ``test``; or files alone), a folder that ``Dataset.save_to_disk`` wrote,
+            ``hf:NAME`` of the hub; in Python also a ``datasets.Dataset`` or a frame of pandas or polars.
+        modality: ``image``, ``audio``, ``text`` or ``table``. None: its rows are keys only, of a teacher whose bank
+            holds the rest.
+        input: the column of files, pictures or sounds; of the text, or ``{text, text_pair, choices}`` to columns; of a
+            table of numbers its columns (default: all that are left).
+        key: column that names a row; default ``key``, else ``id``, else the row's number. Of a folder ``path`` (without
+            the suffix, the default) or ``stem`` (the file's name alone).
+        label: column of what is to be found, empty where unknown; default ``label``, where there is one. Of a folder
+            the sub-folder. False: none.
+        group: column of what belongs together (session, product); a group stays in one split. Default ``group``.
+        split: column of ``train``, ``validation`` and ``test``. Default ``split``.
+        class_names: in the order of their numbers; others are then errors. Default: sorted.
+        size, channels: of pictures: height and width; 1 = grey, 3 = colour.
+        log_mel: settings of the spectrogram of sounds.    resample: convert sounds of another rate.
+        on_error: ``skip`` leaves out rows that cannot be used, and names them in the report.
+        in_memory: read pictures, sounds and rows once, before the training (True), or when a step asks for them
+            (False). Default: once, up to 256 MiB.
+    """
+
+    source: Any = None
+    modality: str | None = None
+    input: Any = None
+    key: str | None = None
+    label: str | bool | None = None
+    group: str | None = None
+    split: str | None = None
+    class_names: Sequence[str] | None = None
+    size: Sequence[int] = (28, 28)
+    channels: int = 1
+    log_mel: Mapping[str, Any] | None = None
+    resample: bool = False
+    on_error: str = "error"
+    in_memory: bool | None = None
+
+
+def side_of(values: Any, where: str, *, needs_modality: bool) -> Side:
+    """A side from plain settings.
+
+    Args:
+        where: what they are called in messages, ``student``.
+
+    Raises: ConfigError, UnknownNameError, one sentence with the mend.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"{where} is a mapping such as {{source: photos/, modality: image}}; it is {values!r}."
+        )
+    known = [f.name for f in fields(Side)]
+    for name in values:
+        if name not in known:
+            raise UnknownNameError(f"{where} has no setting {name!r}; {nearest(str(name), known)}")
+    side = Side(**values)
+    if side.source is None or (isinstance(side.source, str) and not side.source.strip()):
+        raise ConfigError(f"{where} needs a source: a table, a folder, or hf:NAME of a data set.")
+    if side.modality is None and needs_modality:
+        raise ConfigError(f"{where} needs a modality: {', '.join(MODALITIES)}.")
+    if side.modality is not None and side.modality not in MODALITIES:
+        raise UnknownNameError(
+            f"{where} has no modality {side.modality!r}; {nearest(str(side.modality), MODALITIES)}"
+        )
+    if side.on_error not in ON_ERROR:
+        raise ConfigError(f"on_error={side.on_error!r} of {where} is not known; valid ones: error, skip.")
+    if side.channels not in (1, 3):
+        raise ConfigError(f"channels={side.channels!r} of {where} is not possible: 1 is grey, 3 is colour.")
+    _check_size(side.size, where)
+    return side
+
+
+def _check_size(size: Any, where: str) -> None:
+    if (
+        not isinstance(size, Sequence)
+        or len(size) != 2
+        or not all(type(edge) is int and edge > 0 for edge in size)
+    ):
+        raise ConfigError(f"size={size!r} of {where} is no height and width; write [224, 224].")

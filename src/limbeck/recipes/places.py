@@ -1,0 +1,50 @@
+"""Paths in a recipe are looked for beside the recipe first, then in the folder where one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck.recipes.recipe import Recipe, TeacherSpec
+
+_NAMES = (
+    "source",
+    "path",
+    "folder",
+    "student",
+    "teacher",
+)  # settings of data that are places where they are texts
+
+
+def from_its_folder(recipe: Recipe, folder: Path) -> Recipe:
+    """``recipe`` with the paths of its data and banks that lie in ``folder``, where the recipe is."""
+
+    def banked(spec: TeacherSpec) -> TeacherSpec:
+        return replace(spec, bank=None if spec.bank is None else _placed(spec.bank, folder))
+
+    return replace(
+        recipe,
+        data=replace(recipe.data, config=_config(recipe.data.config, folder)),
+        teacher=banked(recipe.teacher),
+        teachers={name: banked(spec) for name, spec in recipe.teachers.items()},
+    )
+
+
+def _config(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found[name] = _config(value, folder)
+        else:
+            found[name] = _placed(value, folder) if name in _NAMES and isinstance(value, str) else value
+    return found
+
+
+def _placed(value: str, folder: Path) -> str:
+    beside, here = folder / Path(value), Path(value)
+    if here.is_absolute() or value.startswith(("~", "$", "hf:")) or not value or not beside.exists():
+        return value
+    return value if here.exists() and here.samefile(beside) else str(beside)

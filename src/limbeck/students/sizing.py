@@ -1,0 +1,53 @@
+"""Reference encoders take their sizes from the data: channels of pictures and sounds, columns of a table."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from limbeck.errors import ConfigError
+from limbeck.students.specs import ENCODERS
+
+if TYPE_CHECKING:
+    from limbeck.data.base import Examples
+
+# Setting of an encoder to the axes of the inputs that it is for, and what these are.
+_SIZES = {
+    "n_columns": (2, "rows of numbers", "columns"),
+    "in_channels": (4, "pictures or sounds", "channels"),
+}
+_ALSO = {2: "table_encoder", 4: "small_conv_net, image_encoder or audio_encoder"}
+
+
+def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[str, Any]:
+    """The settings of a model, with the sizes that a reference encoder has by its data.
+
+    Args:
+        model: as in a recipe; only a reference encoder has such sizes.    rows: what it is to read.
+
+    Raises: ConfigError, one sentence, for an encoder that does not read such rows, and for a size that is not theirs.
+    """
+    if model not in ENCODERS or not len(rows):
+        return dict(config)
+    inputs = [value for value in rows.rows([0]).values() if isinstance(value, Tensor)]
+    known = [name for name in inspect.signature(ENCODERS[model]).parameters if name in _SIZES]
+    if len(inputs) != 1 or not known:
+        return dict(config)
+    setting, (x,) = known[0], inputs
+    axes, reads, what = _SIZES[setting]
+    if x.dim() != axes:
+        other = _ALSO.get(x.dim())
+        raise ConfigError(
+            f"The model {model!r} reads {reads}, and the rows have the shape {list(x.shape[1:])}"
+            + (f"; take {other}." if other else "; take another model.")
+        )
+    size = x.shape[1]
+    if config.get(setting, size) != size:
+        raise ConfigError(
+            f"The model {model!r} was given {setting}={config[setting]}, and the rows have {size} {what}; leave "
+            f"{setting} out, or change the data."
+        )
+    return {**config, setting: size}
