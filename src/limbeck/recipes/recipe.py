@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.files import write_whole
 from limbeck.recipes.places import from_its_folder
+
+Spec = TypeVar("Spec", bound="TeacherSpec | PeerSpec")
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -257,7 +259,8 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         teacher=TeacherSpec(**values.teacher.as_dict()),
         student=StudentSpec(**values.student.as_dict()),
         method=MethodSpec(**values.method.as_dict()),
-        teachers={name: _spec(entry) for name, entry in (values.teachers or {}).items()},
+        teachers={name: _spec(entry, TeacherSpec) for name, entry in (values.teachers or {}).items()},
+        peers={name: _spec(entry, PeerSpec) for name, entry in (values.peers or {}).items()},
         control=values.control,
         training={} if given is None else given.as_dict(),
         output_dir=values.output_dir,
@@ -327,8 +330,8 @@ def check_recipe(recipe: Recipe) -> None:
         )
 
 
-def _spec(entry: Any) -> TeacherSpec:
-    return entry if isinstance(entry, TeacherSpec) else TeacherSpec(**vars(entry))
+def _spec(entry: Any, kind: type[Spec]) -> Spec:
+    return entry if isinstance(entry, kind) else kind(**vars(entry))
 
 
 def _check_teachers(recipe: Recipe) -> None:

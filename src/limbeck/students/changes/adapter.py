@@ -53,5 +53,5 @@ def add_adapter(model: nn.Module, settings: Mapping[str, Any], head: str) -> Ada
     layer = layers[at]
     adapter = Adapter(layer.in_features, values["width"]).to(layer.weight)
     layer.register_forward_pre_hook(lambda _module, given: (adapter(given[0]), *given[1:]))
-    model.add_module(NAME, adapter)
+    layer.add_module(NAME, adapter)  # not beside it: a Sequential would run it
     return adapter
