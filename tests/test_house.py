@@ -194,6 +194,15 @@ def test_a_function_stays_callable_in_both_orders(name, file, order):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_an_old_file_named_like_another_function_of_the_face_calls_that():
+    program = (
+        "import warnings; warnings.simplefilter('ignore'); import limbeck.functional.divergence, torch\n"
+        "from limbeck.functional import divergence\n"
+        "assert float(divergence(torch.zeros(2, 3), torch.zeros(2, 3))) == 0"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_the_library_uses_no_old_path():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)

@@ -158,7 +158,11 @@ class _OldFile(ModuleType):
         return dir(importlib.import_module(self._home))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
+        package, _, name = self.__name__.rpartition(".")
+        home: Any = importlib.import_module(self._home)
+        # where the home has none of that name, the face of the package has
+        found = getattr(home, name, None) or sys.modules[package].__getattr__(name)
+        return found(*args, **kwargs)
 
 
 class _Finder(MetaPathFinder, Loader):
