@@ -50,8 +50,8 @@ def test_another_method_starts_from_its_own_settings() -> None:
         ("arms: {a: 3}", ConfigError, "must be a mapping"),
         ("arm: {a: {}}\narms: {a: {}}", ConfigError, "unknown key 'arm'"),
         ("arms: {a: {controls: shuffled}}", ConfigError, "must be a list of names"),
-        ("arms: {a: [", ConfigError, "is not YAML"),
-        ("arms: {a: !!python/object/apply:os.system [true]}", ConfigError, "is not YAML"),
+        ("arms: {a: [", ConfigError, "is no YAML"),
+        ("arms: {a: !!python/object/apply:os.system [true]}", ConfigError, "is no YAML"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, error: type[Exception], words: str) -> None:

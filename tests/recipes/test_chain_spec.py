@@ -109,7 +109,7 @@ def test_refusals(stages: Any, error: type[Exception], words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("stages: {a: {}, a: {}}", "the stage 'a' twice"),
+        ("stages: {a: {}, a: {}}", "the key 'a' twice"),
         ("stages: {a: {}}\nstagse: 1", "did you mean 'stages'"),
         ("[1, 2]", "keys and values"),
         ("stages: {a: [", "is no YAML"),

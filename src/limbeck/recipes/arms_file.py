@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.yaml_file import yaml_keys
 
 OWN_KEYS = ("controls", "given")
 
@@ -52,23 +53,14 @@ def read_arms(path: str | Path) -> ArmsFile:
 
     Raises: UnknownNameError, ConfigError naming the file and the arm.
     """
-    import yaml
-
     name, known = str(path), shipped_arms()
     file = Path(path) if Path(path).is_file() else known.get(name.removesuffix(".yaml"))
     if file is None:
         raise UnknownNameError(
             f"There is no arms file {name!r}, neither a file nor one that ships; {nearest(name, known)}"
         )
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not YAML ({str(error).splitlines()[0]}); mend it.") from error
-    if (
-        not isinstance(content, Mapping)
-        or not isinstance(content.get("arms"), Mapping)
-        or not content["arms"]
-    ):
+    content = yaml_keys(file)
+    if not isinstance(content.get("arms"), Mapping) or not content["arms"]:
         raise ConfigError(f"{file} needs 'arms:', a mapping of names to what each changes in the recipe.")
     for key in content:
         if key not in ("arms", "controls"):

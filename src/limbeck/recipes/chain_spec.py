@@ -10,6 +10,7 @@ from typing import Any
 
 from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.recipes.recipe import Recipe, StudentSpec, TeacherSpec, shipped_recipes
+from limbeck.recipes.yaml_file import yaml_keys
 
 REFERENCE = "stage:"
 KEYS = ("base", "stages", "output_dir")
@@ -115,7 +116,7 @@ def load_chain(path: str | Path, *, output_dir: str | None = None) -> Chain:
         raise UnknownNameError(
             f"There is no chain {str(path)!r}, neither a file nor one that ships; {nearest(str(path), shipped)}"
         )
-    values = _read(path)
+    values = yaml_keys(path)
     values.setdefault("output_dir", f"runs/{path.stem}")
     return make_chain(values | ({} if output_dir is None else {"output_dir": output_dir}), beside=path.parent)
 
@@ -207,33 +208,12 @@ def _base(base: Any, beside: Path) -> dict[str, Any]:
                 f"There is no recipe {base!r} for the base, neither a file nor one that ships; "
                 f"{nearest(base, shipped_recipes())}"
             )
-        base = _read(found)
+        base = yaml_keys(found)
     if not isinstance(base, Mapping):
         raise ConfigError(
             f"The base of a chain is keys of a recipe, or a recipe's file or name, not {base!r}."
         )
     return _nested({key: value for key, value in base.items() if key != "output_dir"})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A YAML file; a stage that is written twice would hide the first, so it is refused."""
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        root, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold keys and values.")
-    assert root is not None
-    for key, value in root.value:
-        if key.value == "stages" and isinstance(value, yaml.MappingNode):
-            names = [name.value for name, _ in value.value]
-            for name in names:
-                if names.count(name) > 1:
-                    raise ConfigError(f"{path} has the stage {name!r} twice; give each a name of its own.")
-    return values
 
 
 # ---- stage:NAME ----------------------------------------------------------------------------------------------

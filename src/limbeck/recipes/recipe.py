@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.files import write_whole
 from limbeck.recipes.places import from_its_folder
+from limbeck.recipes.yaml_file import yaml_keys
 
 Spec = TypeVar("Spec", bound="TeacherSpec | PeerSpec")
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
+_SECTIONS = ("data", "teacher", "student", "method", "training")
 CONTROLS = ("none", "shuffled", "random", "uniform", "prototype")
 
 
@@ -247,6 +249,12 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
     from argparse import ArgumentError
 
     arguments = _find_recipes(arguments)  # a wrong file is told before the heavy imports
+    for path in _configs(arguments):
+        _check_sections(path)
+    if wrong := next((a for a in arguments if re.fullmatch(r"[a-z_]+(?:\.\w+)*=.*", a)), None):
+        before = arguments[: arguments.index(wrong)]
+        if not before or not before[-1].startswith("--") or "=" in before[-1]:
+            raise ConfigError(f"{wrong!r} is no option; write --{wrong}.")
     parser = parser or recipe_parser()
     try:
         with _no_imports():
@@ -278,6 +286,16 @@ def _configs(arguments: Sequence[str]) -> list[Path]:
         for i, argument in enumerate(arguments)
         if argument.partition("=")[0] == "--config"
     ]
+
+
+def _check_sections(path: Path) -> None:
+    """Raise ConfigError for a file that is no recipe, and for a name where a section is needed: ``method: kd``."""
+    for key, value in yaml_keys(path).items():
+        if key in _SECTIONS and not isinstance(value, (dict, type(None))):
+            name = {"data": "name", "method": "name", "training": "max_steps"}.get(key, "model")
+            shown = value if isinstance(value, str) and key != "training" else "..."
+            example = f"{key}: {{{name}: {shown}}}"
+            raise ConfigError(f"{key} of {path} is keys and values, as in `{example}`; it is {value!r}.")
 
 
 @contextlib.contextmanager

@@ -261,6 +261,36 @@ def test_a_cell_without_end_does_not_fill_the_memory(tmp_path, monkeypatch):
         csv.field_size_limit(before)
 
 
+@pytest.mark.parametrize("behind", ['\n[{"a": 2}]', "\n" * 9 + '{"a": 2}', " x", "]"])
+def test_rows_behind_a_json_list_are_not_lost(tmp_path, behind):
+    path = written(tmp_path / "t.json", '[{"a": 1}]' + behind)
+    with pytest.raises(DataError, match="goes on behind its list of JSON objects; put all of them"):
+        rows(path)
+    assert rows(written(path, '[{"a": 1}]\n \n')) == [{"a": 1}]
+
+
+def test_a_byte_order_mark_written_twice(tmp_path):
+    """As where a program that writes one is given a text that begins with one."""
+    path = written(tmp_path / "t.csv", b"\xef\xbb\xbf\xef\xbb\xbfid,b\n007,None\n")
+    assert rows(path) == [{"id": "007", "b": "None"}]
+
+
+def test_a_comma_in_the_header_of_a_file_with_semicolons(tmp_path):
+    path = written(tmp_path / "t.csv", "key;label;price, EUR\nk0;x;1,5\nk1;y;2,0\n")
+    assert rows(path)[0] == {"key": "k0", "label": "x", "price, EUR": "1,5"}
+
+
+def test_dates_beyond_the_calendar(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"key": [1], "when": pa.array([10**13], pa.timestamp("s"))}), path)
+    table = table_file(path)
+    assert [row for chunk in table.rows(["key"], 9) for row in chunk.records()] == [{"key": 1}]
+    with pytest.raises(
+        DataError, match=r"of type timestamp\[m?s\] is none that Python knows .* save it as text"
+    ):
+        [row for chunk in table.rows(["when"], 9) for row in chunk.records()]
+
+
 BOUNDED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), int(sys.argv[2])))

@@ -161,3 +161,33 @@ def test_missing_pictures_are_left_out_only_if_asked(in_memory, here, monkeypatc
     number = [int(key[1:]) for key in train.keys]
     x = train.rows(range(len(train)))["x"][:, 0, 0, 0]
     assert np.allclose(x, np.array(number) / 255 * 2 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (
+            "1,5",
+            "3 of 3 rows .* line 2 has '1,5' in column 'x', where a number is needed .write decimals with",
+        ),
+        ("true", "3 of 3 rows .* line 2 has 'true' in column 'x', where a number is needed"),
+        (None, "holds no rows; check the file"),
+    ],
+)
+def test_a_table_without_one_row_that_can_be_used(cell, words, tmp_path):
+    rows = [] if cell is None else [(f"k{i}", "ab"[i % 2], cell) for i in range(3)]
+    write_csv(tmp_path / "t.csv", ("key", "label", "x"), rows)
+    with pytest.raises(DataError, match=words):
+        own_data(student={"source": str(tmp_path / "t.csv"), "modality": "table"})
+
+
+def test_json_without_rows_and_numbers_beyond_all_floats(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text("[]")
+    with pytest.raises(DataError, match=r"t\.json holds no rows; check the file"):
+        own_data(student={"source": str(path), "modality": "table"})
+    path.write_text(f'[{{"key": 1, "x": {10**400}}}, {{"key": 2, "x": 1}}]')
+    with pytest.raises(
+        DataError, match=r"1 of 2 rows .* row 0 has 1000.* in column 'x', where a number is needed"
+    ):
+        own_data(student={"source": str(path), "modality": "table", "label": False})

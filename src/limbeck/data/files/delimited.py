@@ -74,7 +74,7 @@ def header_and_dialect(path: Path, header: Sequence[str] | None = None) -> tuple
         raise DataError(
             f"{path} is empty: it has no columns and holds no rows below its header; check the file."
         )
-    columns = tuple(name.strip() for name in found.cells[0])
+    columns = tuple(name.removeprefix("\ufeff").strip() for name in found.cells[0])
     if twice := [name for name in columns if columns.count(name) > 1]:
         what = f"the column {twice[0]!r} twice" if twice[0] else "two columns without a name"
         raise DataError(f"{path} has {what} (line {found.places[0]}); name its columns differently.")
@@ -211,17 +211,18 @@ def _fault(path: Path, reason: str, first: int, last: int) -> str:
 
 
 def _dialect(sample: list[str], usual: str, header: Sequence[str] | None) -> Dialect:
-    """The separator on which header and first row agree: the usual one, another, or none (one column)."""
+    """The separator on which header and first row agree: that of the most columns (the usual one before others of as
+    many), or none (one column)."""
     if sample and (named := re.fullmatch(r'"?sep=([,;|\t:^~])"?\s*', sample[0], re.IGNORECASE)):
         return Dialect(named[1], quoted=True, skipped=1)
-    for separator in (usual, *(other for other in _SEPARATORS if other != usual)):
+    widths = dict.fromkeys((usual, *_SEPARATORS), 1)
+    for separator in widths:
         first, *rest = _cut(sample, separator, quoted=usual != "\t" or separator != usual)
         names = first if header is None else header
         row = next(iter(rest), first) if header is None else first
-        if len(names) > 1 and len(row) == len(names):
-            break
-    else:
-        separator = usual
+        if len(row) == len(names):
+            widths[separator] = len(names)
+    separator = max(widths, key=lambda one: widths[one])
     if separator != "\t" or usual != "\t":
         return Dialect(separator, quoted=True)
     names = next((line.rstrip("\r\n").split("\t") for line in sample if line.strip()), [""])

@@ -113,6 +113,7 @@ def _elements(path: Path) -> Iterator[tuple[int, Any, str | None]]:
             at = _BLANKS.match(text, at).end()  # type: ignore[union-attr]
             if at < len(text) and text[at] in "[,]" and (place < 0) == (text[at] == "["):
                 if text[at] == "]":
+                    _refuse_more(path, text[at + 1 :], lines)
                     return
                 at, place = at + 1, place + (place < 0)
                 continue
@@ -132,6 +133,14 @@ def _elements(path: Path) -> Iterator[tuple[int, Any, str | None]]:
                 text, at = text[at:] + more, 0
             except (ValueError, RecursionError) as error:
                 raise DataError(f"row {place} of {path} {_why(error)}; mend it.") from error
+
+
+def _refuse_more(path: Path, rest: str, lines: Iterator[str]) -> None:
+    """Raise DataError for a list that is not all of its file: rows in a second one would be lost."""
+    if rest.strip() or any(line.strip() for line in lines):
+        raise DataError(
+            f"{path} goes on behind its list of JSON objects; put all of them into one list, or one object on a line."
+        )
 
 
 class _Twice(ValueError):

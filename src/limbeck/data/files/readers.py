@@ -20,6 +20,8 @@ from limbeck.data.files.records import Record, read_table, refuse_bad
 from limbeck.errors import ConfigError, DataError, nearest
 from limbeck.signals.cells import is_nothing, number_of, text_of
 
+_SHOWN = 60  # characters of a cell that a message shows
+
 
 def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callable[[Path], Tensor]:
     """What turns one image or audio file into one row of inputs.
@@ -101,7 +103,7 @@ def row_numbers(row: Record, columns: Sequence[str], source: str) -> Tensor:
         if "_" in ",".join(cells):  # which float() takes
             raise ValueError
         found = torch.tensor(list(map(float, cells)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = torch.tensor([_number(row, column, source) for column in columns])
     if not found.isfinite().all():
         column = columns[int((~found.isfinite()).nonzero()[0])]
@@ -120,7 +122,8 @@ def _number(row: Record, column: str, source: str) -> float:
     try:
         return number_of(cell)
     except ValueError as error:
-        shown = "nothing" if is_nothing(cell) else repr(cell)
+        said = repr(cell)
+        shown = "nothing" if is_nothing(cell) else said if len(said) <= _SHOWN else f"{said[:_SHOWN]}..."
         point = " (write decimals with a point)" if re.fullmatch(r"\s*-?\d+,\d+\s*", str(cell)) else ""
         raise DataError(
             f"{_place(row, source)} has {shown} in column {column!r}, where a number is needed{point}; "

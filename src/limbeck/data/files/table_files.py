@@ -289,8 +289,13 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _plain_values(column: Any) -> list[Any]:
-    """The cells of an Arrow array. Raises: DataError for texts that are not UTF-8."""
+    """The cells of an Arrow array. Raises: DataError for texts that are not UTF-8, and dates beyond the calendar."""
     try:
         return column.to_pylist()
     except UnicodeDecodeError as error:
         raise DataError(f"A text of the table is not in UTF-8 ({error.reason}); save it anew.") from error
+    except (OverflowError, ValueError) as error:
+        raise DataError(
+            f"A cell of type {column.type} is none that Python knows ({error}), such as a date after the year 9999; "
+            "leave its column out or save it as text."
+        ) from error

@@ -186,7 +186,7 @@ class Numbers:
             if not np.isfinite(block).all():
                 raise ValueError
             return list(block.T.astype(np.float32)), {}
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # the last of whole numbers beyond all floats
             return self._one_by_one(cells)
 
     def _one_by_one(self, cells: Sequence[Sequence[Any]]) -> tuple[list[Any], Bad]:

@@ -71,6 +71,8 @@ def read_side(
     Raises: DataError, UnknownNameError, ConfigError: one sentence with the mend.
     """
     source = opened(side.source, classes=side.label is not False)
+    if not source.table.columns:
+        raise DataError(f"{source.name} holds no rows; check the file.")
     columns = _columns(side, source, where)
     reading = reading_of(side, source, columns.all, where)
     kind, _ = split_spec(posed)
@@ -79,6 +81,8 @@ def read_side(
             f"problem={kind!r} needs choices in {source.name}; {where}.input: {{choices: [A, B]}}."
         )
     rows = _read(source, columns, reading, problem_class(kind), side)
+    if not rows.places:  # nothing was kept that could be finished
+        _refuse(rows, source, side, where)
     inputs, preprocessor, late = ({}, {}, {}) if reading is None else reading.finish()
     if late:
         rows = rows.without(late, [_named(source, place) for place in rows.places])

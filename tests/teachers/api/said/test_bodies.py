@@ -52,6 +52,16 @@ def test_a_stream_is_put_together():
     assert whole["usage"] == {"total_tokens": 7}
 
 
+@pytest.mark.parametrize(
+    "before", [b": processing\n\n: processing\n\n", b"event: message\nid: 1\n", b"retry: 9\n"]
+)
+def test_a_stream_may_begin_with_something_else(before):
+    whole = parsed(before + stream({"choices": [{"delta": {"content": "dog"}}]}))
+    assert whole["choices"][0]["message"]["content"] == ["dog"]
+    with pytest.raises(NoJson):
+        parsed(b"id: what?")
+
+
 def test_an_error_in_a_stream_is_an_error():
     assert parsed(stream({"choices": [{"delta": {"content": "x"}}]}, {"error": {"code": 502}})) == {
         "error": {"code": 502}

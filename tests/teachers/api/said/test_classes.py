@@ -141,6 +141,7 @@ OTHERS = {
         "This is not a spam": None,
     },
     ("yes", "no"): {
+        "I have no idea.": None, "No idea, sorry": None, "No comment.": None, "There is no way to tell.": None,
         "Yes": 0, "No": 1, "No, it is not.": 1, "Yes, no doubt about it.": 0, "yes or no": None, "The answer is no.": 1,
     },
     ("toxic", "non-toxic"): {
@@ -185,6 +186,21 @@ OTHERS = {
 def test_names_of_many_kinds(names, text, number):
     """One name inside another, denials as names, numbers, punctuation, scripts, marks that are names."""
     assert named_class(text, labels_of(names)) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ('["dog"]', 1),
+        ('["cat", "dog"]', None),
+        ('["B", "C"]', None),
+        ('["dog", "dog"]', 1),
+        ('[ "dog"', 1),
+        ("[]", None),
+    ],
+)
+def test_a_list_in_a_field_is_an_answer_only_if_it_holds_one_class(value, number):
+    assert named_class(f'{{"answer": {value}, "why": "it barks"}}', PETS) == number
 
 
 @pytest.mark.parametrize(

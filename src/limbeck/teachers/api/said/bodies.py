@@ -8,6 +8,9 @@ from typing import Any
 
 from limbeck.teachers.api.said.complaints import is_page
 
+# What a stream of events may begin with: a gateway keeps the line open with comments (``: processing``).
+_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
 
 class NoJson(ValueError):
     """A body that holds no JSON; ``is_page``: it is a page for people."""
@@ -24,7 +27,7 @@ def parsed(content: bytes) -> Any:
     NaN is read as such. Raises: NoJson.
     """
     try:
-        if content[:50].lstrip().startswith(b"data:"):
+        if content[:50].lstrip().startswith(_EVENTS):
             return _together(content)
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -32,8 +35,10 @@ def parsed(content: bytes) -> Any:
 
 
 def _together(content: bytes) -> Any:
-    """One chat completion of its pieces; the last piece where they are none of a chat."""
+    """One chat completion of its pieces; the last piece where they are none of a chat. Raises: ValueError."""
     lines = [line[5:].strip() for line in content.splitlines() if line.startswith(b"data:")]
+    if not lines:
+        raise ValueError("no event")
     pieces = [json.loads(line) for line in lines if line not in (b"", b"[DONE]")]
     pieces = [piece for piece in pieces if isinstance(piece, Mapping)]
     choices = [first for piece in pieces if (first := _first(piece.get("choices"))) is not None]

@@ -13,6 +13,10 @@ _IDIOMS = re.compile(
     r"\bwhy not\b|\bnot surprisingly\b|\bno wonder\b",
     re.IGNORECASE,
 )
+# Says nothing, and is no answer "no" either.
+_NO_ANSWER = re.compile(
+    r"\bno (?:idea|clue|comment|opinion|preference|way (?:to|of) (?:tell|know|say|be)\w*)\b", re.IGNORECASE
+)
 _DENIAL = re.compile(
     r"\bnot\b|n't\b|\b(?:is|are|was|does|do|ca|wo|could|would|must)nt\b|\bnever\b|\bno\b|\bcannot\b|\bneither\b|\bnor\b|"
     r"\bwithout\b|\bunlike\b|\bexcept(?:ing)?\b|\bexclud\w+\b|\brather than\b|\binstead of\b|\bother than\b|"
@@ -58,8 +62,9 @@ _REJECTED = re.compile(
 
 
 def without_idioms(text: str) -> str:
-    """Without the turns of phrase that look like a denial and are none (``no doubt``)."""
-    return _IDIOMS.sub(" ", text)
+    """Without the turns of phrase that look like a denial, or like the answer "no", and are none (``no doubt``,
+    ``no idea``)."""
+    return _NO_ANSWER.sub("not sure", _IDIOMS.sub(" ", text))
 
 
 def denied(text: str, start: int, end: int) -> bool:

@@ -13,7 +13,8 @@ _KEY = (
     r"response|output|selection|classification|letter|mark)(?:[_ ](?:name|letter|label|id))?"
 )
 _FIELD = re.compile(
-    rf"[\"']{_KEY}[\"']\s*:\s*\[?\s*(\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|[^\s,}}\]]+)", re.IGNORECASE
+    rf"[\"']{_KEY}[\"']\s*:\s*(\[[^\[\]{{}}]*\]|\[?\s*(?:\"(?:[^\"\\]|\\.)*\"|'[^'\n]*'|[^\s,}}\]]+))",
+    re.IGNORECASE,
 )
 _ONLY_FIELD = re.compile(
     r"\A\s*\{\s*\"[^\"]*\"\s*:\s*\[?\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,{}\[\]]+)\s*\]?\s*\}\s*\Z"
@@ -57,7 +58,7 @@ def fields(text: str) -> list[str]:
     if not found and text.startswith("{"):
         true = [m[1] for m in _TRUE_FIELD.finditer(text)]
         found = true if len(true) == 1 else []
-    return [value.strip("\"' ") for value in found]
+    return [value.strip("[]\"' ") for value in found]
 
 
 def boxes(text: str) -> list[str]:
