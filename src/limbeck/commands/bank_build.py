@@ -166,8 +166,8 @@ def _parser() -> Parser:
         "--on-error",
         default="error",
         choices=("error", "skip"),
-        help="of rows that cannot be read, without a key or with one that came\nbefore, and of pictures and sounds that "
-        "do not open: stop, or\nleave them out and name them (default: %(default)s)",
+        help="of rows that cannot be read, without a key or with one that came\nbefore, and of pictures and sounds "
+        "that do not open: stop, or\nleave them out and name them (default: %(default)s)",
     )
     add(
         "--overwrite",

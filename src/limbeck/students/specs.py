@@ -25,7 +25,14 @@ from limbeck.students.text import text_model_path
 
 ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     name: getattr(encoders, name)
-    for name in ("small_conv_net", "image_encoder", "audio_encoder", "text_encoder", "table_encoder")
+    for name in (
+        "small_conv_net",
+        "image_encoder",
+        "audio_encoder",
+        "text_encoder",
+        "table_encoder",
+        "series_encoder",
+    )
 } | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
