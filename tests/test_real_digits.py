@@ -4,29 +4,27 @@ from statistics import mean
 
 import pytest
 
-from limbeck.demo import Demo, DemoOptions
+from limbeck.demo import DemoOptions, run_demo
 
 pytestmark = pytest.mark.real_data
 
 
 def accuracies(folder, real_data, **options):
     """Mean test accuracy in % by (arm, control)."""
-    demo = Demo(
+    rows = run_demo(
         DemoOptions(
             output=str(folder),
             images=f"mnist:{real_data / 'mnist'}",
             audio=f"fsdd:{real_data / 'fsdd' / 'recordings'}",
             labels=2,
             **options,
-        )
-    )
-    demo.run(show_progress=False)
-    cells = {(row.arm, row.control) for row in demo.rows}
+        ),
+        show_progress=False,
+    ).rows
+    cells = {(row.arm, row.control) for row in rows}
     return {
         cell: 100
-        * mean(
-            r.value for r in demo.rows if (r.arm, r.control, r.split, r.metric) == (*cell, "test", "accuracy")
-        )
+        * mean(r.value for r in rows if (r.arm, r.control, r.split, r.metric) == (*cell, "test", "accuracy"))
         for cell in cells
     }
 

@@ -16,7 +16,7 @@ from limbeck.data.task import Task
 from limbeck.errors import ConfigError
 from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.registry import MethodPlan, plan_method
-from limbeck.recipes.recipe import Recipe, StudentSpec
+from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec
 from limbeck.seeding import keyed_seed
 from limbeck.students import Student, model_from_spec
 from limbeck.students.sizing import sized_config
@@ -58,31 +58,42 @@ def make_trainer(
     plan, train = method or plan_method(recipe.method.name, recipe.method.config), task.splits["train"]
     _check_problem(plan, train)
     taught = {name: readable(source, name, recipe, task, plan) for name, source in teachers.items()}
+    averages = {name: spec.follows for name, spec in recipe.peers.items() if spec.follows is not None}
     has_validation = "validation" in task.splits
     arguments = training_arguments(recipe.training, folder, recipe.seed, validated=has_validation)
     collate = DistillationCollator(
         train,
         {name: teacher.linked for name, teacher in taught.items()},
         views=task.views,
-        needs_weak="ema" in plan.declared.peers,
+        needs_weak=any(name == "ema" or name in averages for name in plan.declared.peers),
         seed=recipe.seed,
     )
     check_links(plan.name, plan.declared, collate)
     torch.manual_seed(keyed_seed(recipe.seed, "student"))
     student = make_student(recipe.student, train)
+    fellows = {
+        name: make_fellow(name, spec, recipe, train)
+        for name, spec in recipe.peers.items()
+        if spec.follows is None
+    }
     shapes = Shapes(
-        student_side(student, train, plan), {name: teacher.side for name, teacher in taught.items()}
+        student_side(student, train, plan),
+        {name: teacher.side for name, teacher in taught.items()},
+        {name: student_side(fellow, train) for name, fellow in fellows.items()},
     )
     distiller = Distiller(
         student,
         plan.cls(plan.config, shapes),
         problem=train.problem,
-        ema_decay=arguments.ema_decay if arguments.ema else None,
+        ema_decay=arguments.ema_decay
+        if arguments.ema or "ema" in plan.declared.peers - set(averages)
+        else None,
+        averages=averages,
+        fellows=fellows,
+        scores=arguments.scores,
         live={name: teacher.live for name, teacher in taught.items() if teacher.live is not None},
         layers={name: teacher.layers for name, teacher in taught.items()},
     )
-    if distiller.ema is not None:
-        distiller.ema.decay = arguments.ema_decay
     validation = task.splits["validation"] if has_validation else None
     trainer = DistillationTrainer(
         distiller,
@@ -119,6 +130,7 @@ def recipe_settings(recipe: Recipe, plan: MethodPlan) -> dict[str, Any]:
         "control": recipe.control,
         "data": _told(recipe.data),
         "student": _told(recipe.student),
+        **({"peers": {name: _told(peer) for name, peer in recipe.peers.items()}} if recipe.peers else {}),
     }
     if plan.declared.has_teacher:
         specs = recipe.teacher_specs()
@@ -133,9 +145,7 @@ def recipe_settings(recipe: Recipe, plan: MethodPlan) -> dict[str, Any]:
 def _told(spec: Any) -> dict[str, Any]:
     """A part of a recipe as a checkpoint tells it; what is later than the first checkpoints counts where it is set."""
     values = without_places(asdict(spec))
-    return {
-        name: value for name, value in values.items() if name not in ("init", "side") or value is not None
-    }
+    return {name: value for name, value in values.items() if name not in ("init", "side", "changes") or value}
 
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
@@ -182,13 +192,13 @@ def _check_problem(plan: MethodPlan, train: Examples) -> None:
         )
 
 
-def student_side(student: Student, train: Examples, plan: MethodPlan) -> Side:
+def student_side(student: Student, train: Examples, plan: MethodPlan | None = None) -> Side:
     """Sizes of the student, by one forward of two rows.
 
     Raises: ConfigError for a head of another width than the problem asks for.
     """
     inputs = without_padding(train.rows(range(min(2, len(train)))))
-    shape = student.probe(inputs, plan.declared.layers.student)
+    shape = student.probe(inputs, () if plan is None else plan.declared.layers.student)
     wanted = train.problem.n_outputs()
     if wanted is not None and shape.n_classes != wanted:
         raise ConfigError(f"The student has {shape.n_classes} outputs, the data ask for {wanted}.")
@@ -198,6 +208,20 @@ def student_side(student: Student, train: Examples, plan: MethodPlan) -> Side:
         {name: size[1:] for name, size in shape.hidden.items()},
         {name: tuple(value.shape[1:]) for name, value in inputs.items()},
     )
+
+
+def make_fellow(name: str, spec: PeerSpec, recipe: Recipe, train: Examples) -> Student:
+    """A student that learns beside the student; its weights are drawn from the seed and its name.
+
+    Raises: ConfigError without a model.
+    """
+    if spec.model is None:
+        raise ConfigError(
+            f"The peer {name!r} neither follows the student nor has a model; set peers.{name}.follows or .model."
+        )
+    torch.manual_seed(keyed_seed(recipe.seed, "peer", name))
+    own = StudentSpec(spec.model, spec.config, max_length=recipe.student.max_length, freeze=spec.freeze)
+    return make_student(own, train)
 
 
 def make_student(spec: StudentSpec, train: Examples) -> Student:

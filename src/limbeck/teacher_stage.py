@@ -52,6 +52,10 @@ def teacher_of(
     """A bank, or a live teacher, as the recipe says; arguments as :func:`teacher_bank`."""
     if spec.bank is not None and spec.live is not None:
         raise ConfigError("A teacher is a bank or live, not both; leave out one.")
+    if spec.changes and spec.live != "model":
+        raise ConfigError(
+            "What trains inside a teacher trains in a live one; set live: model, or leave out changes."
+        )
     if spec.live is None:
         return teacher_bank(spec, task, folder, name, layers, as_found=as_found)
     link = asked_rows(spec, task, name)
@@ -102,7 +106,8 @@ def _asked(
         torch.manual_seed(keyed_seed(spec.seed, "teacher"))
         config = sized_config(spec.model, spec.config, link)
         model = model_from_spec(spec.model, problem=link.problem, init=spec.init, **config)
-    return ModuleTeacher(model, class_names=link.class_names, layers=layers)
+    changes = spec.changes if spec.live is not None else ()
+    return ModuleTeacher(model, class_names=link.class_names, layers=layers, changes=changes)
 
 
 def asked_rows(spec: TeacherSpec, task: Task, name: str) -> Examples:

@@ -16,17 +16,24 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import toy
+from examples import made
 
 from limbeck.methods.registry import METHODS
 
 
 def main(cases: list[dict], folder: Path) -> None:
     torch.set_num_threads(1)
-    METHODS["imagined"] = "critics:Imagined"
     rank = int(os.environ["RANK"])
     dist.init_process_group("gloo")
+    METHODS.update(made.WORKED)
     bank = toy.bank(folder / f"bank-{rank}")
     for number, case in enumerate(cases):
+        if "example" in case:
+            place = folder / f"run-{rank}-{number}"
+            trainer = made.trainer(case["example"], place, ddp_backend="gloo")
+            trainer.train()
+            save_file(toy.weights(trainer), folder / f"{number}-{rank}.safetensors")
+            continue
         trainer = toy.trainer(
             case["method"],
             folder / f"run-{rank}-{number}",

@@ -183,7 +183,7 @@ def test_the_losses_run_other_inputs_at_the_fast_weights() -> None:
 
 @pytest.fixture
 def imagined(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(METHODS, "imagined", "critics:Imagined")
+    monkeypatch.setitem(METHODS, "imagined", "examples.critics:Imagined")
     return "imagined"
 
 

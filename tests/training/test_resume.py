@@ -86,7 +86,7 @@ def test_a_checkpoint_holds_no_pickled_objects(toy: ModuleType, bank: Bank, tmp_
         ({"method": "fitnets"}, "of method 'kd', this run uses 'fitnets'"),
         ({"config": {"temperature": 2.0}}, "temperature=4.0, this run has temperature=2.0"),
         ({"net": "plain_net"}, "is of another student"),
-        ({"ema": False}, "is of another student: 'ema."),
+        ({"ema": False}, "is of another student: 'peers.ema."),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(

@@ -45,6 +45,7 @@ class StepBatch:
         peers: name to what that peer shows.
         student: the student's outputs; of a method that says ``student="asked"`` none.
         run: the student on other inputs.    module: its bare module.
+        ask: a live teacher or a peer, by name, on other inputs; a gradient reaches the inputs.
         progress: share of the training done, 0 to 1.
         generator: keyed by seed, step and micro-batch.
     """
@@ -56,6 +57,7 @@ class StepBatch:
     peers: Mapping[str, PeerRows] = field(default_factory=dict)
     student: StudentOutput = None  # type: ignore[assignment]  # set when it has run
     run: Callable[[dict[str, Tensor]], StudentOutput] = None  # type: ignore[assignment]
+    ask: Callable[[str, dict[str, Tensor]], Any] = None  # type: ignore[assignment]
     module: nn.Module | None = None
     progress: float = 0.0
     generator: torch.Generator | None = None

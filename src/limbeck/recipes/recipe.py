@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.files import write_whole
 from limbeck.recipes.places import from_its_folder
+
+Spec = TypeVar("Spec", bound="TeacherSpec | PeerSpec")
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -50,6 +52,7 @@ class TeacherSpec:
         class_map: student class name to teacher class name, where they differ.
         live: ask it in every step of the training, in this process, in place of a bank: ``model`` (the network named
             under ``model``, trained first if ``train`` is set) or ``hf:PATH``.
+        changes: what trains inside a live teacher, while everything else in it stays: ``[{name: adapter, at: head}]``.
         view: ``teacher`` (its own samples of the rows), or ``same``: the student's rows, of a live teacher with the
             views that the student is shown; for a teacher of the student's modality.
         link: what links it to the student, where the data do not say or say otherwise: ``paired`` (by equal keys),
@@ -65,6 +68,7 @@ class TeacherSpec:
     seed: int = 0
     class_map: dict[str, str] | None = None
     live: str | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
     view: Literal["teacher", "same"] = "teacher"
     link: Literal["paired", "partly_paired", "by_class", "unpaired"] | None = None
     init: str | None = None
@@ -105,6 +109,22 @@ class StudentSpec:
 
 
 @dataclass
+class PeerSpec:
+    """A network beside the student: an average of it, or a fellow that learns too.
+
+    Args:
+        follows: decay of an average of the student, in [0, 1); null = a fellow.
+        model, config: of a fellow, as of a student: one of the student's modality that is shown the same.
+        freeze: parts of a fellow that are not trained.
+    """
+
+    follows: float | None = None
+    model: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    freeze: list[str] = field(default_factory=list)
+
+
+@dataclass
 class MethodSpec:
     """How it learns.
 
@@ -124,6 +144,7 @@ class Recipe:
     Args:
         data: what is learned.    student: who learns.    method: how.
         teacher: who teaches.    teachers: several of them by name, in place of ``teacher``.
+        peers: networks beside the student by name; ``{ema: {follows: 0.99}}`` is what ``training.ema`` is short for.
         control: ``none``, or what is broken on purpose: ``shuffled`` (the teacher's answers are moved to other
             rows, as the link demands), ``random`` (noise of the same mean and spread), ``uniform`` (a teacher without
             an opinion), ``prototype`` (one that knows what the labels say and nothing else); of several teachers it
@@ -138,6 +159,7 @@ class Recipe:
     student: StudentSpec = field(default_factory=StudentSpec)
     method: MethodSpec = field(default_factory=MethodSpec)
     teachers: dict[str, TeacherSpec] = field(default_factory=dict)
+    peers: dict[str, PeerSpec] = field(default_factory=dict)
     control: str = "none"
     training: dict[str, Any] = field(default_factory=dict)
     output_dir: str = "runs/distill"
@@ -201,6 +223,9 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
         "--teachers", type=dict[str, TeacherSpec], default={}, help="Several teachers by name."
     )
     parser.add_argument(
+        "--peers", type=dict[str, PeerSpec], default={}, help="Networks beside the student by name."
+    )
+    parser.add_argument(
         "--control",
         type=str,
         default="none",
@@ -235,7 +260,8 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         teacher=TeacherSpec(**values.teacher.as_dict()),
         student=StudentSpec(**values.student.as_dict()),
         method=MethodSpec(**values.method.as_dict()),
-        teachers={name: _spec(entry) for name, entry in (values.teachers or {}).items()},
+        teachers={name: _spec(entry, TeacherSpec) for name, entry in (values.teachers or {}).items()},
+        peers={name: _spec(entry, PeerSpec) for name, entry in (values.peers or {}).items()},
         control=values.control,
         training={} if given is None else given.as_dict(),
         output_dir=values.output_dir,
@@ -305,8 +331,8 @@ def check_recipe(recipe: Recipe) -> None:
         )
 
 
-def _spec(entry: Any) -> TeacherSpec:
-    return entry if isinstance(entry, TeacherSpec) else TeacherSpec(**vars(entry))
+def _spec(entry: Any, kind: type[Spec]) -> Spec:
+    return entry if isinstance(entry, kind) else kind(**vars(entry))
 
 
 def _check_teachers(recipe: Recipe) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from limbeck.errors import DataError
 from limbeck.signals.output import TeacherOutput
 
 
@@ -53,6 +56,24 @@ class TeacherRows:
         """Numbers ``[p]`` of the student rows that have a row of this teacher, and these ``p`` rows, aligned."""
         rows = torch.nonzero(self.is_paired).squeeze(1)
         return rows, self.said.rows(self.pair_index[rows])
+
+
+def spread(teachers: Mapping[str, TeacherRows], n: int) -> tuple[Tensor, Tensor]:
+    """What all teachers predict of ``n`` student rows: log-probabilities ``[n, K, C]`` (uniform where a teacher says
+    nothing) and who says something, ``[n, K]`` bool; teachers in their order.
+
+    Raises: MissingSignalError; DataError where they know different numbers of classes.
+    """
+    said = [rows.said.log_predictions() for rows in teachers.values()]
+    if len({values.shape[-1] for values in said}) > 1:
+        widths = ", ".join(f"{name} {values.shape[-1]}" for name, values in zip(teachers, said))
+        raise DataError(f"Teachers that are read together must know the same classes; they know {widths}.")
+    there = torch.stack([rows.is_paired for rows in teachers.values()], dim=1)
+    blank = torch.full_like(said[0][:1], -math.log(said[0].shape[-1]))
+    shown = [
+        torch.cat([v, blank])[rows.pair_index] for v, rows in zip(said, teachers.values())
+    ]  # -1: the last
+    return torch.stack(shown, dim=1), there
 
 
 def places(n: int, rows: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limbeck.errors import HeadNotFoundError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
 from limbeck.problems.base import Reading
 from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.layers import is_numbered
 from limbeck.signals.output import AccessLevel, TeacherOutput
+from limbeck.students.changes.adapter import add_adapter
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 from limbeck.teachers.base import device_of, to_device
@@ -21,7 +22,8 @@ from limbeck.teachers.compact import compacted
 
 
 class ModuleTeacher:
-    """A model that was trained on its own modality, read in evaluation mode and without gradient.
+    """A model that was trained on its own modality, read in evaluation mode; without gradient, but to inputs that want
+    one (a generator's samples) and to a part of it that trains.
 
     Args:
         model: called with the inputs by name, or by position when there is only one.
@@ -35,6 +37,8 @@ class ModuleTeacher:
             rows of different lengths.
         top_k: keep its likeliest classes alone: of its logits their log-probabilities (``log_probs``; at every
             position ``tokens``) and the mass of all others.
+        changes: what is put into it that trains, while everything else stays: ``[{"name": "adapter", "at": "head"}]``
+            (see :func:`limbeck.students.changes.adapter.add_adapter`). For a teacher that is asked during the training.
         preprocessing: JSON-able description of how its inputs are made; part of the fingerprint.
         licence: what its owner allows; kept with a bank.
 
@@ -57,6 +61,7 @@ class ModuleTeacher:
         layers: Sequence[str] = (),
         ragged: bool = False,
         top_k: int | None = None,
+        changes: Sequence[Mapping[str, Any]] = (),
         preprocessing: Any = None,
         licence: str = "",
     ) -> None:
@@ -70,8 +75,10 @@ class ModuleTeacher:
                 raise UnknownNameError(f"The model has no layer {name!r}; {nearest(name, modules)}")
         self._layers = tuple(layers)
         self._ragged, self._top_k = ragged, top_k
-        self._preprocessing = preprocessing
+        self._preprocessing, self._changes = preprocessing, [dict(change) for change in changes]
         self._knows_head = False
+        self.trained: nn.Module | None = None  # the part that trains, known after the first call
+        _check_changes(self._changes)
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
         """What it says of ``m`` inputs, on the model's device."""
@@ -82,8 +89,13 @@ class ModuleTeacher:
         """Features and logits of ``m`` inputs, on the model's device."""
         self.model.eval()
         n_rows = len(next(iter(inputs.values())))
-        with torch.no_grad():
-            out = self._read(to_device(inputs, device_of(self.model)), self._layers)
+        given = to_device(inputs, device_of(self.model))
+        if self._changes and self.trained is None:
+            self._read.probe(given)
+            self.trained = add_adapter(self.model, _settings(self._changes[0]), self._read.head_path)
+        follows = any(isinstance(x, Tensor) and x.requires_grad for x in given.values())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (follows or self.trained is not None)):
+            out = self._read(given, self._layers)
         if len(out) != n_rows:
             raise HeadNotFoundError(
                 f"The teacher gives {len(out)} rows for {n_rows} inputs; let it give one row for each. "
@@ -96,7 +108,7 @@ class ModuleTeacher:
             said.prediction = out.prediction
         else:
             self._knows_head = True
-            with torch.no_grad():
+            with torch.set_grad_enabled(out.features.requires_grad):
                 said.features, said.logits = out.features, self._logits(out)
         return said
 
@@ -125,3 +137,17 @@ class ModuleTeacher:
             "reading": settings_fingerprint(read),
             "preprocessing": settings_fingerprint(self._preprocessing),
         }
+
+
+def _check_changes(changes: Sequence[Mapping[str, Any]]) -> None:
+    """Raises UnknownNameError, ConfigError."""
+    for change in changes:
+        if change.get("name") != "adapter":
+            name = str(change.get("name"))
+            raise UnknownNameError(f"There is no change {name!r} of a teacher; {nearest(name, ('adapter',))}")
+    if len(changes) > 1:
+        raise ConfigError("A teacher takes one change; leave out the others.")
+
+
+def _settings(change: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in change.items() if name != "name"}

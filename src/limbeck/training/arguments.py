@@ -22,7 +22,7 @@ from limbeck.training.settings import (
 )
 
 # Settings of ours that change what is learned.
-OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "weight_decay_on")
+OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "scores", "weight_decay_on")
 # Name to least and largest value, and whether the largest is taken; None = no bound.
 RANGES: dict[str, tuple[float, float | None, bool]] = {
     "max_steps": (1, None, True),
@@ -79,6 +79,12 @@ class DistillationArguments(TrainingArguments):
     n_bags: int = field(default=4, metadata={"help": "Whole bags a step when the link is bagged, >= 1."})
     ema: bool = field(
         default=False, metadata={"help": "Keep an EMA student; it is then the one that is scored."}
+    )
+    scores: str | None = field(
+        default=None,
+        metadata={
+            "help": "Who is scored and shipped: student, or a peer's name; null: the average, if one is kept."
+        },
     )
     ema_decay: float = field(
         default=0.99, metadata={"help": "Decay min(ema_decay, (t+1)/(t+10)), in [0, 1)."}

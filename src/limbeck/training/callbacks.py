@@ -55,8 +55,7 @@ class StepCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self.distiller.ema is not None:
-            self.distiller.ema.update(self.distiller.student, state.global_step)
+        self.distiller.follow(state.global_step)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from limbeck.errors import ConfigError
 from limbeck.methods.base import Method
 from limbeck.methods.batch import PeerRows, StepBatch
 from limbeck.problems.base import Problem, Targets
@@ -20,7 +21,8 @@ from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 from limbeck.training.collator import teacher_rows
 from limbeck.training.descents import FastWeights, KeptMoments, descend_part, part_of
-from limbeck.training.ema import EMA
+from limbeck.training.ema import DECAY, EMA
+from limbeck.training.peers import check_peers
 
 
 class Distiller(nn.Module):
@@ -30,7 +32,11 @@ class Distiller(nn.Module):
         student: what will be shipped.
         method: owns its trainable parts; computes the terms.
         problem: what is asked of the student.
-        ema_decay: keep an EMA student with this decay; None = keep none, unless the method names the peer ``ema``.
+        ema_decay: keep the average ``ema`` of the student with this decay; None = keep none, unless the method names
+        it.
+        averages: further averages of the student, name to decay.    fellows: name to a student that learns beside it.
+        scores: who is evaluated and exported: ``student``, or a peer's name; None = the average ``ema`` if there is
+        one.
         live: name to a teacher that is asked here, in every step, about the samples that the collator found for it (or
             about the student's own view); it is no part of the module, so it is neither trained nor saved.
         layers: teacher to its inner layers: as the method names them, to the hidden states' own names.
@@ -49,15 +55,24 @@ class Distiller(nn.Module):
         *,
         problem: Problem,
         ema_decay: float | None = None,
+        averages: Mapping[str, float] | None = None,
+        fellows: Mapping[str, Student] | None = None,
+        scores: str | None = None,
         live: Mapping[str, Teacher] | None = None,
         layers: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         super().__init__()
         self.student, self.method, self.problem = student, method, problem
         self.live, self.teacher_layers = dict(live or {}), dict(layers or {})
-        self.ema = EMA(student, ema_decay) if ema_decay is not None else None
-        if "ema" in method.plan.peers and self.ema is None:
-            self.ema = EMA(student)
+        decays = dict(averages or {}) | ({} if ema_decay is None else {"ema": ema_decay})
+        if "ema" in method.plan.peers:
+            decays.setdefault("ema", DECAY)
+        self.peers = nn.ModuleDict(
+            {name: EMA(student, decay) for name, decay in decays.items()} | dict(fellows or {})
+        )
+        self.scores = check_peers(method.plan, list(self.peers), scores)
+        trained = {name: getattr(teacher, "trained", None) for name, teacher in self.live.items()}
+        self.trained = nn.ModuleDict({name: part for name, part in trained.items() if part is not None})
         self.moments = nn.ModuleDict()
         for descent in method.plan.descents:
             if descent.keeps:
@@ -71,8 +86,22 @@ class Distiller(nn.Module):
 
     @property
     def scored(self) -> Student:
-        """The student that is evaluated and exported: the EMA student if there is one."""
-        return self.student if self.ema is None else self.ema.student
+        """The student that is evaluated and exported."""
+        peer = None if self.scores == "student" else self.peers[self.scores]
+        return (
+            self.student if peer is None else cast(Student, peer.student if isinstance(peer, EMA) else peer)
+        )
+
+    @property
+    def ema(self) -> EMA | None:
+        """The average of the student that ``training.ema`` asks for."""
+        return cast(EMA, self.peers["ema"]) if "ema" in self.peers else None
+
+    def follow(self, step: int) -> None:
+        """Move every average towards the student, after optimiser step ``step``."""
+        for peer in self.peers.values():
+            if isinstance(peer, EMA):
+                peer.update(self.student, step)
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -134,27 +163,45 @@ class Distiller(nn.Module):
         seed: int,
     ) -> StepBatch:
         """All of a step's batch but what the student says."""
-        peers = {}
-        if "ema" in self.method.plan.peers:
-            assert self.ema is not None
-            peers["ema"] = PeerRows(self.ema.weak_view(batch["weak_inputs"]), batch["weak_index"])
         return StepBatch(
             inputs=inputs,
             targets=targets,
             problem=self.problem,
             teachers={name: self._asked(name, rows, inputs) for name, rows in teacher_rows(batch).items()},
-            peers=peers,
+            peers={name: self._shown(self.peers[name], inputs, batch) for name in self.method.plan.peers},
             run=self._run,
+            ask=self._ask,
             module=self.student.model,
             progress=progress,
             generator=keyed_generator(seed, batch.get("step", 0), batch.get("slot", 0), "method"),
         )
 
-    @torch.no_grad()
+    def _shown(self, peer: nn.Module, inputs: dict[str, Tensor], batch: Mapping[str, Any]) -> PeerRows:
+        """What a peer shows: an average of the weak view of the unlabelled rows, a fellow of what the student
+        is shown."""
+        if isinstance(peer, EMA):
+            return PeerRows(peer.weak_view(batch["weak_inputs"]), batch["weak_index"])
+        out = peer(inputs)
+        return PeerRows(out, torch.arange(len(out)))
+
+    def _ask(self, name: str, inputs: dict[str, Tensor]) -> Any:
+        """What a live teacher or a peer says of other inputs; a gradient reaches these, and what trains."""
+        if name in self.live:
+            return self.live[name](inputs)
+        if name in self.peers:
+            peer = self.peers[name]
+            return (peer.student if isinstance(peer, EMA) else peer)(inputs)
+        known = sorted({*self.live, *self.peers})
+        raise ConfigError(
+            f"Only a live teacher or a peer can be asked about other inputs, and {name!r} is neither "
+            f"({', '.join(known) or 'there is none'}); give the teacher as live."
+        )
+
     def _asked(self, name: str, rows: TeacherRows, inputs: dict[str, Tensor]) -> TeacherRows:
         """A teacher's rows with what it says of them, where it is live, and its layers as the method names them."""
         if name in self.live:
-            said = self.live[name](rows.said.inputs or inputs)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and name in self.trained):
+                said = self.live[name](rows.said.inputs or inputs)
             device = rows.pair_index.device
             rows.said = replace(said.map_tensors(lambda value: value.to(device)), labels=rows.said.labels)
         if layers := self.teacher_layers.get(name):

@@ -12,6 +12,8 @@ from torch.func import functional_call
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 
+DECAY = 0.99
+
 
 class EMA(nn.Module):
     """A frozen copy of a student whose weights and float buffers follow it; it lives in the Distiller's state dict.
@@ -22,7 +24,7 @@ class EMA(nn.Module):
         decay: in [0, 1); update ``t`` (from 0) uses ``min(decay, (t + 1) / (t + 10))``, so that early weights fade.
     """
 
-    def __init__(self, student: Student, decay: float = 0.99) -> None:
+    def __init__(self, student: Student, decay: float = DECAY) -> None:
         super().__init__()
         self.student = copy.deepcopy(student).requires_grad_(False)
         self.precise = nn.ParameterDict(  # of the trained parameters, by their place

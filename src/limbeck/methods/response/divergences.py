@@ -34,12 +34,14 @@ class Divergences(Method):
     ``by_class`` links each labelled row meets a random teacher row of its own class, which adds at most a prior over
     classes.
 
+    Where a row has several positions (tokens, pixels), D is a sum over those that count.
+
     Paper: Hinton, Vinyals, Dean, arXiv 1503.02531, section 2; Gupta, Hoffman, Malik, CVPR 2016, arXiv 1507.00448.
     """
 
     needs = {"logits"}
     links = {"paired", "partly_paired", "by_class"}
-    problems = {"classification", "choice"}
+    problems = {"classification", "choice", "token_classes", "segmentation"}
     units = {"supervised": "labelled", "distillation": "pair"}
     Config = DivergenceConfig
 
@@ -52,6 +54,7 @@ class Divergences(Method):
             kind=c.divergence,
             beta=c.beta,
             temperature=c.temperature,
+            mask=None if b.student.mask is None else b.student.mask[rows],
             reduction="sum",
         )
         return {"supervised": b.label_loss(), "distillation": match}
