@@ -148,7 +148,7 @@ def test_rows_of_every_kind_of_table_are_skipped(place, capsys, kind):
     from PIL import Image
 
     rows = [{"id": i, "text": "x" * i} for i in (1, 2, 2, 4)]
-    (place / "my_teacher.py").write_text(
+    (place / "any_teacher.py").write_text(
         "def ask(inputs):\n    return {'features': [[1.0] for _ in next(iter(inputs.values()))]}\n"
     )
     source, bad = f"t.{kind}", "row 2"
@@ -164,7 +164,7 @@ def test_rows_of_every_kind_of_table_are_skipped(place, capsys, kind):
         for name in "abc":
             Image.new("RGB", (4, 4)).save(place / source / f"{name}.png")
         (place / source / "b.png").write_bytes((place / source / "a.png").read_bytes()[:40])
-    asked = ("build", "--teacher", "callable:my_teacher:ask", "--data", source, "--output", "bank")
+    asked = ("build", "--teacher", "callable:any_teacher:ask", "--data", source, "--output", "bank")
     code, _, err = bank(capsys, *asked, "--on-error", "skip")
     assert code == 0, err
     assert f"1 row is left out of {source}: {bad} (" in err
