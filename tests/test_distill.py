@@ -11,12 +11,14 @@ from raw_files import write_csv, write_grating, write_tone
 
 from limbeck import cli
 from limbeck.distill import distill
-from limbeck.errors import DataError
+from limbeck.errors import ConfigError, DataError
 from limbeck.evaluation import read_metrics
 from limbeck.predict import predict_files
 from limbeck.recipes import Recipe
+from limbeck.training.trainer import DistillationTrainer
 
 NAMES = ("cat", "dog", "owl")
+COMPUTE_LOSS = DistillationTrainer.compute_loss
 TRAINING = {"max_steps": 20, "learning_rate": 5e-3, "n_unlabelled": 24}
 
 
@@ -57,7 +59,7 @@ def by_class(own) -> dict:
 def test_the_run_folder_holds_what_a_user_keeps(own, tmp_path):
     result = distill(recipe(own, tmp_path / "run", by_class(own), method={"name": "feature_ot"}))
     found = {path.name for path in (tmp_path / "run").iterdir()}
-    kept = {"recipe.yaml", "metrics.json", "log.jsonl", "report.html", "student", "checkpoints"}
+    kept = {"recipe.yaml", "metrics.json", "log.jsonl", "report.html", "student"}
     assert found == kept | {"teacher", "bank", "chain.json"}
     assert result.scores["test"] > 0.8
     rows = read_metrics(tmp_path / "run").rows
@@ -136,3 +138,67 @@ def test_print_recipe_is_the_recipe_and_runs_nothing(capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["seed"] == 4
     assert printed["method"] == {"name": "kd", "config": {"temperature": 1.0}}
+
+
+def test_results_of_another_recipe_are_kept(own, tmp_path):
+    first = distill(recipe(own, tmp_path, by_class(own)))
+    kept = (tmp_path / "metrics.json").read_bytes()
+    other = recipe(own, tmp_path, by_class(own), seed=1)
+    with pytest.raises(ConfigError, match="seed=0 and now has seed=1; name another output_dir"):
+        distill(other)
+    assert (tmp_path / "metrics.json").read_bytes() == kept
+    assert distill(recipe(own, tmp_path, by_class(own))).scores == first.scores
+    distill(other, overwrite=True)
+    assert Recipe.load(tmp_path / "recipe.yaml").seed == 1
+
+
+def test_an_interrupted_run_goes_on_without_having_been_told_to_save(own, tmp_path, monkeypatch):
+    whole = distill(recipe(own, tmp_path / "whole", by_class(own)))
+    with monkeypatch.context() as patched:
+        patched.setattr("limbeck.training.trainer.DistillationTrainer.compute_loss", interrupted_at(13))
+        with pytest.raises(KeyboardInterrupt):
+            distill(recipe(own, tmp_path / "cut", by_class(own)))
+    names = {path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()}
+    assert names == {"checkpoint-10", "checkpoint-12"}
+    with pytest.raises(ConfigError, match="--resume"):
+        distill(recipe(own, tmp_path / "cut", by_class(own)))
+    again = distill(recipe(own, tmp_path / "cut", by_class(own)), resume=True)
+    for one, other in zip(whole.student.state_dict().values(), again.student.state_dict().values()):
+        assert torch.equal(one, other)
+    assert not (tmp_path / "cut" / "checkpoints").exists()
+    assert "save_strategy" not in Recipe.load(tmp_path / "cut" / "recipe.yaml").training
+
+
+def interrupted_at(step):
+    def compute_loss(self, *args, **kwargs):
+        if self.state.global_step == step and self.model.training:
+            raise KeyboardInterrupt
+        return COMPUTE_LOSS(self, *args, **kwargs)
+
+    return compute_loss
+
+
+def test_a_student_of_ones_own_by_the_command_line(own, tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_student.py").write_text(
+        "from torch import nn\n\ndef make(n_classes, width=4):\n    return nn.Sequential(\n"
+        "        nn.Conv2d(1, width, 3), nn.ReLU(),\n"
+        "        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, n_classes)\n"
+        "    )\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recipe.yaml"
+    values = {
+        "data": {"name": "folders", "config": by_class(own)},
+        "student": {"model": "own_student:make", "config": {"width": 6}},
+        "training": {"max_steps": 2},
+        "output_dir": "run",
+    }
+    path.write_text(yaml.safe_dump(values))
+    assert cli.main(["distill", "--config", str(path)]) == 2
+    assert "pass --trust-code" in capsys.readouterr().err
+    path.write_text(yaml.safe_dump({**values, "trust_code": True}))
+    assert cli.main(["distill", "--config", str(path)]) == 2
+    assert "trust_code" in capsys.readouterr().err
+    path.write_text(yaml.safe_dump(values))
+    assert cli.main(["distill", "--config", str(path), "--trust-code"]) == 0
+    assert cli.main(["predict", "run/student", str(own / "sounds" / "cat" / "0.wav")]) == 0

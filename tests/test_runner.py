@@ -172,3 +172,37 @@ def test_a_task_without_validation_is_trained_and_tested(tmp_path, bank):
 def test_the_decay_holds_for_a_method_that_asks_for_an_ema_student(tmp_path, bank):
     settings = recipe(tmp_path, "bagkd", training={**TRAINING, "ema_decay": 0.5})
     assert make_trainer(settings, tiny_task("bagged"), {"teacher": bank}, tmp_path).model.ema.decay == 0.5
+
+
+def test_a_network_of_ones_own_learns(tmp_path, bank):
+    def make(n_classes, width=16):
+        return torch.nn.Sequential(
+            torch.nn.Linear(6, width), torch.nn.ReLU(), torch.nn.Linear(width, n_classes)
+        )
+
+    student = replace(STUDENT, model="ignored", config={"width": 8})
+    result = run(recipe(tmp_path / "a", student=student), task=tiny_task(), bank=bank, student=make)
+    assert result.student.model[0].weight.shape == (8, 6)
+    assert result.scores["test"] > 0.5
+    named = Recipe.load(tmp_path / "a" / "recipe.yaml")
+    assert named.student.model.endswith("make")
+    with pytest.raises(ConfigError, match="--trust-code"):
+        run(named, task=tiny_task(), bank=bank)
+    network = make(3)
+    before = network[0].weight.clone()
+    result = run(recipe(tmp_path / "b", student=StudentSpec()), task=tiny_task(), bank=bank, student=network)
+    assert torch.equal(network[0].weight, before)
+    assert not torch.equal(result.student.model[0].weight, before)
+
+
+def test_a_teacher_of_ones_own_needs_the_same_leave(tmp_path, monkeypatch):
+    (tmp_path / "blob_net.py").write_text(
+        "from torch import nn\n\ndef make(n_classes, n):\n    return nn.Sequential(nn.Linear(n, 128), nn.ReLU(), "
+        "nn.Linear(128, n_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = replace(TEACHER, model="blob_net:make", config={"n": 4})
+    with pytest.raises(ConfigError, match="'blob_net:make' is code of its own"):
+        run(recipe(tmp_path, teacher=own), task=tiny_task())
+    result = run(recipe(tmp_path, teacher=own), task=tiny_task(), trust_code=True)
+    assert result.task.info["teacher_accuracy"]["test"] > 0.6  # a third by chance

@@ -8,22 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from limbeck.distill import distill
+from limbeck.distill import distill, saved
 from limbeck.errors import ConfigError
 from limbeck.evaluation.results import read_metrics, write_metrics
 from limbeck.plan import recipe_facts
 from limbeck.recipes.chain_spec import Chain, load_chain, make_chain
-from limbeck.recipes.recipe import Recipe
-from limbeck.recipes.stages import StageRecord, read_records, write_records
+from limbeck.recipes.stages import StageRecord, differences, read_records, write_records
 from limbeck.reporting import report_folder
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.students.export.exported import hashed_files, sha256_of
 from limbeck.students.export.info import INFO
-from limbeck.training.arguments import DistillationArguments
 from limbeck.training.processes import is_first_process, wait_for_all
 
 State = Literal["finished", "goes on", "new", "again"]
-N_SAVES = 10  # checkpoints over a stage whose recipe says nothing of saving
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ def _run_stage(chain: Chain, planned: PlannedStage) -> None:
         facts for told in led_to(chain, [told for told, _ in uses]) for facts in _all_facts(known[told])
     ]
     recipe = chain.recipe(name)
-    result = distill(_saved(recipe), resume=goes_on, stage=name, before=before)
+    result = distill(saved(recipe), resume=goes_on, overwrite=True, stage=name, before=before)
     if is_first_process():
         first = [{**facts, "stage": f"{name}/{facts['stage']}"} for facts in result.stages[len(before) :]]
         facts = {**result.facts(name, dict(uses)), "before": first}
@@ -190,15 +187,6 @@ def _run_stage(chain: Chain, planned: PlannedStage) -> None:
         if "save_strategy" not in recipe.training:
             shutil.rmtree(chain.folder(name) / "checkpoints", ignore_errors=True)
     wait_for_all()
-
-
-def _saved(recipe: Recipe) -> Recipe:
-    """The recipe with checkpoints, where it says nothing of them."""
-    if "save_strategy" in recipe.training:
-        return recipe
-    steps = recipe.training.get("max_steps", DistillationArguments.max_steps)
-    saving = {"save_strategy": "steps", "save_steps": max(1, steps // N_SAVES), "save_total_limit": 2}
-    return replace(recipe, training={**recipe.training, **saving})
 
 
 def shipped_digest(student: Path) -> str:
@@ -229,21 +217,10 @@ def _check_all(chain: Chain, settings: Mapping[str, dict[str, Any]]) -> None:
         if record.settings != settings[name]:
             raise ConfigError(
                 f"Stage {name!r} is finished, and its recipe has been edited since: it was trained with "
-                f"{_differences(record.settings, settings[name])}; {mend}."
+                f"{differences(record.settings, settings[name])}; {mend}."
             )
         if shipped_digest(chain.shipped(name)) != record.digest:
             raise ConfigError(f"{chain.shipped(name)} is not what the stage {name!r} wrote; {mend}.")
-
-
-def _differences(had: Mapping[str, Any], have: Mapping[str, Any]) -> str:
-    absent = object()
-    names = [name for name in {**had, **have} if had.get(name, absent) != have.get(name, absent)]
-    told = [f"{_told(had, name)} and now has {_told(have, name)}" for name in names[:3]]
-    return ", ".join(told) + (f", and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _told(settings: Mapping[str, Any], name: str) -> str:
-    return f"{name}={settings[name]!r}" if name in settings else f"no {name}"
 
 
 # ---- what is told ---------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ AFTER_INTERRUPT = {
     "bank": "the same command goes on where it stopped.",
     "chain": "the same command goes on where it stopped.",
     "compare": "the same command goes on where it stopped.",
-    "distill": "with --resume it goes on from its last checkpoint, if training.save_strategy made one.",
+    "distill": "with --resume it goes on from its last checkpoint, if there is one yet.",
 }
 # Subcommand (a file in limbeck/commands) to what it does.
 COMMANDS: dict[str, str] = {
@@ -39,6 +39,7 @@ COMMANDS: dict[str, str] = {
     "compare": "methods x controls x seeds: did the teacher help?",
     "report": "(re)build the HTML report of a run or a comparison",
     "predict": "use an exported student",
+    "export": "write a student as ONNX",
     "methods": "list the methods, or show one card",
 }
 

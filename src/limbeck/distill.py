@@ -4,45 +4,69 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from torch.nn import functional
 
 from limbeck import __version__
 from limbeck.data.base import Examples, Inputs
-from limbeck.evaluation.results import Row, write_metrics
+from limbeck.errors import ConfigError, LimbeckError
+from limbeck.evaluation.results import METRICS_FILE, Row, write_metrics
 from limbeck.fit import RunResult
 from limbeck.methods.registry import plan_method
+from limbeck.plan import recipe_facts
 from limbeck.recipes.recipe import Recipe, TeacherSpec
+from limbeck.recipes.stages import differences
 from limbeck.reporting import report_folder
 from limbeck.runner import run
 from limbeck.students.export.folder import export_student
+from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import without_padding
-from limbeck.training.processes import is_first_process
+from limbeck.training.processes import is_first_process, wait_for_all
 
 STUDENT_FOLDER = "student"
+N_SAVES = 10  # checkpoints over a run whose recipe says nothing of saving
 
 
 def distill(
     recipe: Recipe,
     *,
+    student: nn.Module | Callable[..., nn.Module] | None = None,
+    trust_code: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     stage: str = "student",
     before: Sequence[Mapping[str, Any]] = (),
 ) -> RunResult:
     """Run ``recipe`` and write ``metrics.json``, ``student/`` and ``report.html`` into its run folder.
 
     The student folder holds weights, preprocessor, class names and a model card with provenance; no teacher, no
-    projector. See :func:`limbeck.runner.run` for what is raised.
+    projector. A recipe that says nothing of checkpoints leaves them until the run is done, so that one that is
+    interrupted can go on.
 
     Args:
+        student, trust_code: a network of one's own, see :func:`limbeck.runner.run`.
         resume: go on from the last checkpoint in the run folder, if there is one.
+        overwrite: write over the results and checkpoints of another run in that folder.
         stage: what this run is called as a stage of a chain.    before: facts of the stages that led to it.
+
+    Raises: ConfigError for a run folder that holds the results of another recipe; and see :func:`limbeck.runner.run`.
     """
-    result = run(recipe, resume=resume)
+    folder = Path(recipe.output_dir)
+    goes_on = resume and any(folder.glob("checkpoints/checkpoint-*"))
+    if overwrite and not goes_on and is_first_process():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    elif not overwrite and not goes_on:
+        _check_folder(folder, recipe)
+    wait_for_all()
+    result = run(saved(recipe), student=student, trust_code=trust_code, resume=resume)
+    recipe = result.recipe = replace(result.recipe, training=recipe.training)
     result.stages = [*map(dict, before), *result.stages]
     if not is_first_process():
         return result
@@ -58,7 +82,35 @@ def distill(
         processor=result.tokenizer,
     )
     report_folder(result.folder)
+    if "save_strategy" not in recipe.training:  # they were for an interruption
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        recipe.save(folder / "recipe.yaml")
     return result
+
+
+def saved(recipe: Recipe) -> Recipe:
+    """The recipe with checkpoints, where it says nothing of them (sharded runs cannot write any)."""
+    if "save_strategy" in recipe.training or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        return recipe
+    steps = recipe.training.get("max_steps", DistillationArguments.max_steps)
+    saving = {"save_strategy": "steps", "save_steps": max(1, steps // N_SAVES), "save_total_limit": 2}
+    return replace(recipe, training={**recipe.training, **saving})
+
+
+def _check_folder(folder: Path, recipe: Recipe) -> None:
+    """Refuse a run folder whose results another recipe made; ConfigError."""
+    if not (folder / METRICS_FILE).is_file():
+        return
+    mend = "name another output_dir, or pass --overwrite (overwrite=True) to lose them"
+    try:
+        had = recipe_facts(Recipe.load(folder / "recipe.yaml"))
+    except LimbeckError as error:  # of a comparison, a chain, or written by another version
+        raise ConfigError(f"{folder} holds results that are not of this recipe; {mend}.") from error
+    have = recipe_facts(recipe)
+    if had != have:
+        raise ConfigError(
+            f"{folder} holds the results of another recipe, with {differences(had, have)}; {mend}."
+        )
 
 
 def _example(train: Examples) -> Inputs:

@@ -22,6 +22,7 @@ from limbeck.plan import expected_of_checkpoint, make_student, make_trainer, tra
 from limbeck.recipes.recipe import Recipe, check_recipe
 from limbeck.recipes.stages import stage_facts
 from limbeck.students import Student
+from limbeck.students.own_model import check_trusted
 from limbeck.taught import task_of_teacher
 from limbeck.teachers import LiveTeacher
 from limbeck.training.callbacks import ProgressBar, RunLog
@@ -107,6 +108,8 @@ def prepare(recipe: Recipe, *, task: Task | None = None, resume: bool = False) -
     Raises: ConfigError, CheckpointError, DataError.
     """
     check_recipe(recipe)
+    for model in (recipe.student.model, *(spec.model for spec in recipe.teacher_specs().values())):
+        check_trusted(model)
     folder = Path(recipe.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     arguments = training_arguments(recipe.training, folder, recipe.seed)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from limbeck import moved
 from limbeck.banks.bank import Bank
@@ -12,6 +15,7 @@ from limbeck.data.task import Task
 from limbeck.fit import Prepared, RunResult, fit, prepare
 from limbeck.recipes.recipe import Recipe
 from limbeck.recipes.stages import read_records
+from limbeck.students.own_model import name_of_own, own_models
 from limbeck.teacher_stage import STAGE, teacher_of
 from limbeck.teachers import LiveTeacher
 from limbeck.teachers.text_features import embedded_texts
@@ -25,6 +29,8 @@ def run(
     task: Task | None = None,
     bank: Bank | LiveTeacher | None = None,
     banks: Mapping[str, Bank | LiveTeacher] | None = None,
+    student: nn.Module | Callable[..., nn.Module] | None = None,
+    trust_code: bool = False,
     resume: bool = False,
     show_progress: bool = True,
 ) -> RunResult:
@@ -36,17 +42,25 @@ def run(
         task, bank: in place of the recipe's data and teacher, when a comparison shares them between runs; a live
             teacher stands where a bank does.
         banks: the same of several teachers, by name; those that are not named here are made as the recipe says.
+        student: a network of one's own in place of the recipe's ``student.model``: a module, of which a copy is
+            trained (``result.student``), or a function that makes one, called with ``n_classes`` where it takes it and
+            with ``student.config``.
+        trust_code: import models that the recipe names as ``MODULE:FACTORY``, which runs their code.
         resume: go on from the last checkpoint in the run folder, if there is one.
         show_progress: draw a bar on standard error.
 
     Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError, CheckpointError before the first step;
         NonFiniteError.
     """
-    prepared = prepare(recipe, task=task, resume=resume)
+    own = {} if student is None else {name_of_own(student): student}
+    for name in own:
+        recipe = replace(recipe, student=replace(recipe.student, model=name))
     first = next(iter(recipe.teacher_specs()))
     given = {**({} if bank is None else {first: bank}), **(banks or {})}
-    asked = _teachers(prepared, given) if prepared.method.declared.has_teacher else {}
-    result = fit(prepared, _as_read(asked, prepared), asked, show_progress=show_progress)
+    with own_models(trust_code=trust_code, given=own):
+        prepared = prepare(recipe, task=task, resume=resume)
+        asked = _teachers(prepared, given) if prepared.method.declared.has_teacher else {}
+        result = fit(prepared, _as_read(asked, prepared), asked, show_progress=show_progress)
     result.stages = _trained_first(prepared, asked.keys() - given.keys())
     return result
 

@@ -125,3 +125,47 @@ def test_a_bank_of_a_folder_of_files(place, capsys, key):
     assert made.class_names == ("kind",)
     two = next(name for name in names if name.endswith("two"))
     assert made.lookup([two]).features.tolist() == [[1.0]]
+
+
+def test_rows_that_cannot_be_used_are_skipped_and_named(place, capsys):
+    rows = [("a", "x"), ("", "xx"), ("c", "xxx"), ("a", "xxxx"), ("e", "gone.png"), ("f", "xxxxx")]
+    write_csv(place / "texts.csv", ("id", "text"), rows)
+    assert bank(capsys, *BUILD)[0] == 1
+    for _ in range(2):  # the second goes on with the same rows
+        code, out, err = bank(capsys, *BUILD, "--on-error", "skip")
+        assert (code, out) == (0, "bank: 3 rows, features\n"), err
+    assert (
+        "3 rows are left out of texts.csv: line 3 (has no key in column 'id'), line 5 (has the key 'a'" in err
+    )
+    assert "line 6 (There is no file 'gone.png')" in err
+    assert Bank.open(place / "bank").keys == ("a", "c", "f")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "folder"])
+def test_rows_of_every_kind_of_table_are_skipped(place, capsys, kind):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    rows = [{"id": i, "text": "x" * i} for i in (1, 2, 2, 4)]
+    (place / "any_teacher.py").write_text(
+        "def ask(inputs):\n    return {'features': [[1.0] for _ in next(iter(inputs.values()))]}\n"
+    )
+    source, bad = f"t.{kind}", "row 2"
+    if kind == "jsonl":
+        lines = [*(json.dumps(row) for row in rows[:2]), "{broken", json.dumps(rows[3])]
+        (place / source).write_text("\n".join(lines))
+        bad = "line 3"
+    elif kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), place / source)
+    else:
+        source, bad = "photos", "b.png"
+        (place / source).mkdir()
+        for name in "abc":
+            Image.new("RGB", (4, 4)).save(place / source / f"{name}.png")
+        (place / source / "b.png").write_bytes((place / source / "a.png").read_bytes()[:40])
+    asked = ("build", "--teacher", "callable:any_teacher:ask", "--data", source, "--output", "bank")
+    code, _, err = bank(capsys, *asked, "--on-error", "skip")
+    assert code == 0, err
+    assert f"1 row is left out of {source}: {bad} (" in err
+    assert len(Bank.open(place / "bank")) == (2 if kind == "folder" else 3)

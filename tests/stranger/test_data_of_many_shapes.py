@@ -153,6 +153,19 @@ def sensors(_: str) -> Shape:
     return Shape({"student": side, "link": "paired"}, MLP, ["s.parquet"], first=IMPORT)
 
 
+def recordings_of_sensors(_: str) -> Shape:
+    """A file a recording, a column a sensor, of different lengths."""
+    rng = np.random.default_rng(0)
+    for i in range(N):
+        steps = rng.normal(size=(20 + i % 5, 3)) + i % 2
+        Path(f"runs/{'ab'[i % 2]}").mkdir(parents=True, exist_ok=True)
+        write_csv(Path(f"runs/{'ab'[i % 2]}/{i}.csv"), ("x", "y", "z"), steps.tolist())
+    embeddings([str(i) for i in range(N)])
+    side = {"source": "runs", "modality": "series", "key": "stem", "length": 22}
+    student = {"model": "series_encoder", "config": {"channels": [4, 8]}}
+    return Shape({"student": side, "link": "paired"}, student, ["runs/a/0.csv", "runs/b/1.csv"], first=IMPORT)
+
+
 def two_teachers(_: str) -> Shape:
     embeddings(list(range(N)))
     sides = {"here": {"link": "paired"}, "there": {"link": "partly_paired"}}
@@ -162,7 +175,7 @@ def two_teachers(_: str) -> Shape:
 
 SHAPES = (
     missing_partners, no_labels_of_the_teacher, refused_rows, bags_of_recordings, data_set_on_disk, nested_folders,
-    several_labels, regression, sensors, two_teachers,
+    several_labels, regression, sensors, recordings_of_sensors, two_teachers,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from limbeck.students import (
     Student,
     audio_encoder,
     image_encoder,
+    series_encoder,
     small_conv_net,
     table_encoder,
     text_encoder,
@@ -16,6 +17,7 @@ CASES = [
     (image_encoder, {"channels": (4, 8), "dropout": 0.5}, torch.randn(4, 3, 17, 9)),
     (audio_encoder, {"channels": (4, 8)}, torch.randn(4, 1, 64, 101)),
     (text_encoder, {"vocab_size": 50}, torch.randint(0, 50, (4, 7))),
+    (series_encoder, {"in_channels": 3}, torch.randn(4, 3, 9)),
     (table_encoder, {"n_columns": 6, "dropout": 0.5}, torch.randn(4, 6)),
     (table_encoder, {"n_columns": 6, "hidden": ()}, torch.randn(4, 6)),
 ]

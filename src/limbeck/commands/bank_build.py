@@ -22,6 +22,8 @@ _EXAMPLES = """examples:
     --base-url http://localhost:8000/v1 --licence "own model" \\
     --max-requests 500 --output banks/asked --dry-run"""
 
+_NAMED = 20  # rows that were left out
+
 
 def build(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
@@ -34,6 +36,8 @@ def build(arguments: Sequence[str]) -> int:
     table = _table(values)
     for name in values.column or []:
         check_column(table, name)
+    if values.on_error == "skip":
+        table = _usable(table, values)
     label = values.label or ("label" if "label" in table.columns else None)
     rows = table_rows(table, values.key, label, values.class_names, values_are_no_labels=values.label is None)
     names = values.class_names or rows.class_names
@@ -78,6 +82,24 @@ def _table(values: argparse.Namespace) -> Any:
         if source.is_folder:
             values.key, values.column = values.key or "path", values.column or ["file"]
     values.key = values.key or ("key" if "key" in table.columns and "id" not in table.columns else "id")
+    return table
+
+
+def _usable(table: Any, values: argparse.Namespace) -> Any:
+    """The rows that can be asked about; the others are named."""
+    from limbeck.banks.table_rows import check_column
+    from limbeck.data.own.usable import usable
+
+    check_column(table, values.key)
+    table, skipped = usable(table, values.key, values.column)
+    if skipped:
+        named = [f"{place} ({reason})" for place, reason in list(skipped.items())[:_NAMED]]
+        more = f", and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+        what = "row is" if len(skipped) == 1 else "rows are"
+        print(
+            f"limbeck: {len(skipped):,} {what} left out of {table.name}: {', '.join(named)}{more}.",
+            file=sys.stderr,
+        )
     return table
 
 
@@ -139,6 +161,13 @@ def _parser() -> Parser:
         default="float32",
         choices=("float16", "bfloat16", "float32"),
         help="(default: %(default)s)",
+    )
+    add(
+        "--on-error",
+        default="error",
+        choices=("error", "skip"),
+        help="of rows that cannot be read, without a key or with one that came\nbefore, and of pictures and sounds "
+        "that do not open: stop, or\nleave them out and name them (default: %(default)s)",
     )
     add(
         "--overwrite",

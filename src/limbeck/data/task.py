@@ -48,7 +48,7 @@ class Task:
         truth: ``[len(splits["train"])]`` int64, the true classes of the training rows where they are known,
             -100 elsewhere. Only for upper-bound arms and diagnosis: no training code reads it.
         preprocessor: how a raw file of the student's modality becomes its inputs: ``{"kind": "log_mel" | "image" |
-            "table", ...}``, JSON-able; it is shipped with the student.
+            "series" | "table", ...}``, JSON-able; it is shipped with the student.
         info: facts for the report (origins, counts, skipped files), JSON-able.
     """
 

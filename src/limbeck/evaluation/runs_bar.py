@@ -1,8 +1,10 @@
-"""A bar over all runs of a comparison, with the time that remains."""
+"""A bar over all runs of a comparison, with the time that remains; plain lines where nobody watches a terminal."""
 
 from __future__ import annotations
 
 from time import monotonic
+
+from limbeck.progress import PlainLines, minutes
 
 
 class RunsBar:
@@ -24,6 +26,9 @@ class RunsBar:
             console=console,
             disable=not (show and console.is_terminal),
         )
+        self.lines = (
+            PlainLines("comparing", total, "runs", done) if show and not console.is_terminal else None
+        )
         self.task = self.bar.add_task("comparing", total=total, completed=done, rate="")
 
     def __enter__(self) -> RunsBar:
@@ -39,13 +44,10 @@ class RunsBar:
     def advance(self, what: str) -> None:
         """One more run is done."""
         self.done += 1
+        if self.lines is not None:
+            self.lines(self.done, what)
         per_run = (monotonic() - self.began) / (self.done - self.resumed)
         left = per_run * (self.total - self.done)
         self.bar.update(
-            self.task, advance=1, description=what, rate=f"{per_run:.1f} s a run, {_minutes(left)} left"
+            self.task, advance=1, description=what, rate=f"{per_run:.1f} s a run, {minutes(left)} left"
         )
-
-
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"

@@ -86,8 +86,9 @@ class StudentSpec:
     """Who learns.
 
     Args:
-        model: a reference encoder (``small_conv_net``, ...), ``hf:PATH`` for a transformers model, or ``minilm``
-            for the sentence encoder that ships with the extra ``text``.
+        model: a reference encoder (``small_conv_net``, ...), ``hf:PATH`` for a transformers model, ``minilm``
+            for the sentence encoder that ships with the extra ``text``, or ``MODULE:FACTORY``, a network of one's own,
+            which is imported only where ``--trust-code`` is given.
         config: arguments of that model.
         pooling: text encoders: ``mean``, ``last`` or ``cls`` of the last hidden states into a new linear head;
             null = the model's own classification head (``mean`` for ``minilm``).

@@ -90,3 +90,15 @@ def write_records(folder: Path, records: Mapping[str, StageRecord]) -> None:
     stages = {name: {"fingerprint": record.fingerprint, **asdict(record)} for name, record in records.items()}
     text = json.dumps({"format": FORMAT, "stages": stages}, indent=1, default=str)
     write_whole(folder / CHAIN_FILE, text + "\n")
+
+
+def differences(had: Mapping[str, Any], have: Mapping[str, Any]) -> str:
+    """Which settings differ, three of them by name and value."""
+    absent = object()
+    names = [name for name in {**had, **have} if had.get(name, absent) != have.get(name, absent)]
+    told = [f"{_told(had, name)} and now has {_told(have, name)}" for name in names[:3]]
+    return ", ".join(told) + (f", and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _told(settings: Mapping[str, Any], name: str) -> str:
+    return f"{name}={settings[name]!r}" if name in settings else f"no {name}"

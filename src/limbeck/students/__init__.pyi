@@ -1,5 +1,6 @@
 from .encoders import audio_encoder as audio_encoder
 from .encoders import image_encoder as image_encoder
+from .encoders import series_encoder as series_encoder
 from .encoders import small_conv_net as small_conv_net
 from .encoders import table_encoder as table_encoder
 from .encoders import text_encoder as text_encoder

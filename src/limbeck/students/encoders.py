@@ -93,6 +93,28 @@ def table_encoder(
     return nn.Sequential(*layers, *_head(n_columns, n_classes, dropout))
 
 
+def series_encoder(
+    n_classes: int,
+    in_channels: int = 1,
+    channels: Sequence[int] = (32, 64, 128),
+    kernel: int = 7,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """A convolutional net over time of about 0.07 million parameters for series ``[n, c, L]`` of any length.
+
+    One [convolution of ``kernel`` steps with stride 2, BatchNorm, ReLU] per entry of ``channels``, mean over the
+    steps, dropout, linear head.
+    """
+    layers: list[nn.Module] = []
+    for width in channels:
+        convolution = nn.Conv1d(in_channels, width, kernel, stride=2, padding=kernel // 2, bias=False)
+        layers += [convolution, nn.BatchNorm1d(width), nn.ReLU()]
+        in_channels = width
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), *_head(in_channels, n_classes, dropout)
+    )
+
+
 def _convolution(in_channels: int, width: int, stride: int) -> list[nn.Module]:
     # BatchNorm subtracts any bias of the convolution, so there is none.
     convolution = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)

@@ -1,4 +1,4 @@
-"""Reference encoders take their sizes from the data: channels of pictures and sounds, columns of a table."""
+"""Reference encoders take their sizes from the data: channels of pictures, sounds and series, columns of a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _SIZES = {
     "n_columns": (2, "rows of numbers", "columns"),
     "in_channels": (4, "pictures or sounds", "channels"),
 }
-_ALSO = {2: "table_encoder", 4: "small_conv_net, image_encoder or audio_encoder"}
+_SERIES = (3, "series", "channels")
+_ALSO = {2: "table_encoder", 3: "series_encoder", 4: "small_conv_net, image_encoder or audio_encoder"}
 
 
 def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[
     if len(inputs) != 1 or not known:
         return dict(config)
     setting, (x,) = known[0], inputs
-    axes, reads, what = _SIZES[setting]
+    axes, reads, what = _SERIES if model == "series_encoder" else _SIZES[setting]
     if x.dim() != axes:
         other = _ALSO.get(x.dim())
         raise ConfigError(

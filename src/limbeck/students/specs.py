@@ -17,6 +17,7 @@ from limbeck.students import dense, encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
+from limbeck.students.own_model import is_own, own_model
 from limbeck.students.pooled import Pooling
 from limbeck.students.pretrained import check_choice, pretrained_model
 from limbeck.students.student import Student
@@ -24,7 +25,14 @@ from limbeck.students.text import text_model_path
 
 ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     name: getattr(encoders, name)
-    for name in ("small_conv_net", "image_encoder", "audio_encoder", "text_encoder", "table_encoder")
+    for name in (
+        "small_conv_net",
+        "image_encoder",
+        "audio_encoder",
+        "text_encoder",
+        "table_encoder",
+        "series_encoder",
+    )
 } | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -44,8 +52,9 @@ def model_from_spec(
     """A fresh model with weights, where no checkpoint gives them, drawn from torch's generator.
 
     Args:
-        spec: the name of a reference encoder; ``minilm``, the sentence encoder of the extra ``text``; or ``hf:`` and
-            the folder or hub id of a transformers model. A head that the checkpoint does not have is made anew.
+        spec: the name of a reference encoder; ``minilm``, the sentence encoder of the extra ``text``; ``hf:`` and
+            the folder or hub id of a transformers model; or ``MODULE:FACTORY``, see
+            :mod:`limbeck.students.own_model`. A head that the checkpoint does not have is made anew.
         problem: what is asked of it, which decides its head; of a :class:`~limbeck.problems.choice.Choice`, text
             models: inputs ``[n, K, L]``, logits ``[n, K]``.
         n_classes: of a problem that is only named by its kind: how many classes (or choices) it has.
@@ -69,9 +78,11 @@ def model_from_spec(
     if path is None:
         if pooling is not None or lora is not None or problem.chooses:
             what = "pooling" if pooling is not None else "lora" if lora is not None else "multiple choice"
-            _encoder(spec)
+            if not is_own(spec):
+                _encoder(spec)
             raise ConfigError(f"The student {spec!r} has no {what}; take 'minilm' or 'hf:PATH'.")
-        model: nn.Module = _reference(spec, problem.n_outputs() or 0, config)
+        make = own_model if is_own(spec) else _reference
+        model: nn.Module = make(spec, problem.n_outputs() or 0, config)
         model = model.to(_DTYPES[dtype])
     else:
         pooling = "mean" if spec == "minilm" and pooling is None else pooling
@@ -86,7 +97,7 @@ def model_from_spec(
 
 def _encoder(spec: str) -> Callable[..., nn.Module]:
     if spec not in ENCODERS:
-        options = [*ENCODERS, "minilm", "hf:PATH"]
+        options = [*ENCODERS, "minilm", "hf:PATH", "MODULE:FACTORY"]
         raise UnknownNameError(f"There is no student {spec!r}; {nearest(spec, options)}")
     return ENCODERS[spec]
 

@@ -180,7 +180,17 @@ def texts_(folder: Path) -> dict:
     return {"source": str(folder / "t.jsonl"), "modality": "text", "label": None, "input": None, "key": None}
 
 
-@pytest.mark.parametrize("modality", [pictures, sounds, texts_, numbers])
+def series(folder: Path) -> dict:
+    for i in range(24):
+        rows = [(step, step * (i % 2), i) for step in range(9 + i % 3)]
+        path = folder / "runs" / ("flat", "steep")[i % 2] / f"{i}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(path, ("t", "x", "y"), rows)
+    side = {"source": str(folder / "runs"), "modality": "series", "length": 10}
+    return side | {"label": None, "input": None, "key": None}
+
+
+@pytest.mark.parametrize("modality", [pictures, sounds, texts_, numbers, series])
 def test_rows_read_when_asked_are_those_read_at_once(modality, tmp_path):
     side = modality(tmp_path)
     at_once, asked = (own_data(student=side | {"in_memory": here}, link="unpaired") for here in (True, False))

@@ -17,6 +17,7 @@ from limbeck.data.files.audio import LogMel, at_rate, read_wave
 from limbeck.data.files.images import pixels_of, read_image
 from limbeck.data.files.media import path_of, to_picture, to_samples
 from limbeck.data.files.records import Record, read_table, refuse_bad
+from limbeck.data.files.series import SeriesForm, read_series
 from limbeck.errors import ConfigError, DataError, nearest
 from limbeck.signals.cells import is_nothing, number_of, text_of
 
@@ -28,8 +29,9 @@ def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callab
 
     Args:
         settings: ``{"kind": "image", "height", "width", "channels", "mean", "deviation"}``: pixels of 0 to 1 less
-            ``mean`` over ``deviation``, ``[channels, height, width]``; or ``{"kind": "log_mel", ...}`` with the
-            settings of :class:`LogMel`.
+            ``mean`` over ``deviation``, ``[channels, height, width]``; ``{"kind": "log_mel", ...}`` with the
+            settings of :class:`LogMel`; or ``{"kind": "series", "channels", "length", "fits"}`` of
+            :class:`~limbeck.data.files.series.SeriesForm`, optionally less ``mean`` over ``deviation`` of a channel.
         resample: convert audio of another rate; otherwise such a file is an error.
 
     Raises: DataError for another kind, and, when called, for a file that cannot be used.
@@ -39,6 +41,8 @@ def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callab
     if kind == "log_mel":
         features = spectrogram(values)
         return lambda path: _log_mel(path, features, resample)
+    if kind == "series":
+        return lambda path: _series(path, values)
     if kind == "image":
         size, channels = (values["height"], values["width"]), values["channels"]
         return lambda path: (read_image(path, size, channels) - values["mean"]) / values["deviation"]
@@ -47,7 +51,7 @@ def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callab
 
 @dataclass(frozen=True)
 class MediaReader:
-    """What turns one picture or sound, in any form (see ``media.py``), into one row of inputs.
+    """What turns one picture, sound or series, in any form (see ``media.py``), into one row of inputs.
 
     Args:
         settings: as of :func:`file_reader`.    resample: convert sounds of another rate.
@@ -61,6 +65,8 @@ class MediaReader:
         if isinstance(value, Path):
             return file_reader(self.settings, resample=self.resample)(value)
         own = {name: setting for name, setting in self.settings.items() if name not in ("kind", "input")}
+        if self.settings["kind"] == "series":
+            return _series(value, own)
         if self.settings["kind"] == "image":
             size, channels = (own["height"], own["width"]), own["channels"]
             return (pixels_of(to_picture(value), size, channels) - own["mean"]) / own["deviation"]
@@ -79,6 +85,14 @@ def spectrogram(settings: LogMel | Mapping[str, Any] | None) -> LogMel:
         if name not in known:
             raise ConfigError(f"log_mel has no setting {name!r}; {nearest(name, known)}")
     return LogMel(**(settings or {}))
+
+
+def _series(value: Any, settings: Mapping[str, Any]) -> Tensor:
+    form = SeriesForm(settings["channels"], settings["length"], settings["fits"])
+    x = form.of(read_series(value), path_of(value) or "a series")
+    if "mean" not in settings:
+        return x
+    return (x - torch.tensor(settings["mean"])[:, None]) / torch.tensor(settings["deviation"])[:, None]
 
 
 def _log_mel(path: Path, features: LogMel, resample: bool) -> Tensor:

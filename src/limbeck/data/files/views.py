@@ -1,4 +1,4 @@
-"""Weak and strong views of grids (spectrograms, images) and of vectors, drawn row by row from keyed
+"""Weak and strong views of grids (spectrograms, images), series and vectors, drawn row by row from keyed
 generators.
 
 A row's view depends on its own generator alone, so a view is the same however the batch is cut over
@@ -83,6 +83,31 @@ class VectorView:
         return x if noise is None else x.add_(noise, alpha=self.noise)
 
 
+@dataclass(frozen=True)
+class SeriesView:
+    """Shifts a series in time, masks one run of steps of all channels, and adds noise.
+
+    Args:
+        shift, mask: largest shift (both ways; the edge is repeated) and largest mask, as shares of the length.
+        noise: standard deviation of the Gaussian noise added last.
+
+    Call: as :class:`GridView`, with tensors ``[n, c, L]``.
+    """
+
+    shift: float = 0.0
+    mask: float = 0.0
+    noise: float = 0.0
+
+    def __call__(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        found = {}
+        for name, x in inputs.items():
+            _check_rows(name, x, generators, dims=3)
+            steps = (round(self.shift * x.shape[2]), round(self.mask * x.shape[2]))
+            grid = GridView(shift=(0, steps[0]), mask=(0, steps[1]), noise=self.noise)
+            found[name] = grid({name: x.unsqueeze(2)}, generators)[name].squeeze(2)
+        return found
+
+
 def audio_views() -> dict[str, View]:
     """The benchmark's views of a standardised log-mel ``[n, 1, 32, 32]`` (bands, frames)."""
     return {
@@ -102,6 +127,14 @@ def image_views() -> dict[str, View]:
 def vector_views() -> dict[str, View]:
     """Views of standardised vectors ``[n, d]``."""
     return {"weak": VectorView(noise=0.1), "strong": VectorView(drop=0.2, noise=0.3)}
+
+
+def series_views() -> dict[str, View]:
+    """Views of standardised series ``[n, c, L]``."""
+    return {
+        "weak": SeriesView(shift=0.05, noise=0.1),
+        "strong": SeriesView(shift=0.1, mask=0.25, noise=0.3),
+    }
 
 
 def _check_rows(name: str, x: Tensor, generators: Sequence[torch.Generator], dims: int) -> None:

@@ -166,16 +166,23 @@ def teacher_splits(
 
 
 def standardised(splits: dict[str, Examples], reference: str) -> tuple[dict[str, Examples], Tensor, Tensor]:
-    """All splits less the mean over the deviation of one of them, and these two, ``[columns]`` each."""
+    """All splits less the mean over the deviation of one of them, and these two, ``[columns]`` each; of series
+    ``[n, c, L]`` they are those of a channel, over all steps, ``[c]``."""
     rows = splits[reference]
-    shift = rows.rows([0])["x"][0].double()  # near the mean, or squares of large values lose their digits
-    n, total, squares = len(rows), torch.zeros_like(shift), torch.zeros_like(shift)
-    for first in range(0, n, _AT_ONCE):  # a table on disk is read a piece at a time
-        x = rows.rows(range(first, min(first + _AT_ONCE, n)))["x"].double() - shift
-        total, squares = total + x.sum(0), squares + x.square().sum(0)
+    one = rows.rows([0])["x"][0].double()
+    steps = one[0].numel()
+    shift = one.reshape(len(one), -1)[:, 0]  # near the mean, or squares of large values lose their digits
+    n, total, squares = len(rows) * steps, torch.zeros_like(shift), torch.zeros_like(shift)
+    at_once = max(1, _AT_ONCE // steps)
+    for first in range(0, len(rows), at_once):  # a table on disk is read a piece at a time
+        x = rows.rows(range(first, min(first + at_once, len(rows))))["x"].double()
+        x = x.reshape(*x.shape[:2], -1) - shift[:, None]
+        total, squares = total + x.sum((0, 2)), squares + x.square().sum((0, 2))
     mean = (shift + total / n).float()
     deviation = (squares / n - (total / n).square()).clamp_min(0).sqrt().float().clamp_min(1e-6)
-    return {role: _less(rows, mean, deviation) for role, rows in splits.items()}, mean, deviation
+    shape = (-1, *[1] * (one.dim() - 1))
+    mended = {role: _less(rows, mean.view(shape), deviation.view(shape)) for role, rows in splits.items()}
+    return mended, mean, deviation
 
 
 _AT_ONCE = 65_536  # rows

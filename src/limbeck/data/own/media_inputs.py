@@ -1,4 +1,4 @@
-"""From the cells of a user's table, or the files of a folder, to pictures and sounds."""
+"""From the cells of a user's table, or the files of a folder, to pictures, sounds and series."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from limbeck.data.base import Table
 from limbeck.data.files.contents import first_bytes
 from limbeck.data.files.media import refuse_link
 from limbeck.data.files.readers import MediaReader, spectrogram
+from limbeck.data.files.series import read_series
 from limbeck.data.files.table_files import Chunk
 from limbeck.data.own.inputs import Bad, Numbers, Reading, Texts, check_column, number_columns, text_columns
 from limbeck.data.own.side import Side
@@ -58,8 +59,9 @@ def media_column(side: Side, source: Opened, where: str) -> str:
 
 
 class Media:
-    """Pictures or sounds: files that a column names, or what it holds. They are opened once before the training; where
-    their tensors do not fit in memory only their first bytes are looked at, and a row is read when a step asks."""
+    """Pictures, sounds or series: files that a column names, or what it holds. They are opened once before the
+    training; where their tensors do not fit in memory only their first bytes are looked at, and a row is read when a
+    step asks."""
 
     def __init__(self, side: Side, source: Opened, column: str) -> None:
         self._side, self._source, self._column = side, source, column
@@ -96,11 +98,11 @@ class Media:
         self._values.extend(values)
 
     def finish(self) -> tuple[Mapping[str, Any] | Table, dict[str, Any], Bad]:
-        settings = media_settings(self._side)
-        read = MediaReader(settings, self._side.resample)
         values: Any = self._values
         if self._from_data:
             values = DataColumn(_undecoded(self._source.data, self._column), self._column, self._values)
+        settings = media_settings(self._side, values)
+        read = MediaReader(settings, self._side.resample)
         if not len(values):
             return {"x": torch.zeros(0)}, settings, {}
         if _fits(values, read, self._side.in_memory):
@@ -117,13 +119,32 @@ class Media:
         return MediaTable(values, read), settings, bad
 
 
-def media_settings(side: Side) -> dict[str, Any]:
-    """How pictures or sounds of a side become inputs, see ``files/readers.py``."""
+def media_settings(side: Side, values: Any) -> dict[str, Any]:
+    """How pictures, sounds or series of a side become inputs, see ``files/readers.py``; the first series that can be
+    read says how many channels and steps they have."""
+    if side.modality == "series":
+        channels, length = _first_shape(values)
+        return {
+            "kind": "series",
+            "channels": channels,
+            "length": side.length or length,
+            "fits": side.length is not None,
+        }
     if side.modality == "image":
         height, width = side.size
         shape = {"height": height, "width": width, "channels": side.channels}
         return {"kind": "image", **shape, "mean": 0.5, "deviation": 0.5}
     return {"kind": "log_mel", **asdict(spectrogram(side.log_mel))}
+
+
+def _first_shape(values: Any) -> tuple[int, int]:
+    for i in range(len(values)):
+        try:
+            channels, length = read_series(values[i]).shape
+            return channels, length
+        except DataError:  # told with the others
+            continue
+    return 1, 1
 
 
 def _fits(values: Any, read: MediaReader, in_memory: bool | None) -> bool:

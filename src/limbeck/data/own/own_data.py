@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.base import Examples, View
-from limbeck.data.files.views import audio_views, image_views, vector_views
+from limbeck.data.files.views import audio_views, image_views, series_views, vector_views
 from limbeck.data.own.cutting import Shares, standardised, student_splits, teacher_splits
 from limbeck.data.own.folders import FolderData
 from limbeck.data.own.linking import KEEPS_LABELS, alone, link_settings, linked, told
@@ -25,7 +25,9 @@ VIEWS: Mapping[str, Callable[[], dict[str, View]]] = {
     "image": image_views,
     "audio": audio_views,
     "table": vector_views,
+    "series": series_views,
 }
+_OF_NUMBERS = ("table", "series")  # standardised by the training rows
 
 
 def own_data(
@@ -143,7 +145,7 @@ def task_of(
         facts[who] = {"source": "the bank"} if data is None else data.report
         notes += [f"{note} {who!r}" if len(teachers) > 1 else note] if note else []
     preprocessor = dict(student.preprocessor)
-    if student.modality == "table":
+    if student.modality in _OF_NUMBERS:
         splits, mean, deviation = standardised(splits, "train")
         preprocessor |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
     return Task(
@@ -184,7 +186,7 @@ def _side(
     link, rows = linked(kind, train, student, data, shares.link, rng)
     splits = teacher_splits(data, rows, shares, rng, has_labels=kind in KEEPS_LABELS)
     preprocessor = dict(data.preprocessor)
-    if data.modality == "table":
+    if data.modality in _OF_NUMBERS:
         splits, mean, deviation = standardised(splits, "train" if "train" in splits else "link")
         preprocessor |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
     missing = told(link, train)

@@ -65,7 +65,7 @@ class NumberTable:
 
 @dataclass(frozen=True)
 class Standardised:
-    """A table of numbers less their mean over their deviation, ``[d]`` each."""
+    """Rows of numbers less their mean over their deviation, ``[d]`` each (of series ``[c, 1]``)."""
 
     table: Table
     mean: Tensor

@@ -133,6 +133,13 @@ _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "lowest": _number,
         "highest": _number,
     },
+    "series": {
+        "channels": _whole(2**16),
+        "length": _MANY,
+        "fits": lambda value: isinstance(value, bool),
+        "mean": _numbers,
+        "deviation": _numbers,
+    },
     "table": {"columns": _texts, "mean": _numbers, "deviation": _numbers},
     "text": {
         "columns": lambda value: _texts(value) and set(value) <= {"text", "text_pair", "choices"},
@@ -152,6 +159,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name, check in {**known, "input": lambda value: isinstance(value, str)}.items():
         if name in settings and not check(settings[name]):
             raise ValueError(f"{name} is {repr(settings[name])[:60]}")
+    if kind == "series" and any(
+        len(settings.get(n, ())) != settings.get("channels") for n in ("mean", "deviation")
+    ):
+        raise ValueError("mean and deviation are not those of its channels")
     if kind == "table" and len({len(settings[name]) for name in known if name in settings}) > 1:
         raise ValueError("columns, mean and deviation differ in length")
 

@@ -104,7 +104,10 @@ class Program:
             if not isinstance(several, tuple | list) or type(place) is not int:
                 raise ValueError("an item of what is no list")
             return several[place]
-        if not all(isinstance(argument, int | float) for argument in arguments):
+        # symbols stand for sizes while a program is traced into another format; no file holds one
+        if not all(
+            isinstance(argument, int | float | torch.SymInt | torch.SymFloat) for argument in arguments
+        ):
             raise ValueError("arithmetic of what is no number")
         result = NUMBERS[name](*arguments)
         if isinstance(result, int) and abs(result) >= _LARGEST_INT:
