@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limbeck.errors import ConfigError, DataError, NonFiniteError
-from limbeck.evaluation.search_space import Space
+from limbeck.tuning.space import Space
 from limbeck.evaluation.threads import one_of_many
 from limbeck.files import write_whole
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.evaluation.search_space import Choice, Range, Space
+from limbeck.tuning.space import Choice, Range, Space
 from limbeck.methods.registry import method_class, preset_named
 from limbeck.recipes.arms_file import changed
 from limbeck.recipes.recipe import Recipe
