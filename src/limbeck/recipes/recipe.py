@@ -269,7 +269,7 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         peers={name: _spec(entry, PeerSpec) for name, entry in (values.peers or {}).items()},
         control=values.control,
         training={} if given is None else given.as_dict(),
-        tune=_plain(values.tune),
+        tune=dict(values.tune or {}),
         output_dir=values.output_dir,
         seed=values.seed,
     )
@@ -335,11 +335,6 @@ def check_recipe(recipe: Recipe) -> None:
         check_training_keys(
             "teacher.training" if not recipe.teachers else f"teachers.{name}.training", spec.training
         )
-
-
-def _plain(values: Any) -> dict[str, Any]:
-    """A mapping whose keys may have dots."""
-    return dict(values or {})
 
 
 def _spec(entry: Any, kind: type[Spec]) -> Spec:

@@ -28,6 +28,7 @@ from limbeck.reporting.headline import headline
 from limbeck.reporting.paper_tables import LATEX_FILE, MARKDOWN_FILE, latex_table, markdown_table
 from limbeck.reporting.report import BARS_NOTE, aside, details, figure_block, section, write_page
 from limbeck.reporting.sections import item_list, metrics_table, reading_note, result_table
+from limbeck.reporting.trials_section import trials_section
 from limbeck.reporting.table import Line, split_name, table_lines
 
 FOREST_NOTE = (
@@ -110,6 +111,7 @@ def _evidence(found: Comparison, said: Judged) -> list[str]:
         *by_class(found, said, arms),
         *how_sure(found, said, arms),
         *pictures(found, arms),
+        *trials_section(found.info),
         section("Beside the score", details("All metrics on all splits", metrics_table(found.rows))),
         what_it_cost(found),
     ]
