@@ -197,7 +197,10 @@ def test_a_recipe_with_a_control(recipe, tmp_path):
         run(replace(recipe, control="random"), tmp_path)
 
 
-SPACE = {"method.config.temperature": [1.0, 2.0, 4.0], "training.learning_rate": {"low": 1e-3, "high": 0.5, "log": True}}
+SPACE = {
+    "method.config.temperature": [1.0, 2.0, 4.0],
+    "training.learning_rate": {"low": 1e-3, "high": 0.5, "log": True},
+}
 
 
 def test_tuned_arms_have_the_same_number_of_trials_and_keep_their_best(recipe, tmp_path):
@@ -206,7 +209,9 @@ def test_tuned_arms_have_the_same_number_of_trials_and_keep_their_best(recipe, t
     tried = told["tune"]["arms"]
     assert told["tune"]["seed"] not in {cell.seed for cell in found.cells}
     assert {arm: len(entry["trials"]) for arm, entry in tried.items()} == {"supervised": 3, "kd": 3}
-    assert {key for trial in tried["supervised"]["trials"] for key in trial["values"]} == {"training.learning_rate"}
+    assert {key for trial in tried["supervised"]["trials"] for key in trial["values"]} == {
+        "training.learning_rate"
+    }
     for arm, entry in tried.items():
         best = entry["trials"][entry["best"]]
         assert best["score"] == max(trial["score"] for trial in entry["trials"])
@@ -254,7 +259,10 @@ def test_no_trial_has_a_test_row(recipe, tmp_path, monkeypatch):
 
 def test_an_arm_without_a_key_to_tune_has_no_trials(recipe, tmp_path):
     found = run(recipe, tmp_path, tune=2, space={"method.config.temperature": [1.0, 4.0]}, seeds=1)
-    assert {arm: len(e["trials"]) for arm, e in found.info["tune"]["arms"].items()} == {"supervised": 0, "kd": 2}
+    assert {arm: len(e["trials"]) for arm, e in found.info["tune"]["arms"].items()} == {
+        "supervised": 0,
+        "kd": 2,
+    }
     assert "none of the keys are its own" in (found.folder / "report.html").read_text()
 
 

@@ -16,7 +16,9 @@ SPACE = {"rate": Range(1e-4, 1.0, log=True), "depth": Range(1, 4), "kind": Choic
 
 
 def trials(folder: Path, n: int = 8, better: Any = "higher", score: Any = None, identity: str = "a") -> list:
-    return run_trials(score or (lambda v, _: v["rate"]), SPACE, n, folder=folder, better=better, identity=identity)
+    return run_trials(
+        score or (lambda v, _: v["rate"]), SPACE, n, folder=folder, better=better, identity=identity
+    )
 
 
 def test_values_lie_in_the_space_and_the_best_is_the_best(tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ def _patch(entry: Any, where: str) -> ArmPatch:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{where} must be a mapping of keys of the recipe to values, not {entry!r}.")
     if "tune" in entry:
-        raise ConfigError(f"{where} has a search space of its own; write tune beside arms, all have the same.")
+        raise ConfigError(
+            f"{where} has a search space of its own; write tune beside arms, all have the same."
+        )
     changes = {str(key): value for key, value in entry.items() if key not in OWN_KEYS}
     return ArmPatch(changes, _names(entry.get("controls"), where), str(entry.get("given", "")))
 

@@ -28,8 +28,8 @@ from limbeck.reporting.headline import headline
 from limbeck.reporting.paper_tables import LATEX_FILE, MARKDOWN_FILE, latex_table, markdown_table
 from limbeck.reporting.report import BARS_NOTE, aside, details, figure_block, section, write_page
 from limbeck.reporting.sections import item_list, metrics_table, reading_note, result_table
-from limbeck.reporting.trials_section import trials_section
 from limbeck.reporting.table import Line, split_name, table_lines
+from limbeck.reporting.trials_section import trials_section
 
 FOREST_NOTE = (
     "Gain over the student without a teacher; below each arm its controls (open circles), in which the teacher or the "

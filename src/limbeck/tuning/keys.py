@@ -7,10 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.tuning.space import Choice, Range, Space
 from limbeck.methods.registry import method_class, preset_named
 from limbeck.recipes.arms_file import changed
 from limbeck.recipes.recipe import Recipe
+from limbeck.tuning.space import Choice, Range, Space
 
 OF_METHOD, GROUPS = "method.config.", ("method.config.", "training.", "student.")
 
@@ -23,7 +23,9 @@ def own_spaces(recipes: Mapping[str, Recipe], space: Space) -> dict[str, dict[st
     """
     _check(list(recipes.values()), space)
     own = {
-        arm: {key: what for key, what in space.items() if not key.startswith(OF_METHOD) or key in _settings(r)}
+        arm: {
+            key: what for key, what in space.items() if not key.startswith(OF_METHOD) or key in _settings(r)
+        }
         for arm, r in recipes.items()
     }
     for arm, part in own.items():

@@ -67,7 +67,9 @@ def search_space(values: Mapping[str, Any]) -> dict[str, Choice | Range]:
             "There is no search space to tune in; write one into the recipe or the arms file, as "
             "tune: {training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}}."
         )
-    return {str(key): _range(key, v) if isinstance(v, Mapping) else _choice(key, v) for key, v in values.items()}
+    return {
+        str(key): _range(key, v) if isinstance(v, Mapping) else _choice(key, v) for key, v in values.items()
+    }
 
 
 def _choice(key: str, values: Any) -> Choice:
@@ -80,7 +82,12 @@ def _choice(key: str, values: Any) -> Choice:
 
 def _range(key: str, values: Mapping[str, Any]) -> Range:
     low, high, log = _number(values.get("low")), _number(values.get("high")), values.get("log", False)
-    if set(values) - {"low", "high", "log"} or not _finite(low) or not _finite(high) or not isinstance(log, bool):
+    if (
+        set(values) - {"low", "high", "log"}
+        or not _finite(low)
+        or not _finite(high)
+        or not isinstance(log, bool)
+    ):
         raise ConfigError(
             f"tune: the range of {key!r} must be {{low: NUMBER, high: NUMBER, log: true or false}}; it is "
             f"{dict(values)!r}."

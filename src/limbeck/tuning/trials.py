@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limbeck.errors import ConfigError, DataError, NonFiniteError
-from limbeck.tuning.space import Space
 from limbeck.evaluation.threads import one_of_many
 from limbeck.files import write_whole
+from limbeck.tuning.space import Space
 
 if TYPE_CHECKING:
     import optuna
@@ -74,9 +74,7 @@ def run_trials(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=SAMPLER_SEED)
-    study = optuna.create_study(
-        sampler=sampler, direction="maximize" if better == "higher" else "minimize"
-    )
+    study = optuna.create_study(sampler=sampler, direction="maximize" if better == "higher" else "minimize")
     folder.mkdir(parents=True, exist_ok=True)
     kept, trials = _read(folder, identity), list[Trial]()
     for number in range(n):
