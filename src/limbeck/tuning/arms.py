@@ -25,7 +25,7 @@ from limbeck.tuning.space import Space, search_space
 from limbeck.tuning.trials import Trial, best_trial, check_optuna, run_trials
 
 FOLDER = "tuning"
-FIRST_SEED = 1000  # beyond those that people give; the trials of a comparison stay what they are when it gets more seeds
+FIRST_SEED = 1000  # beyond those that people give; with more seeds the trials stay what they are
 
 
 class Tuned(NamedTuple):
