@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def task(name: str, config: dict | None = None, *, seed: int = 0) -> Task:
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch) -> Recipe:
-    for place in ("limbeck.arms.make_task", "limbeck.arm_run.make_task"):
+    for place in ("limbeck.arms.make_task", "limbeck.arm_run.make_task", "limbeck.tuning.arms.make_task"):
         monkeypatch.setattr(place, task)
     toy.bank(tmp_path / "bank")
     return Recipe(
@@ -194,3 +195,106 @@ def test_what_is_refused_before_anything_runs(recipe, tmp_path, more, error, wor
 def test_a_recipe_with_a_control(recipe, tmp_path):
     with pytest.raises(ConfigError, match="name it under controls"):
         run(replace(recipe, control="random"), tmp_path)
+
+
+SPACE = {
+    "method.config.temperature": [1.0, 2.0, 4.0],
+    "training.learning_rate": {"low": 1e-3, "high": 0.5, "log": True},
+}
+
+
+def test_tuned_arms_have_the_same_number_of_trials_and_keep_their_best(recipe, tmp_path):
+    found = run(replace(recipe, tune=SPACE), tmp_path, tune=3)
+    told = json.loads((found.folder / "compare.json").read_text())["info"]
+    tried = told["tune"]["arms"]
+    assert told["tune"]["seed"] not in {cell.seed for cell in found.cells}
+    assert {arm: len(entry["trials"]) for arm, entry in tried.items()} == {"supervised": 3, "kd": 3}
+    assert {key for trial in tried["supervised"]["trials"] for key in trial["values"]} == {
+        "training.learning_rate"
+    }
+    for arm, entry in tried.items():
+        best = entry["trials"][entry["best"]]
+        assert best["score"] == max(trial["score"] for trial in entry["trials"])
+        for key, value in best["values"].items():
+            assert told["arms"][arm].get(key, 2.0) == value  # the recipe's own temperature is no change
+        for cell in (cell for cell in found.cells if cell.arm == arm):
+            used = Recipe.load(found.folder / "runs" / cell.folder_name / "recipe.yaml")
+            assert used.training["learning_rate"] == best["values"]["training.learning_rate"]
+    page = (found.folder / "report.html").read_text()
+    assert "Tuning" in page
+    assert "All trials" in page
+    assert page.count("training.learning_rate = ") >= 8  # two best and six trials
+
+
+def test_finished_trials_are_not_run_again(recipe, tmp_path, monkeypatch):
+    from limbeck.tuning import arms as tuning
+
+    tried, real = [], tuning.run
+    monkeypatch.setattr(tuning, "run", lambda r, **k: tried.append(r.output_dir) or real(r, **k))
+    first = run(recipe, tmp_path, tune=2, space=SPACE, seeds=1)
+    assert len(tried) == 4
+    again = run(recipe, tmp_path, tune=2, space=SPACE, seeds=1)
+    assert (len(tried), again.n_resumed) == (4, len(first.cells))
+    more = run(recipe, tmp_path, tune=3, space=SPACE, seeds=2)  # neither more trials nor seeds begin anew
+    assert len(tried) == 6
+    whole = run(recipe, tmp_path / "whole", tune=3, space=SPACE, seeds=1)
+    values = [[t["values"] for t in f.info["tune"]["arms"]["kd"]["trials"]] for f in (more, whole)]
+    assert values[0] == values[1]
+
+
+def test_no_trial_has_a_test_row(recipe, tmp_path, monkeypatch):
+    from limbeck.tuning import arms as tuning
+
+    seen, real = [], tuning.run
+
+    def watched(recipe, **more):
+        result = real(recipe, **more)
+        seen.append((more["task"].splits.roles, set(result.scores)))
+        return result
+
+    monkeypatch.setattr(tuning, "run", watched)
+    run(recipe, tmp_path, tune=1, space=SPACE, seeds=1)
+    assert seen == [(("train", "validation"), {"validation"})] * 2
+
+
+def test_an_arm_without_a_key_to_tune_has_no_trials(recipe, tmp_path):
+    found = run(recipe, tmp_path, tune=2, space={"method.config.temperature": [1.0, 4.0]}, seeds=1)
+    assert {arm: len(e["trials"]) for arm, e in found.info["tune"]["arms"].items()} == {
+        "supervised": 0,
+        "kd": 2,
+    }
+    assert "none of the keys are its own" in (found.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("space", "tune", "words"),
+    [
+        (SPACE, 0, "at least 1 trial"),
+        ({}, 2, "no search space"),
+        ({"method.config.temprature": [1.0]}, 2, "did you mean 'method.config.temperature'"),
+        ({"training.learning_rat": [1.0]}, 2, "learning_rat"),
+        ({"data.config.n_test": [20, 30]}, 2, "'data.config.n_test' cannot be tuned"),
+        ({"method.config.temperature": [1.0, -1.0]}, 2, "temperature"),
+        ({"method.config.temperature": {"low": 4, "high": 2}}, 2, "to a greater high"),
+    ],
+)
+def test_tuning_that_is_refused_before_anything_runs(recipe, tmp_path, space, tune, words):
+    with pytest.raises(LimbeckError, match=words):
+        run(recipe, tmp_path, tune=tune, space=space)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tuning_without_validation_rows(recipe, tmp_path, monkeypatch):
+    def untold(name, config=None, *, seed=0):
+        known = task(name, config, seed=seed)
+        return replace(known, splits=known.splits.without("validation"))
+
+    monkeypatch.setattr("limbeck.tuning.arms.make_task", untold)
+    with pytest.raises(ConfigError, match="no validation rows"):
+        run(recipe, tmp_path, tune=2, space=SPACE)
+
+
+def test_tuning_without_optuna(recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'limbeck\[tune\]'"):
+        run(recipe, tmp_path, tune=2, space=SPACE)

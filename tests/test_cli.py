@@ -38,7 +38,7 @@ def test_help_lists_every_command_and_each_has_its_own(capsys):
     ("arguments", "words"),
     [
         (["demp"], "did you mean 'demo'?"),
-        (["methods", "bagdk"], "did you mean 'bagkd'?"),
+        (["methods", "bagdk"], "did you mean 'bagkd'"),
         (["methods", "--jsn"], "did you mean '--json'?"),
         (["bank", "biuld"], "did you mean 'build'?"),
         (["bank", "verify"], "required: bank"),

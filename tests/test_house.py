@@ -21,8 +21,8 @@ ROOT = Path(limbeck.__file__).parent
 FLOORS = (
     "moved errors files seeding progress", "functional", "layers", "signals", "problems", "students banks data",
     "teachers methods", "training corpora evaluation", "reporting", "recipes", "taught", "plan", "fit",
-    "teacher_stage", "runner", "chain prior distill shared_teachers", "arm_run", "arms", "predict demo", "commands",
-    "cli", "__main__",
+    "teacher_stage", "runner", "chain prior distill shared_teachers", "tuning", "arm_run", "arms", "predict demo",
+    "commands", "cli", "__main__",
 )  # fmt: skip
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 

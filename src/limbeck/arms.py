@@ -20,11 +20,12 @@ from limbeck.evaluation.results import NO_CONTROL
 from limbeck.evaluation.statistics import BASELINE
 from limbeck.evaluation.summary import write_summary
 from limbeck.methods.registry import plan_method
-from limbeck.recipes.arms_file import ArmPatch, changed
+from limbeck.recipes.arms_file import ArmPatch, changed, differing
 from limbeck.recipes.recipe import CONTROLS, MethodSpec, Recipe, check_recipe
 from limbeck.reporting.folder import report_folder
 from limbeck.shared_teachers import Place, SharedTeachers, teacher_identity
 from limbeck.taught import readable
+from limbeck.tuning.arms import check_tuning, tuned
 
 ALWAYS = (BASELINE, NO_CONTROL)  # what every comparison has; naming it changes nothing
 
@@ -55,6 +56,8 @@ def compare(
     output: str | Path | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
     arms: Mapping[str, ArmPatch] | None = None,
+    tune: int | None = None,
+    space: Mapping[str, Any] | None = None,
     title: str = "",
     command: str = "",
     show_progress: bool = True,
@@ -74,6 +77,9 @@ def compare(
         output: folder; default ``runs/compare``.
         vary: one or more keys of the recipe, each with the values it takes (``{"method.config.temperature": [1, 4]}``).
         arms: name to what is changed for that arm; ``methods`` then chooses some of them by name.
+        tune: trials of every arm before its runs, at a seed of their own and judged by validation; the best values are
+            then those of the arm and its controls in all seeds.
+        space: what they search in, in place of the recipe's ``tune``.
         title, command: for the report.
 
     Raises: ConfigError, UnknownNameError, LinkError, MissingSignalError before the first run; DataError for arms that
@@ -84,18 +90,33 @@ def compare(
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers:
         raise ConfigError("A comparison needs at least one seed.")
+    recipes = {arm.name: arm.recipe for arm in chosen}
+    spaces = {} if tune is None else check_tuning(recipes, recipe.tune if space is None else space, tune)
     folder = Path(output or "runs/compare")
     folder.mkdir(parents=True, exist_ok=True)
     teachers = SharedTeachers(folder)
     places = _places(chosen, numbers, teachers)
+    tried: dict[str, Any] = {}
+    if tune is not None:
+        recipes, tried = tuned(
+            recipes,
+            spaces,
+            tune,
+            seeds=numbers,
+            teachers=teachers,
+            folder=folder,
+            threads=threads,
+            show_progress=show_progress,
+        )
+        chosen = [replace(arm, recipe=recipes[arm.name]) for arm in chosen]
     found = run_arms(
         [Arm(arm.name, arm.controls, _identity(arm, places, numbers[0])) for arm in chosen],
-        ArmRun({arm.name: arm.recipe for arm in chosen}, places, numbers[0]),
+        ArmRun(recipes, places, numbers[0]),
         numbers,
         output=folder,
         jobs=jobs,
         threads=threads,
-        info=_info(recipe, chosen, teachers, title, command),
+        info={**_info(recipe, chosen, teachers, title, command), **({"tune": tried} if tried else {})},
         show_progress=show_progress,
     )
     write_summary(found)
@@ -124,6 +145,7 @@ def recipe_arms(
         raise ConfigError(
             "Keys are varied for methods, not for arms that are given; write the values into the arms."
         )
+    recipe = replace(recipe, tune={})
     asked = _checked_controls(controls)
     own = tuple(control for control in asked if control != LABEL_SMOOTHING)
     base = replace(recipe, method=MethodSpec(BASELINE))
@@ -274,7 +296,7 @@ def _info(
         "title": title or f"{recipe.data.name}: does the teacher help?",
         "command": command,
         "given": {arm.name: arm.given for arm in arms if arm.given},
-        "arms": {arm.name: _changes(recipe, arm) for arm in arms},
+        "arms": {arm.name: differing(replace(recipe, tune={}), arm.recipe) for arm in arms},
         "teacher": accuracy,
         "versions": {
             "limbeck": __version__,
@@ -285,16 +307,3 @@ def _info(
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
         "recipe": copy.deepcopy(asdict(recipe)),
     }
-
-
-def _changes(recipe: Recipe, arm: RecipeArm) -> dict[str, Any]:
-    """Fields in which an arm is not the recipe, as dotted keys."""
-    return dict(_differing(asdict(recipe), asdict(arm.recipe), ""))
-
-
-def _differing(one: Any, other: Any, at: str) -> Iterable[tuple[str, Any]]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in [*one, *(k for k in other if k not in one)]:
-            yield from _differing(one.get(key), other.get(key), f"{at}.{key}" if at else str(key))
-    elif one != other:
-        yield at, other

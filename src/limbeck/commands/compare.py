@@ -38,6 +38,8 @@ def command(arguments: Sequence[str]) -> int:
         output=output,
         vary=vary,
         arms=file.arms if file else None,
+        tune=values.tune,
+        space=file.tune if file else None,
         title=values.title,
         command=shlex.join(["limbeck", "compare", *arguments]),
     )
@@ -86,6 +88,10 @@ def _parser() -> Parser:
     add("--jobs", type=positive, default=1, metavar="N", help="runs at a time (default: 1)")
     add("--threads", type=positive, default=1, metavar="N", help="threads of each run (default: 1)")
     add("--vary", action="append", default=[], metavar="KEY=V1,V2", help="vary a key of the recipe")
+    add(
+        "--tune", type=positive, metavar="N",
+        help="first N trials of every arm in the search space `tune` of the arms file or recipe (extra tune)",
+    )  # fmt: skip
     add("--arms", metavar="FILE", help="YAML: what each arm changes in the recipe")
     add("--output", default="runs/compare", metavar="DIR", help="folder (default: runs/compare)")
     add("--title", default="", help="of the report")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +16,10 @@ from limbeck.errors import ConfigError, DataError, some
 from limbeck.evaluation.outcome import Outcome, read_outcome, write_outcome
 from limbeck.evaluation.results import NO_CONTROL, Row, write_metrics
 from limbeck.evaluation.runs_bar import RunsBar
+from limbeck.evaluation.threads import one_of_many, pinned
 from limbeck.files import write_whole
 
 PLAN_FILE, RUNS_FOLDER = "arms.json", "runs"
-# Numerical libraries read these when a process starts.
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -220,7 +216,7 @@ def _in_processes(work: Sequence[Any], jobs: int, threads: int, bar: RunsBar) ->
     import multiprocessing
 
     with (
-        _pinned(threads),
+        pinned(threads),
         ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         running = [pool.submit(run_cell, *task) for task in work]
@@ -235,39 +231,13 @@ def _in_processes(work: Sequence[Any], jobs: int, threads: int, bar: RunsBar) ->
 
 def run_cell(run: Run, arm: Arm, cell: Cell, folder: Path, threads: int) -> Cell:
     """One run from its start, in its own folder; what an interrupted one left there is removed."""
-    import torch
-
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    before, logger = torch.get_num_threads(), logging.getLogger("limbeck")
-    level = logger.level
-    torch.set_num_threads(threads)
-    logger.setLevel(
-        logging.ERROR
-    )  # a run keeps what it warns of; among those of others nobody would know whose it is
-    try:
+    with one_of_many(threads):
         outcome = run(arm, cell.control, cell.seed, folder)
-    finally:
-        torch.set_num_threads(before)
-        logger.setLevel(level)
     _check(outcome.rows, cell)
     write_outcome(folder, outcome)
     return cell
-
-
-@contextmanager
-def _pinned(threads: int) -> Iterator[None]:
-    """Processes that start inside have so many threads."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

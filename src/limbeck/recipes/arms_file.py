@@ -1,6 +1,7 @@
 """Arms of a comparison in a YAML file: each a name and what it changes in the recipe.
 
 controls: [shuffled, random]
+tune: {method.config.temperature: [1, 2, 4]}
 arms:
   paired: {method: {name: kd, config: {temperature: 1.0}}, given: one image for each clip}
   cooler: {method.config.temperature: 0.5, controls: [shuffled]}
@@ -9,7 +10,7 @@ arms:
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from limbeck.recipes.recipe import Recipe
 from limbeck.recipes.yaml_file import yaml_keys
 
 OWN_KEYS = ("controls", "given")
+FILE_KEYS = ("arms", "controls", "tune")
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,11 @@ class ArmPatch:
 
 
 class ArmsFile(NamedTuple):
-    """Arms by name, and the controls of the file (None where it names none)."""
+    """Arms by name, and the controls and the search space of the file (None where it names none)."""
 
     arms: dict[str, ArmPatch]
     controls: tuple[str, ...] | None
+    tune: Mapping[str, Any] | None = None
 
 
 def shipped_arms() -> dict[str, Path]:
@@ -63,12 +66,10 @@ def read_arms(path: str | Path) -> ArmsFile:
     if not isinstance(content.get("arms"), Mapping) or not content["arms"]:
         raise ConfigError(f"{file} needs 'arms:', a mapping of names to what each changes in the recipe.")
     for key in content:
-        if key not in ("arms", "controls"):
-            raise ConfigError(
-                f"{file} has the unknown key {key!r}; {nearest(str(key), ('arms', 'controls'))}"
-            )
+        if key not in FILE_KEYS:
+            raise ConfigError(f"{file} has the unknown key {key!r}; {nearest(str(key), FILE_KEYS)}")
     arms = {str(arm): _patch(entry, f"{file}, arm {arm!r}") for arm, entry in content["arms"].items()}
-    return ArmsFile(arms, _names(content.get("controls"), str(file)))
+    return ArmsFile(arms, _names(content.get("controls"), str(file)), content.get("tune"))
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
@@ -80,6 +81,19 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
     for key, value in changes.items():
         _set(values, key.split("."), copy.deepcopy(value), where)
     return Recipe.from_dict(values) if changes else recipe
+
+
+def differing(recipe: Recipe, other: Recipe) -> dict[str, Any]:
+    """Fields in which ``other`` is not ``recipe``, as dotted keys to its values: what :func:`changed` takes."""
+    return dict(_differing(asdict(recipe), asdict(other), ""))
+
+
+def _differing(one: Any, other: Any, at: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in [*one, *(k for k in other if k not in one)]:
+            yield from _differing(one.get(key), other.get(key), f"{at}.{key}" if at else str(key))
+    elif one != other:
+        yield at, other
 
 
 def _set(values: dict[str, Any], path: list[str], value: Any, where: str) -> None:
@@ -107,6 +121,10 @@ def _refuse(values: Mapping[str, Any], key: str, where: str) -> None:
 def _patch(entry: Any, where: str) -> ArmPatch:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{where} must be a mapping of keys of the recipe to values, not {entry!r}.")
+    if "tune" in entry:
+        raise ConfigError(
+            f"{where} has a search space of its own; write tune beside arms, all have the same."
+        )
     changes = {str(key): value for key, value in entry.items() if key not in OWN_KEYS}
     return ArmPatch(changes, _names(entry.get("controls"), where), str(entry.get("given", "")))
 

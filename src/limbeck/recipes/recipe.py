@@ -152,6 +152,8 @@ class Recipe:
             an opinion), ``prototype`` (one that knows what the labels say and nothing else); of several teachers it
             names one, ``shuffled:NAME``.
         training: settings of :class:`limbeck.training.DistillationArguments`.
+        tune: what ``limbeck compare --tune N`` searches in, key to a list of values or a range,
+            ``{training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}}``; a single run does not read it.
         output_dir: the run folder.
         seed: of the data, the student's weights and all draws.
     """
@@ -164,6 +166,7 @@ class Recipe:
     peers: dict[str, PeerSpec] = field(default_factory=dict)
     control: str = "none"
     training: dict[str, Any] = field(default_factory=dict)
+    tune: dict[str, Any] = field(default_factory=dict)
     output_dir: str = "runs/distill"
     seed: int = 0
 
@@ -233,6 +236,9 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
         default="none",
         help="none, shuffled, random, uniform, prototype; or KIND:TEACHER.",
     )
+    parser.add_argument(
+        "--tune", type=dict[str, Any], default={}, help="Search space of `limbeck compare --tune N`."
+    )
     parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
     parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")
     parser.add_class_arguments(DistillationArguments, "training", skip=set(OWNED_BY_RECIPE))
@@ -272,6 +278,7 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         peers={name: _spec(entry, PeerSpec) for name, entry in (values.peers or {}).items()},
         control=values.control,
         training={} if given is None else given.as_dict(),
+        tune=dict(values.tune or {}),
         output_dir=values.output_dir,
         seed=values.seed,
     )

@@ -29,6 +29,7 @@ from limbeck.reporting.paper_tables import LATEX_FILE, MARKDOWN_FILE, latex_tabl
 from limbeck.reporting.report import BARS_NOTE, aside, details, figure_block, section, write_page
 from limbeck.reporting.sections import item_list, metrics_table, reading_note, result_table
 from limbeck.reporting.table import Line, split_name, table_lines
+from limbeck.reporting.trials_section import trials_section
 
 FOREST_NOTE = (
     "Gain over the student without a teacher; below each arm its controls (open circles), in which the teacher or the "
@@ -110,6 +111,7 @@ def _evidence(found: Comparison, said: Judged) -> list[str]:
         *by_class(found, said, arms),
         *how_sure(found, said, arms),
         *pictures(found, arms),
+        *trials_section(found.info),
         section("Beside the score", details("All metrics on all splits", metrics_table(found.rows))),
         what_it_cost(found),
     ]

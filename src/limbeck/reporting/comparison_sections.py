@@ -210,7 +210,7 @@ def reproduced(found: Comparison) -> list[str]:
     """Everything needed to run it again."""
     info = dict(found.info)
     recipe, command, arms = info.pop("recipe", None), info.pop("command", ""), info.pop("arms", {})
-    for name in ("title", "given", "summary"):
+    for name in ("title", "given", "summary", "tune"):
         info.pop(name, None)
     outcome = next(iter(found.outcomes.values()), None)
     rows = [row for cell in found.done for row in found.outcomes[cell].rows]
