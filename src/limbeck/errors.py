@@ -107,7 +107,7 @@ def nearest(name: str, options: Iterable[str], n: int = 3) -> str:
     close = difflib.get_close_matches(name, options, n=n, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return "valid ones: " + ", ".join(options) + "."
+    return "valid ones: " + ", ".join(o if str(o).isprintable() else repr(o) for o in options) + "."
 
 
 def some(keys: Iterable[object], n: int = 5) -> str:

@@ -145,7 +145,8 @@ def test_of_two_builders_the_second_waits_or_names_the_holder(tmp_path):
     data, log = examples(), tmp_path / "asked"
     first = FORK.Process(target=Bank.build, args=(tmp_path / "b", LinearTeacher(log, 0.3), data))
     first.start()
-    while not (tmp_path / "b" / ".builder.json").is_file():
+    named = tmp_path / "b" / ".builder.json"
+    while not (named.is_file() and named.read_text().endswith("}")):  # there, and written
         time.sleep(0.01)
     with pytest.raises(BankBusyError, match=f"built by process {first.pid} on "):
         Bank.build(tmp_path / "b", LinearTeacher(log), data, wait=0)

@@ -213,7 +213,7 @@ def test_a_browser_draws_it_without_errors(
         "drawn:document.querySelectorAll('.js-plotly-plot .main-svg').length>0,"
         "undrawn:[...document.querySelectorAll('.figure')].filter(f=>f.clientWidth&&!f.querySelector('svg')).length,"
         "wide:document.documentElement.scrollWidth-window.innerWidth,"
-        "dark:matchMedia('(prefers-color-scheme: dark)').matches})},3000))</script>"
+        "dark:matchMedia('(prefers-color-scheme: dark)').matches})},12000))</script>"
     )
     watched = tmp_path / "watched.html"
     watched.write_text(page_of(path).replace("<head>", f"<head>{probe}", 1), encoding="utf-8")
