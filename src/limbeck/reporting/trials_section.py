@@ -11,7 +11,8 @@ from limbeck.problems.metric import Metric
 from limbeck.reporting.report import details, section
 
 NOTE = (
-    "Every arm had the same number of trials, drawn with the same seed, each one run at seed {seed}, which is none of "
+    "Every arm had the same number of trials (none where an arm has none of the settings, which favours the others), "
+    "drawn with the same seed, each one run at seed {seed}, which is none of "
     "the comparison's, and judged by its validation rows alone; no trial had a test row. The best values are those of "
     "the arm and of its controls in all seeds. The best of several trials is too good a score for its values: that of "
     "the results counts."
