@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from limbeck.evaluation.comparison import Comparison
+from limbeck.evaluation.comparison import Cell, Comparison
 from limbeck.evaluation.outcome import problem_of
 from limbeck.evaluation.results import NO_CONTROL
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
+
+    from limbeck.problems.base import Problem
 
 
 class Confusions(NamedTuple):
@@ -37,21 +40,24 @@ class Confusions(NamedTuple):
         return np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
 
 
+def _scored(
+    found: Comparison, split: str, arms: Sequence[str]
+) -> Iterator[tuple[Cell, Problem, Mapping[str, Tensor]]]:
+    """The finished runs of these arms without a control, with what their problem kept of each row of a split."""
+    for cell in found.done:
+        outcome = found.outcomes[cell]
+        problem = problem_of(outcome)
+        is_asked = cell.control == NO_CONTROL and cell.arm in arms
+        if is_asked and problem is not None and split in outcome.items:
+            yield cell, problem, outcome.items[split]
+
+
 def confusions(found: Comparison, split: str, arms: Sequence[str]) -> Confusions | None:
     """Of the arms without a control; None for a problem without classes."""
     counts: dict[str, np.ndarray] = {}
     names: tuple[str, ...] = ()
-    for cell in found.done:
-        outcome = found.outcomes[cell]
-        problem = problem_of(outcome)
-        if (
-            cell.control != NO_CONTROL
-            or cell.arm not in arms
-            or problem is None
-            or split not in outcome.items
-        ):
-            continue
-        table = problem.confusion(outcome.items[split])
+    for cell, problem, kept in _scored(found, split, arms):
+        table = problem.confusion(kept)
         if table is None:
             return None
         counts[cell.arm] = counts.get(cell.arm, 0) + table.numpy()
@@ -69,17 +75,8 @@ def confidences(
     import numpy as np
 
     shown: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for cell in found.done:
-        outcome = found.outcomes[cell]
-        problem = problem_of(outcome)
-        if (
-            cell.control != NO_CONTROL
-            or cell.arm not in arms
-            or problem is None
-            or split not in outcome.items
-        ):
-            continue
-        pair = problem.confidences(outcome.items[split])
+    for cell, problem, kept in _scored(found, split, arms):
+        pair = problem.confidences(kept)
         if pair is not None:
             shown.setdefault(cell.arm, []).append((pair[0].numpy(), pair[1].numpy()))
     return {
