@@ -182,7 +182,7 @@ class Distiller(nn.Module):
         if isinstance(peer, EMA):
             return PeerRows(peer.weak_view(batch["weak_inputs"]), batch["weak_index"])
         out = peer(inputs)
-        return PeerRows(out, torch.arange(len(out)))
+        return PeerRows(out, torch.arange(len(out), device=next(iter(inputs.values())).device))
 
     def _ask(self, name: str, inputs: dict[str, Tensor]) -> Any:
         """What a live teacher or a peer says of other inputs; a gradient reaches these, and what trains."""
