@@ -82,17 +82,23 @@ def move(
     )  # fmt: skip
 
 
-def averaged(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Gradients as their means over all processes; those that one lacks must be lacking in all."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+def averaged(values: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Gradients of ``values`` as their means over all processes; one that a process lacks (a part without such rows)
+    counts as 0 there, and one that all lack stays None."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()) or not values:
         return list(gradients)
-    there = [g for g in gradients if g is not None]
-    if there:
-        flat = torch.cat([g.flatten() for g in there]) / torch.distributed.get_world_size()
-        torch.distributed.all_reduce(flat)
-        for g, part in zip(there, flat.split([g.numel() for g in there])):
-            g.copy_(part.view_as(g))
-    return list(gradients)
+    there = torch.tensor([float(g is not None) for g in gradients], device=values[0].device)
+    torch.distributed.all_reduce(there)
+    shared = [i for i, count in enumerate(there.tolist()) if count]
+    if not shared:
+        return [None] * len(values)
+    given = {i: gradients[i] for i in shared}
+    parts = [torch.zeros_like(values[i]) if g is None else g for i, g in given.items()]
+    flat = torch.cat([part.flatten() for part in parts]) / torch.distributed.get_world_size()
+    torch.distributed.all_reduce(flat)
+    means = flat.split([part.numel() for part in parts])
+    found = {i: mean.view_as(part) for i, mean, part in zip(shared, means, parts)}
+    return [found.get(i) for i in range(len(values))]
 
 
 # ---- parts of the method ----------------------------------------------------------------------------------------
@@ -120,7 +126,7 @@ def descend_part(
             value = loss()
             gradients = _gradients(value, parameters)
         with torch.no_grad():
-            move(parameters, averaged(gradients), moments, descent, rate)
+            move(parameters, averaged(parameters, gradients), moments, descent, rate)
 
 
 @contextmanager
@@ -227,7 +233,7 @@ class FastWeights:
         value = self._loss(out, descent.name)
         names = [n for n in self._copies if n in moving]
         gradients = _gradients(value, [self._copies[n] for n in names])
-        there = dict(zip(names, averaged(gradients)))
+        there = dict(zip(names, averaged([self._copies[n] for n in names], gradients)))
         with torch.no_grad():
             gradients = [there.get(name) for name in self._copies]
             move(list(self._copies.values()), gradients, self._moments, descent, self._rate)
