@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from limbeck.banks.bank import Bank
 
 # Timings never decide a test.
-hypothesis.settings.register_profile("limbeck", deadline=None)
+# The same examples in every run; `--hypothesis-profile random` hunts for new ones.
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.register_profile("limbeck", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("limbeck")
 
 

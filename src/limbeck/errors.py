@@ -7,14 +7,19 @@ Every error a user can cause is a :class:`LimbeckError`; the command line prints
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+# What breaks a line, steers a terminal or cannot be encoded; names from files may hold any of it.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class LimbeckError(Exception):
-    """Base of all errors that a user can mend; ``str(error)`` is one sentence that says how."""
+    """Base of all errors that a user can mend; ``str(error)`` is one line of text that says how."""
 
     def __str__(self) -> str:  # KeyError would print the repr of its argument
-        return str(self.args[0]) if self.args else ""
+        text = str(self.args[0]) if self.args else ""
+        return _UNPRINTABLE.sub(lambda sign: " " if sign[0] == "\n" else repr(sign[0])[1:-1], text)
 
 
 class UnknownNameError(LimbeckError, ValueError):
@@ -107,7 +112,7 @@ def nearest(name: str, options: Iterable[str], n: int = 3) -> str:
     close = difflib.get_close_matches(name, options, n=n, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return "valid ones: " + ", ".join(o if str(o).isprintable() else repr(o) for o in options) + "."
+    return "valid ones: " + ", ".join(options) + "."
 
 
 def some(keys: Iterable[object], n: int = 5) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import subprocess
@@ -196,6 +197,12 @@ def test_a_bad_line_is_kept_apart_and_named(case, tmp_path):
     assert place.split(" of ")[0] in str(caught.value)
 
 
+def parquet_named(column: str) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({column: ["a"]}), sink)
+    return sink.getvalue()
+
+
 BAD_FILES = {
     "a quote never closed": ("t.csv", 'id,text\n1,a\n2,"b\n3,c\n', "from line 3 on: a quote .* never closed"),
     "a quote closed too late": ("t.csv", 'id,text\n1,"a\n2,b"c\n', "from line 2 on: .* closes within line 3"),
@@ -227,6 +234,11 @@ BAD_FILES = {
     "a pointer": ("t.csv", "version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
     "a list that ends early": ("t.json", '[{"a": 1}, {"a": ', "row 1 goes wrong"),
     "no Parquet": ("t.parquet", b"PAR1 no", "cannot be read as Parquet"),
+    "Parquet with a broken name": (
+        "t.parquet",
+        parquet_named("idé").replace("é".encode(), b"\xff\xfe"),
+        "cannot be read",
+    ),
     "another kind": ("t.txt", "id,text\n", r"is none of \.csv, \.tsv"),
     "compressed": ("t.csv.gz", b"\x1f\x8b", "compressed; unpack it first"),
 }

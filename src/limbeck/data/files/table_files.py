@@ -193,7 +193,7 @@ def _parquet(name: str, parts: Sequence[Path]) -> TableFile:
 
     with _reading(name):
         schemas = [pq.read_schema(part) for part in parts]
-    columns = tuple(schemas[0].names)
+        columns = tuple(schemas[0].names)  # names are only decoded here
     if other := [part for part, schema in zip(parts, schemas) if set(schema.names) != set(columns)]:
         raise DataError(f"{other[0]} has other columns than {parts[0]}; keep them apart.")
     if twice := [column for column in columns if columns.count(column) > 1]:

@@ -39,12 +39,14 @@
     }
   }
 
-  let width = 0;
-  new ResizeObserver((entries) => {
-    if (entries[0].contentRect.width === width) return;
-    width = entries[0].contentRect.width;
+  const main = document.querySelector("main");
+  let width = main.clientWidth;
+  draw(); // at once: a page in the background is given no frames
+  new ResizeObserver(() => {
+    if (main.clientWidth === width) return;
+    width = main.clientWidth;
     requestAnimationFrame(draw); // drawing changes the height, which must not happen inside the observer
-  }).observe(document.querySelector("main"));
+  }).observe(main);
   dark.addEventListener("change", draw);
   for (const folded of document.querySelectorAll("details")) folded.addEventListener("toggle", draw);
   for (const button of document.querySelectorAll("button[data-svg]")) {
