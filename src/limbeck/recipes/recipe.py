@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.files import write_whole
+from limbeck.recipes.names import check_names, check_training, flat_keys, options, unknown_key
 from limbeck.recipes.places import from_its_folder
 from limbeck.recipes.yaml_file import yaml_keys
 
@@ -255,9 +255,8 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
     """
     from argparse import ArgumentError
 
-    arguments = _find_recipes(arguments)  # a wrong file is told before the heavy imports
-    for path in _configs(arguments):
-        _check_sections(path)
+    arguments = _find_recipes(arguments)
+    _check_early(arguments)
     if wrong := next((a for a in arguments if re.fullmatch(r"[a-z_]+(?:\.\w+)*=.*", a)), None):
         before = arguments[: arguments.index(wrong)]
         if not before or not before[-1].startswith("--") or "=" in before[-1]:
@@ -268,7 +267,7 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
             values = parser.parse_args(arguments)
             given = parser.parse_args(arguments, defaults=False).get("training")  # also what equals a default
     except ArgumentError as error:
-        raise ConfigError(_clear(str(error), parser)) from error
+        raise ConfigError(_clear(str(error))) from error
     recipe = Recipe(
         data=DataSpec(**values.data.as_dict()),
         teacher=TeacherSpec(**values.teacher.as_dict()),
@@ -287,6 +286,18 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
     return from_its_folder(recipe, folders[-1]) if folders else recipe
 
 
+def _check_early(arguments: Sequence[str]) -> None:
+    """What can be told before the heavy imports: wrong files, names and numbers."""
+    files = [_sections(path) for path in _configs(arguments)]
+    given = {key: value for found in files for key, value in flat_keys(found)}
+    check_names({**given, **dict(options(arguments))}, known_keys(), CONTROLS)
+
+
+def known_keys() -> dict[str, Any]:
+    """Dotted key to default of a recipe, without the trainer's."""
+    return dict(flat_keys(asdict(Recipe())))
+
+
 def _configs(arguments: Sequence[str]) -> list[Path]:
     """The files that ``--config`` names."""
     return [
@@ -296,14 +307,16 @@ def _configs(arguments: Sequence[str]) -> list[Path]:
     ]
 
 
-def _check_sections(path: Path) -> None:
-    """Raise ConfigError for a file that is no recipe, and for a name where a section is needed: ``method: kd``."""
-    for key, value in yaml_keys(path).items():
+def _sections(path: Path) -> dict[str, Any]:
+    """What stands in a file. Raises: ConfigError where it is no recipe, or has a name where a section is needed."""
+    found = yaml_keys(path)
+    for key, value in found.items():
         if key in _SECTIONS and not isinstance(value, (dict, type(None))):
             name = {"data": "name", "method": "name", "training": "max_steps"}.get(key, "model")
             shown = value if isinstance(value, str) and key != "training" else "..."
             example = f"{key}: {{{name}: {shown}}}"
             raise ConfigError(f"{key} of {path} is keys and values, as in `{example}`; it is {value!r}.")
+    return found
 
 
 @contextlib.contextmanager
@@ -379,31 +392,16 @@ def _check_teachers(recipe: Recipe) -> None:
 
 def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
     """Refuse settings that the trainer does not have or does not read, or that the recipe sets itself."""
-    from dataclasses import fields
+    from limbeck.training.arguments import DistillationArguments
+    from limbeck.training.settings import check_companions
 
-    from limbeck.training.arguments import DistillationArguments, check_ranges
-    from limbeck.training.settings import OWNED_BY_RECIPE, check_companions, check_refusals
-
-    known = {f.name for f in fields(DistillationArguments) if f.init} - OWNED_BY_RECIPE
-    for key in values:
-        if key in OWNED_BY_RECIPE:
-            raise ConfigError(
-                f"{where}.{key} is set by the recipe itself; use the recipe's own output_dir and seed."
-            )
-        if key not in known:
-            raise ConfigError(f"{where} has no setting {key!r}; {nearest(key, known)}")
-    check_refusals(where, values)
-    check_ranges(values, where)
+    check_training(where, values)
     defaults = {f.name: f.default for f in fields(DistillationArguments)} | {"eval_strategy": "steps"}
     check_companions(where, values, lambda name: values.get(name, defaults[name]))
 
 
-def _clear(message: str, parser: ArgumentParser) -> str:
+def _clear(message: str) -> str:
     """A parser's error as one sentence, with the nearest valid keys when a key is unknown."""
-    from jsonargparse import Namespace
-
-    from limbeck.training.settings import OWNED_BY_RECIPE, is_refused
-
     unknown = re.search(
         r"Option '([\w.]+)' is not accepted|option '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message
     )
@@ -421,10 +419,4 @@ def _clear(message: str, parser: ArgumentParser) -> str:
     group = re.search(r"Group '([\w.]+)'", message)
     name = next(part for part in unknown.groups() if part)
     name = f"{group.group(1)}.{name}" if group and not name.startswith(group.group(1)) else name
-    if name.removeprefix("training.") in OWNED_BY_RECIPE:
-        return f"{name} is set by the recipe itself; use the recipe's own output_dir and seed."
-    keys = Namespace(parser.get_defaults()).keys()
-    offered = [key for key in keys if not is_refused(key.removeprefix("training."))]
-    close = difflib.get_close_matches(name, offered, n=3, cutoff=0.5)
-    hint = "did you mean " + " or ".join(close) + "?" if close else "see `limbeck distill --help-recipe`."
-    return f"The recipe has no key {name!r}; {hint}"
+    return unknown_key(name, known_keys())

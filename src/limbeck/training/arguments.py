@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from transformers.training_args import trainer_log_levels
 
 from limbeck.errors import ConfigError, nearest
 from limbeck.training.optimisers import check_optimiser, check_schedule
+from limbeck.training.ranges import OWN_RESULT, check_ranges
 from limbeck.training.settings import (
     TRACKIO,
     changed_settings,
@@ -20,43 +20,6 @@ from limbeck.training.settings import (
     result_settings,
     told_by_transformers,
 )
-
-# Settings of ours that change what is learned.
-OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "scores", "weight_decay_on")
-# Name to least and largest value, and whether the largest is taken; None = no bound.
-RANGES: dict[str, tuple[float, float | None, bool]] = {
-    "max_steps": (1, None, True),
-    "n_labelled": (0, None, True),
-    "n_unlabelled": (0, None, True),
-    "n_bags": (1, None, True),
-    "ema_decay": (0, 1, False),
-    "seed": (0, 2**32 - 1, True),
-    "learning_rate": (0, None, True),
-    "weight_decay": (0, None, True),
-    "adam_beta1": (0, 1, False),
-    "adam_beta2": (0, 1, False),
-    "adam_epsilon": (0, None, True),
-    "max_grad_norm": (0, None, True),
-    "warmup_steps": (0, None, True),
-    "gradient_accumulation_steps": (1, None, True),
-    "logging_steps": (1e-6, None, True),
-    "eval_steps": (1e-6, None, True),
-    "eval_delay": (0, None, True),
-    "eval_accumulation_steps": (1, None, True),
-    "per_device_eval_batch_size": (1, None, True),
-    "save_steps": (1e-6, None, True),
-    "save_total_limit": (1, None, True),
-    "torch_empty_cache_steps": (1, None, True),
-    "dataloader_num_workers": (0, None, True),
-    "dataloader_prefetch_factor": (1, None, True),
-    "ddp_bucket_cap_mb": (1, None, True),
-    "ddp_timeout": (1, None, True),
-}
-_WHOLE = {
-    "max_steps", "n_labelled", "n_unlabelled", "n_bags", "seed", "gradient_accumulation_steps", "save_total_limit",
-    "eval_accumulation_steps", "per_device_eval_batch_size", "torch_empty_cache_steps", "dataloader_num_workers",
-    "dataloader_prefetch_factor", "ddp_bucket_cap_mb", "ddp_timeout",
-}  # fmt: skip
 
 
 @dataclass
@@ -167,26 +130,6 @@ class DistillationArguments(TrainingArguments):
                     f"training.report_to: {name} needs its package; install it (pip install {name.replace('_', '-')}), "
                     "or leave it out: log.jsonl holds every figure."
                 )
-
-
-def check_ranges(values: Mapping[str, Any], where: str = "training") -> None:
-    """Refuse a number outside its range, or what is no number; ConfigError."""
-    for name, (low, high, closed) in RANGES.items():
-        value = values.get(name)
-        if value is None:
-            continue
-        wanted = "a whole number" if name in _WHOLE else "a number"
-        if isinstance(value, bool) or not isinstance(value, int if name in _WHOLE else int | float):
-            raise ConfigError(f"{where}.{name} must be {wanted}; it is {value!r}.")
-        fits = value >= low and (high is None or value < high or (closed and value == high))
-        if fits and math.isfinite(value):
-            continue
-        if high is None:
-            bound = "above 0" if 0 < low < 1 else f"at least {low:g}"
-            raise ConfigError(f"{where}.{name} must be {bound} and finite; it is {value}.")
-        raise ConfigError(
-            f"{where}.{name} must lie in [{low:g}, {high:g}{']' if closed else ')'}; it is {value}."
-        )
 
 
 def _has_accelerator() -> bool:

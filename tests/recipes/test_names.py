@@ -1,0 +1,71 @@
+"""What is wrong with the names in a recipe is told before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from limbeck.errors import ConfigError, LimbeckError
+from limbeck.methods.registry import method_names
+from limbeck.recipes.names import _TRAINING, check_names, flat_keys, options
+from limbeck.recipes.recipe import CONTROLS, known_keys, parse_recipe, shipped_recipes
+from limbeck.recipes.yaml_file import yaml_keys
+
+SLIPS = {
+    "--training.lr 1": "no setting 'lr'; did you mean 'learning_rate'",
+    "--training.max_steps many": "training.max_steps must be a whole number; it is 'many'",
+    "--training.learning_rate -1e-4": "must be at least 0",
+    "--training.num_train_epochs 3": "does nothing here",
+    "--training.output_dir x": "is set by the recipe itself",
+    "--method.name kdd": "no method 'kdd'; did you mean 'kd'",
+    "--method.name kd --method.config.temprature 3": "no setting 'temprature'; did you mean 'temperature'",
+    "--data.name av_digit": "no data set 'av_digit'; did you mean 'av_digits'",
+    "--data.config.image sklearn": "Data set 'av_digits' has no setting 'image'; did you mean 'images'",
+    "--control shufled": "no control 'shufled'; did you mean 'shuffled'",
+    "--studnet.model x": "no key 'studnet.model'; did you mean student.model",
+    "--sed=1": "no key 'sed'; did you mean seed",
+    "--teacher.training.max_step 1": "teacher.training has no setting 'max_step'",
+}
+
+
+@pytest.mark.parametrize("line", SLIPS)
+def test_a_slip_is_one_sentence(line):
+    with pytest.raises(LimbeckError, match=SLIPS[line]):
+        check_names(dict(options(line.split())), known_keys(), CONTROLS)
+
+
+def test_torch_is_not_needed_to_tell_it(tmp_path):
+    (tmp_path / "r.yaml").write_text("method: {name: kd, config: {temprature: 2}}")
+    program = (
+        "import sys\nfrom limbeck.cli import main\n"
+        f"code = main(['distill', '--config', {str(tmp_path / 'r.yaml')!r}])\n"
+        "assert code and not {'torch', 'transformers', 'jsonargparse'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "did you mean 'temperature'" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_pass(name):
+    check_names(dict(flat_keys(yaml_keys(shipped_recipes()[name]))), known_keys(), CONTROLS)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_method_passes_without_settings(name):
+    check_names({"method.name": name}, known_keys(), CONTROLS)
+
+
+def test_the_trainers_names_are_those_of_its_class():
+    from limbeck.training.arguments import DistillationArguments
+
+    assert {field.name for field in fields(DistillationArguments) if field.init} == _TRAINING
+
+
+def test_what_the_command_line_gives_wins():
+    with pytest.raises(ConfigError, match="no setting 'warm'"):
+        parse_recipe(["--config", "av_digits_paired", "--training.warm", "1"])
+    given = dict(options(["--seed", "3", "--method.config={temperature: 2}", "--training.ema"]))
+    assert given == {"seed": 3, "method.config": {"temperature": 2}, "training.ema": None}
