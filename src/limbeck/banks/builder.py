@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from limbeck.progress import progress
 from limbeck.signals.classes import UNLABELLED, join_class_names
 from limbeck.signals.fingerprint import check_fingerprint, stale
 from limbeck.signals.output import Head, TeacherOutput
-from limbeck.signals.teacher import Teacher
+from limbeck.signals.teacher import SortsRows, Teacher
 
 
 class Builder:
@@ -121,17 +122,19 @@ class Builder:
 
     def _batches(self) -> Iterator[Planned]:
         """The data in order, cut at the ends of shards; a shard that exists is not asked about."""
-        size = self.manifest.shard_rows
+        size, most = self.manifest.shard_rows, self.batch_size
+        sorts = isinstance(self.teacher, SortsRows)
+        step = cast(SortsRows, self.teacher).window(most) if sorts else most
         for shard in count():
             exists = self._is_there(shard)
             is_extra = self.n_finished is not None and shard * size >= self.n_finished
-            for start in range(0, size, self.batch_size):
-                batch = self.reader.take(min(self.batch_size, size - start))
+            for start in range(0, size, step):
+                batch = self.reader.take(min(step, size - start))
                 if not len(batch):
                     return
                 if is_extra:
                     raise stale(str(self.folder), ["rows"], f"{self.n_finished} then, more now")
-                yield Planned(shard, batch, ask=not exists)
+                yield Planned(shard, batch, ask=not exists, most=most if sorts else None)
 
     def _shards(self, answered: Answered, advance: Callable[[int], None]) -> int:
         """Write each shard as soon as its last row is there, or compare it with the one that is there; returns the

@@ -57,3 +57,14 @@ class AsksAhead(Teacher, Protocol):
         Returns: keys without an answer for good (left out of the bank, in all their views) to the reason.
         Raises: UnansweredError where asking again later would help.
         """
+
+
+@runtime_checkable
+class SortsRows(Teacher, Protocol):
+    """A teacher that, given many rows at once, reads those of like length together."""
+
+    def window(self, most: int) -> int:
+        """Rows to hand over at once, at least ``most``."""
+
+    def __call__(self, inputs: Mapping[str, Any], most: int | None = None) -> TeacherOutput:
+        """As a teacher, with at most ``most`` rows in one forward."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from limbeck.banks.rows import RowBatch
 from limbeck.errors import UnreadableRowsError, some
 from limbeck.signals.key import Key
 from limbeck.signals.output import TeacherOutput
-from limbeck.signals.teacher import Teacher
+from limbeck.signals.teacher import SortsRows, Teacher
 
 
 class Planned(NamedTuple):
-    """Rows of one shard, and whether the teacher is to be asked about them (the shard is not there yet)."""
+    """Rows of one shard, and whether the teacher is to be asked about them (the shard is not there yet).
+
+    Args:
+        most: rows in one forward of a teacher that sorts them, else ``None``: all are one forward.
+    """
 
     shard: int
     rows: RowBatch
     ask: bool
+    most: int | None = None
 
 
 Answered = Generator[tuple[Planned, TeacherOutput | None], None, None]
@@ -31,8 +36,13 @@ def plain_engine(teacher: Teacher, batches: Iterator[Planned]) -> Answered:
     """Asks in this process, one batch after the other."""
     for batch in batches:
         with naming_keys(batch.rows.keys):
-            output = teacher(batch.rows.inputs) if batch.ask else None
+            output = answer(teacher, batch.rows.inputs, batch.most) if batch.ask else None
         yield batch, output
+
+
+def answer(teacher: Teacher, inputs: Mapping[str, Any], most: int | None) -> TeacherOutput:
+    """The teacher's answer, of one that sorts rows with ``most`` of them in a forward."""
+    return teacher(inputs) if most is None else cast(SortsRows, teacher)(inputs, most)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.banks.engines.plain_engine import Answered, Planned, naming_keys
+from limbeck.banks.engines.plain_engine import Answered, Planned, answer, naming_keys
 from limbeck.errors import BankError, ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.teacher import Teacher
@@ -59,7 +59,7 @@ def ray_engine(
                     break
                 waiting.append(batch)
                 if batch.ask:
-                    pool.send(batch.rows.inputs)
+                    pool.send(batch.rows.inputs, batch.most)
             if waiting:
                 batch = waiting.popleft()
                 yield batch, pool.receive(batch) if batch.ask else None
@@ -91,8 +91,8 @@ class _Workers:
         self._answers: Iterator[Any] = iter(())
         self._started_ray = False
 
-    def send(self, inputs: Mapping[str, Any] | None) -> None:
-        """Inputs of the next batch, or ``None`` after the last."""
+    def send(self, inputs: Mapping[str, Any] | None, most: int | None = None) -> None:
+        """Inputs of the next batch with the rows of one forward, or ``None`` after the last."""
         if self._queue is None:
             if inputs is None:  # nothing was to be asked
                 return
@@ -103,7 +103,7 @@ class _Workers:
             if inputs is None
             else {n: v.clone() if hasattr(v, "clone") else v for n, v in inputs.items()}
         )
-        self._queue.put(None if own is None else pickle.dumps(own))
+        self._queue.put(None if own is None else pickle.dumps((own, most)))
 
     def receive(self, batch: Planned) -> TeacherOutput:
         """The answer to the first batch that was sent and not yet received."""
@@ -238,17 +238,17 @@ class _Asked:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         try:
-            return {"answer": [pickle.dumps((self._answer(pickle.loads(batch["inputs"][0])), None, ""))]}
+            return {"answer": [pickle.dumps((self._answer(*pickle.loads(batch["inputs"][0])), None, ""))]}
         except Exception as error:
             kept = error if isinstance(error, LimbeckError) else None  # others may not survive pickling
             return {"answer": [pickle.dumps((None, kept, traceback.format_exc()))]}
 
-    def _answer(self, inputs: dict[str, Any]) -> TeacherOutput:
+    def _answer(self, inputs: dict[str, Any], most: int | None) -> TeacherOutput:
         import ray
 
         if self._teacher is None:
             self._teacher = pickle.loads(ray.get(self._reference))
-        output = self._teacher(inputs).map_tensors(lambda value: value.detach().cpu().clone())
+        output = answer(self._teacher, inputs, most).map_tensors(lambda value: value.detach().cpu().clone())
         if self._head_sent or self._teacher.head is None:
             return output
         self._head_sent = True  # once is enough

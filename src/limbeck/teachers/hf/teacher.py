@@ -29,6 +29,8 @@ from limbeck.teachers.hf.reading import Reading
 from limbeck.teachers.hf.settings import Loading, Preparing, Settings, WhatIsRead, grouped
 from limbeck.teachers.module import ModuleTeacher
 
+_WINDOW = 16  # forwards over which texts are sorted: padding is then a few percent
+
 
 class HFTeacher:
     """A model of the transformers library, in evaluation mode and without gradient.
@@ -165,7 +167,20 @@ class HFTeacher:
         own = {"recipe": list(self._reading.recipe.says)} if self._reading.recipe is not None else {}
         return {} if self._classifier else read | own
 
-    def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
+    def window(self, most: int) -> int:
+        """Rows that are worth handing over together where a forward takes ``most``: of texts many, since those of like
+        length are then read together and little of a forward is padding; pictures and sounds would fill the memory.
+        """
+        holds_all = self._reading.pooling == "none"
+        texts_alone = (self._tower or " ".join(self.towers)) == "text"
+        return most * _WINDOW if texts_alone and not holds_all else most
+
+    def __call__(self, inputs: Mapping[str, Any], most: int | None = None) -> TeacherOutput:
+        """As every teacher.
+
+        Args:
+            most: rows in one forward, where ``batch_size`` was not given.
+        """
         able = tuple(kind for kind in towers.KINDS for tower in self.towers if kind in towers.kinds_of(tower))
         columns = columns_read(inputs, self.model, able, self._tower)
         tower = self._tower or towers.tower_shown(
@@ -174,7 +189,7 @@ class HFTeacher:
         for name, (kind, rows) in columns.items():
             if kind == "audio" and not isinstance(rows, Tensor):  # their lengths say which are read together
                 columns[name] = kind, self._preprocess.waves(name, rows, self.model)
-        size = 1 if self._cannot_pad(tower, columns) else self.batch_size
+        size = 1 if self._cannot_pad(tower, columns) else self.batch_size or most
         groups = row_groups(columns, size, self._needs_equal_lengths(columns))
         return joined([self._read_rows(tower, columns, rows) for rows in groups], groups)
 
