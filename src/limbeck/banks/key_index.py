@@ -153,6 +153,32 @@ class KeyIndex:
                 f"({type(first).__name__}) was asked for; use the bank's own keys."
             )
 
+    @property
+    def key_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that hold the keys, here and in a shard."""
+        return ("keys",) if self.kind == "int" else ("keys.text", "keys.ends")
+
+    def is_at(
+        self, start: int, n: int, tensors: Mapping[str, Tensor], views: Sequence[Sequence[Any]] | None
+    ) -> bool:
+        """Whether ``n`` rows from ``start`` have the keys and labels of a shard, and its runs of views."""
+        stop, own = start + n, self.tensors
+        if self.kind == "int":
+            same = torch.equal(tensors["keys"], own["keys"][start:stop])
+        else:
+            begin = int(own["keys.ends"][start - 1]) if start else 0
+            ends = own["keys.ends"][start:stop] - begin
+            last = begin + (int(ends[-1]) if len(ends) else 0)
+            same = torch.equal(tensors["keys.ends"], ends) and torch.equal(
+                tensors["keys.text"], own["keys.text"][begin:last]
+            )
+        if same and "labels" in own:
+            same = torch.equal(tensors["labels"], own["labels"][start:stop])
+        if same and views is not None and "view" in own:
+            named = [view for view, count in views for _ in range(min(count, n + 1))]
+            same = self.views_at(np.arange(start, stop)) == named
+        return same
+
     def keys_at(self, rows: np.ndarray) -> list[Key]:
         """Keys of some rows."""
         if self.kind == "int":
