@@ -24,8 +24,8 @@ def is_verifying() -> bool:
 
 @contextmanager
 def verifying(wanted: bool) -> Iterator[None]:
-    """A context in which banks are verified at the start of a run and of a build, or are not."""
-    token = _wanted.set(wanted)
+    """A context in which banks are verified at the start of runs and builds, unless one around it says no."""
+    token = _wanted.set(wanted and _wanted.get())
     try:
         yield
     finally:
