@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.search import SortedSearch
-from limbeck.errors import BankError, ConfigError, DataError, MissingKeysError, nearest, some
+from limbeck.errors import (
+    BankError,
+    ConfigError,
+    CorruptShardError,
+    DataError,
+    MissingKeysError,
+    nearest,
+    some,
+)
 from limbeck.signals.key import Key
 
 KeyKind = Literal["int", "str"]
@@ -58,7 +66,16 @@ def decode_keys(tensors: dict[str, Tensor]) -> list[Key]:
     if "keys" in tensors:
         return tensors["keys"].tolist()
     text, ends = tensors["keys.text"].numpy().tobytes(), tensors["keys.ends"].tolist()
-    return [text[a:b].decode() for a, b in zip([0, *ends], ends)]
+    return _decoded(text[a:b] for a, b in zip([0, *ends], ends))
+
+
+def _decoded(encoded: Iterable[bytes]) -> list[Key]:
+    try:
+        return [text.decode() for text in encoded]
+    except UnicodeDecodeError as error:
+        raise CorruptShardError(
+            f"Keys of the bank are damaged ({error}); `limbeck bank verify` names the file."
+        ) from error
 
 
 def explained(
@@ -186,7 +203,7 @@ class KeyIndex:
         text, ends = self.tensors["keys.text"].numpy(), self.tensors["keys.ends"].numpy()
         stops = ends[rows]
         starts = np.where(rows > 0, ends[rows - 1], 0)
-        return [text[a:b].tobytes().decode() for a, b in zip(starts.tolist(), stops.tolist())]
+        return _decoded(text[a:b].tobytes() for a, b in zip(starts.tolist(), stops.tolist()))
 
     def all_keys(self) -> list[Key]:
         return decode_keys(self.tensors)
