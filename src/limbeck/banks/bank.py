@@ -88,7 +88,8 @@ class Bank:
         """
         folder = Path(path)
         manifest, files = opened(folder)
-        check_fingerprint(manifest.fingerprint, fingerprint or {}, str(folder))
+        if fingerprint:
+            check_fingerprint(manifest.fingerprint, fingerprint, str(folder))
         index = opened_index(files)
         head = files.map(HEAD_FILE) if HEAD_FILE in manifest.files else None
         return cls(
@@ -97,7 +98,7 @@ class Bank:
             manifest=manifest,
             labels=index.tensors["labels"].numpy() if manifest.labelled else None,
             head=None if head is None else classifier(folder / HEAD_FILE, head),
-            origin=(Bank.open, (str(folder.absolute()),)),
+            origin=(Bank.open, (folder,)),
             path=folder,
         )
 

@@ -46,7 +46,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     return write_hashed(path, save(whole, metadata))
 
 
-def map_tensors(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+def map_tensors(path: str | Path, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
     """The tensors of a file, all or ``names``, memory-mapped: nothing is read before it is used.
 
     Raises: CorruptShardError if the file is missing, cut or not in the format.
@@ -69,14 +69,14 @@ def read_notes(path: Path) -> dict[str, Any]:
     return notes
 
 
-def corrupt(path: Path, why: str) -> CorruptShardError:
+def corrupt(path: str | Path, why: str) -> CorruptShardError:
     mend = "delete this file and build the bank again" if os.path.lexists(path) else "build the bank again"
     return CorruptShardError(
         f"The file {path} is not what the bank wrote ({why}); {mend}: only its shard is asked anew."
     )
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, as ``sha256sum`` prints it."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

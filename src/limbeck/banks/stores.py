@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -46,8 +47,6 @@ class ShardStore:
         self.schema: Mapping[str, layout.Entry] = files.manifest.signals
         self.columns = tuple(self.schema)
         self.shard_rows, self.n_rows = files.manifest.shard_rows, len(index)
-        tensors = (n + suffix for n in self._numbers for suffix in layout.suffixes(self.schema[n]))
-        self._tensors = (*tensors, *index.key_tensors, "labels")
         self._parts: dict[int, dict[str, Tensor]] = {}
         self._arrays: dict[int, dict[str, np.ndarray]] = {}
         self._texts: dict[int, Any] = {}
@@ -81,9 +80,15 @@ class ShardStore:
         self.part(number)
         return self._arrays[number]
 
-    @property
+    @cached_property
     def _numbers(self) -> list[str]:
         return [name for name in self.columns if name != TEXT]
+
+    @cached_property
+    def _tensors(self) -> tuple[str, ...]:
+        """What is mapped of a shard."""
+        tensors = (n + suffix for n in self._numbers for suffix in layout.suffixes(self.schema[n]))
+        return (*tensors, *self.index.key_tensors, "labels")
 
     def check(self) -> None:
         """Read what ties the tensors of every shard together: keys, ends of rows, class numbers. CorruptShardError."""

@@ -29,7 +29,7 @@ def own_files(folder: Path) -> list[Path]:
 
 def is_pending(folder: str | Path) -> bool:
     """A new bank is whole beside the old one and has not been put in its place yet."""
-    if not os.path.lexists(os.path.join(folder, NEW, MANIFEST_FILE)):
+    if not os.path.lexists(f"{folder}/{NEW}/{MANIFEST_FILE}"):
         return False
     try:
         return Manifest.read(Path(folder) / NEW).state == "complete"
