@@ -88,7 +88,8 @@ def outcome_of(
     recipe = controlled(recipe, control)
     taught = plan_method(recipe.method.name, recipe.method.config).declared.has_teacher
     counted = [_counted(teacher) for teacher in teachers.values()] if taught else []
-    result = run(recipe, task=task, banks=teachers if taught else None, show_progress=False)
+    # verified when the comparison started
+    result = run(recipe, task=task, banks=teachers if taught else None, verify=False, show_progress=False)
     rows = [replace(row, control=control) for row in result_rows(result, arm=arm)]
     near = _near_teacher(result, teachers)
     problem = result.task.problem

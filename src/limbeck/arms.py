@@ -12,6 +12,7 @@ from typing import Any
 
 from limbeck import __version__
 from limbeck.arm_run import LABEL_SMOOTHING, ArmRun, controlled, data_fingerprint
+from limbeck.banks.verifying import verifying
 from limbeck.data import make_task
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
@@ -58,6 +59,7 @@ def compare(
     arms: Mapping[str, ArmPatch] | None = None,
     tune: int | None = None,
     space: Mapping[str, Any] | None = None,
+    verify: bool = True,
     title: str = "",
     command: str = "",
     show_progress: bool = True,
@@ -80,6 +82,7 @@ def compare(
         tune: trials of every arm before its runs, at a seed of their own and judged by validation; the best values are
             then those of the arm and its controls in all seeds.
         space: what they search in, in place of the recipe's ``tune``.
+        verify: read every byte of the banks first, see :func:`limbeck.run`.
         title, command: for the report.
 
     Raises: ConfigError, UnknownNameError, LinkError, MissingSignalError before the first run; DataError for arms that
@@ -95,7 +98,8 @@ def compare(
     folder = Path(output or "runs/compare")
     folder.mkdir(parents=True, exist_ok=True)
     teachers = SharedTeachers(folder)
-    places = _places(chosen, numbers, teachers)
+    with verifying(verify):
+        places = _places(chosen, numbers, teachers)
     tried: dict[str, Any] = {}
     if tune is not None:
         recipes, tried = tuned(

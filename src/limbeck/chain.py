@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from limbeck.banks.verifying import verifying
 from limbeck.distill import distill, saved
 from limbeck.errors import ConfigError
 from limbeck.evaluation.results import read_metrics, write_metrics
@@ -73,6 +74,7 @@ def run_chain(
     *,
     output_dir: str | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
+    verify: bool = True,
 ) -> ChainResult:
     """Run the stages that are not finished, each by :func:`limbeck.distill.distill` in ``output_dir/NAME``.
 
@@ -83,6 +85,7 @@ def run_chain(
     Args:
         chain: a YAML file, the name of a chain that ships, plain values, or a chain.
         output_dir: in place of its own.    tell: called with a sentence before each stage.
+        verify: read every byte of banks first, see :func:`limbeck.run`.
 
     Raises: ConfigError for a finished stage whose recipe has been edited since, before anything is run, and as
         :func:`limbeck.recipes.chain_spec.load_chain` and :func:`limbeck.distill.distill`.
@@ -98,7 +101,8 @@ def run_chain(
         tell(f"stage {number} of {len(chain.stages)}, {name}: {_SAID[planned.state]}")
         wait_for_all()  # all have looked before the first writes
         if planned.state != "finished":
-            _run_stage(chain, planned)
+            with verifying(verify):
+                _run_stage(chain, planned)
             ran.append(name)
     found = read_records(folder)
     result = ChainResult(folder, {name: found[name] for name in chain.stages}, tuple(ran))

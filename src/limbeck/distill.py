@@ -39,6 +39,7 @@ def distill(
     *,
     student: nn.Module | Callable[..., nn.Module] | None = None,
     trust_code: bool = False,
+    verify: bool = True,
     resume: bool = False,
     overwrite: bool = False,
     stage: str = "student",
@@ -52,6 +53,7 @@ def distill(
 
     Args:
         student, trust_code: a network of one's own, see :func:`limbeck.runner.run`.
+        verify: read every byte of banks first, see there.
         resume: go on from the last checkpoint in the run folder, if there is one.
         overwrite: write over the results and checkpoints of another run in that folder.
         stage: what this run is called as a stage of a chain.    before: facts of the stages that led to it.
@@ -65,7 +67,7 @@ def distill(
     elif not overwrite and not goes_on:
         _check_folder(folder, recipe)
     wait_for_all()
-    result = run(saved(recipe), student=student, trust_code=trust_code, resume=resume)
+    result = run(saved(recipe), student=student, trust_code=trust_code, verify=verify, resume=resume)
     recipe = result.recipe = replace(result.recipe, training=recipe.training)
     result.stages = [*map(dict, before), *result.stages]
     if not is_first_process():

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from limbeck.banks.bank import Bank
+from limbeck.banks.verifying import verifying
 from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
@@ -57,6 +58,7 @@ def diagnose(
     teacher: str | None = None,
     alone: float | None = None,
     train_alone: bool = True,
+    verify: bool = True,
 ) -> Diagnosis:
     """Measure, before training, what a teacher will bring: a pilot distillation by ridge regression on the student's
     features, and how much of the class comes through the link; the smaller of the two is expected.
@@ -70,6 +72,7 @@ def diagnose(
         alone: accuracy of the student without a teacher on validation rows, in [0, 1], where it is known.
         train_alone: False spares that training; a probe on the untrained student's features stands in, which may be
             20 points too low, and then promises too much.
+        verify: read every byte of the bank first, see :func:`limbeck.run`.
 
     Raises: ConfigError for a problem without classes, a method without a teacher and wrong values; DataError without
         training rows; what :func:`limbeck.run` raises before its first step.
@@ -85,7 +88,10 @@ def diagnose(
     raw = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     _check(recipe, raw)
     coded, *_ = encoded_task(raw, recipe.student.model, recipe.student.max_length)
-    source = bank if bank is not None else _source(recipe, coded, name)
+    with verifying(verify):
+        if isinstance(bank, Bank):
+            bank.verify_once()
+        source = bank if bank is not None else _source(recipe, coded, name)
     _check_link(recipe, coded, name, source)
     taught = _readable(source, name, recipe, coded)
     student = _student(recipe, coded)

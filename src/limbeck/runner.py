@@ -11,6 +11,7 @@ from torch import nn
 
 from limbeck import moved
 from limbeck.banks.bank import Bank
+from limbeck.banks.verifying import verifying
 from limbeck.data.task import Task
 from limbeck.fit import Prepared, RunResult, fit, prepare
 from limbeck.recipes.recipe import Recipe
@@ -19,6 +20,7 @@ from limbeck.students.own_model import name_of_own, own_models
 from limbeck.teacher_stage import STAGE, teacher_of
 from limbeck.teachers import LiveTeacher
 from limbeck.teachers.text_features import embedded_texts
+from limbeck.training.processes import is_first_process
 
 __all__ = ["RunResult", "run"]
 
@@ -31,6 +33,7 @@ def run(
     banks: Mapping[str, Bank | LiveTeacher] | None = None,
     student: nn.Module | Callable[..., nn.Module] | None = None,
     trust_code: bool = False,
+    verify: bool = True,
     resume: bool = False,
     show_progress: bool = True,
 ) -> RunResult:
@@ -46,18 +49,23 @@ def run(
             trained (``result.student``), or a function that makes one, called with ``n_classes`` where it takes it and
             with ``student.config``.
         trust_code: import models that the recipe names as ``MODULE:FACTORY``, which runs their code.
+        verify: read every byte of the teachers' banks first and compare it with what was written; False spares that
+            where a bank is huge (damage may then be read as what a teacher said).
         resume: go on from the last checkpoint in the run folder, if there is one.
         show_progress: draw a bar on standard error.
 
-    Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError, CheckpointError before the first step;
-        NonFiniteError.
+    Raises: ConfigError, LinkError, MissingSignalError, ClassNamesError, CheckpointError, CorruptShardError before the
+        first step; NonFiniteError.
     """
     own = {} if student is None else {name_of_own(student): student}
     for name in own:
         recipe = replace(recipe, student=replace(recipe.student, model=name))
     first = next(iter(recipe.teacher_specs()))
     given = {**({} if bank is None else {first: bank}), **(banks or {})}
-    with own_models(trust_code=trust_code, given=own):
+    with verifying(verify), own_models(trust_code=trust_code, given=own):
+        for teacher in given.values():
+            if isinstance(teacher, Bank) and is_first_process():
+                teacher.verify_once()
         prepared = prepare(recipe, task=task, resume=resume)
         asked = _teachers(prepared, given) if prepared.method.declared.has_teacher else {}
         result = fit(prepared, _as_read(asked, prepared), asked, show_progress=show_progress)

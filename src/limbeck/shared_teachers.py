@@ -56,6 +56,7 @@ class SharedTeachers:
 
     def _place(self, name: str, spec: TeacherSpec, task: Task) -> Place:
         if spec.bank is not None:
+            Bank.open(spec.bank).verify_once()
             return Place(spec.bank, "")
         decides = {k: v for k, v in asdict(spec).items() if k not in ("class_map", "link", "view")}
         folder = self.folder / f"{name}-{settings_fingerprint(decides)[:8]}"

@@ -86,7 +86,10 @@ def teacher_bank(
         as_found: a network that was trained in this folder before is taken as it is, also for other data.
     """
     if spec.bank is not None:
-        return Bank.open(spec.bank)
+        bank = Bank.open(spec.bank)
+        if is_first_process():
+            bank.verify_once()
+        return bank
     link = asked_rows(spec, task, name)
     teacher = _asked(spec, task, folder, name, layers, as_found)
     if is_first_process():

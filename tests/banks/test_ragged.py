@@ -133,7 +133,7 @@ def test_the_layout_by_hand(tmp_path):
     torch.testing.assert_close(shard["log_probs"].exp(), torch.tensor([[0.5, 0.3], [0.7, 0.2]]))
     torch.testing.assert_close(shard["log_probs.rest"].exp(), torch.tensor([0.2, 0.1]))
     manifest = json.loads((tmp_path / "b" / "bank.json").read_text())
-    assert manifest["version"] == 2
+    assert manifest["version"] == 3
     assert manifest["signals"] == {
         "features": {"shape": [2], "teacher_dtype": "float32", "ragged": True},
         "log_probs": {"shape": [2], "teacher_dtype": "float32", "n_classes": 3},
@@ -207,28 +207,33 @@ def test_banks_of_format_1_open(tmp_path):
     assert bank.class_names == ("no", "yes")
     assert torch.equal(bank.head[0], torch.eye(2, 3))
     assert bank.verify() > 0
-    again = Bank.from_arrays(
-        tmp_path / "again",
-        keys=bank.keys,
-        features=x,
-        logits=x[:, :2] - 1,
-        hidden_states={"layer_2": x.unsqueeze(2)},
-        text=[f"said {i}" for i in range(7)],
-        labels=bank.labels,
-        class_names=bank.class_names,
-        head=bank.head,
-        dtype="bfloat16",
-        licence="our own",
-        fingerprint={"weights": "1"},
-    )
+    arrays = {
+        "keys": bank.keys,
+        "features": x,
+        "logits": x[:, :2] - 1,
+        "hidden_states": {"layer_2": x.unsqueeze(2)},
+        "text": [f"said {i}" for i in range(7)],
+        "labels": bank.labels,
+        "class_names": bank.class_names,
+        "head": bank.head,
+        "dtype": "bfloat16",
+        "licence": "our own",
+        "fingerprint": {"weights": "1"},
+    }
+    before = (folder / "bank.json").read_bytes()
+    Bank.from_arrays(folder, **arrays)
+    assert (folder / "bank.json").read_bytes() == before, "the same bank was found"
+    with pytest.raises(BankError, match="Another bank is at"):
+        Bank.from_arrays(folder, **arrays | {"text": [f"sung {i}" for i in range(7)]})
+    again = Bank.from_arrays(tmp_path / "again", **arrays)
     assert (again.path / SHARD).read_bytes() == (folder / SHARD).read_bytes()
-    assert again.manifest.version == 1
+    assert json.loads((again.path / "bank.json").read_text())["version"] == 3
 
 
 def test_a_newer_format_is_refused(detections):
     path = detections.path / "bank.json"
-    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
-    with pytest.raises(BankError, match=r"format limbeck-bank 3, this limbeck reads limbeck-bank 1 to 2"):
+    path.write_text(path.read_text().replace('"version": 3', '"version": 4'))
+    with pytest.raises(BankError, match=r"format limbeck-bank 4, this limbeck reads limbeck-bank 1 to 3"):
         Bank.open(detections.path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ FILE_NAME = "answers.sqlite"
 _CHUNK = 500  # identities a query; SQLite allows 999 in its oldest builds
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS answers "
-    "(identity TEXT PRIMARY KEY, endpoint TEXT, model TEXT, data TEXT NOT NULL, blob BLOB)"
+    "(identity TEXT PRIMARY KEY, endpoint TEXT, model TEXT, data TEXT NOT NULL, blob BLOB, digest BLOB)"
 )
+_COLUMNS = ("identity", "endpoint", "model", "data", "blob")  # of all stores; older ones have no digest
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class AnswerStore:
     """Answers by identity in one SQLite file (WAL): a process that is killed loses nothing that was put.
 
     The file is opened on first use and may be read and written by several processes and threads at once;
-    a store pickles as its path.
+    a store pickles as its path. Every answer has a digest, by which a damaged one is known: it is dropped with a
+    warning, and asked again. (Answers of older stores have none, and are taken as they are.)
 
     Args:
         path: the file; default ``answers.sqlite`` in :func:`limbeck.files.cache_folder`.
@@ -92,11 +95,21 @@ class AnswerStore:
 
     def get_many(self, identities: Iterable[str]) -> dict[str, Answer]:
         """Those answers that are there, by identity."""
-        found = self._select("identity, data, blob", identities)
-        return {identity: Answer(json.loads(data), blob) for identity, data, blob in found}
+        whole: dict[str, Answer] = {}
+        damaged: list[str] = []
+        for identity, data, blob, digest in self._select("identity, data, blob, digest", identities):
+            answer = _answer(identity, data, blob, digest)
+            if answer is None:
+                damaged.append(identity)
+            else:
+                whole[identity] = answer
+        if damaged:
+            self._drop(damaged)
+        return whole
 
     def known(self, identities: Iterable[str]) -> set[str]:
-        """Those identities that have an answer; the answers themselves, pictures perhaps, are not read."""
+        """Those identities that have an answer; the answers themselves, pictures perhaps, are not read, so a damaged
+        one counts."""
         return {identity for (identity,) in self._select("identity", identities)}
 
     def put(self, identity: str, answer: Answer, endpoint: str = "", model: str = "") -> None:
@@ -105,12 +118,14 @@ class AnswerStore:
 
     def put_many(self, answers: Mapping[str, Answer], endpoint: str = "", model: str = "") -> None:
         """Keep the answers of one reply, all or none; ``endpoint`` and ``model`` only describe them."""
-        rows = [
-            (identity, endpoint, model, json.dumps(dict(answer.data), sort_keys=True), answer.blob)
-            for identity, answer in answers.items()
-        ]
+        rows = []
+        for identity, answer in answers.items():
+            data = json.dumps(dict(answer.data), sort_keys=True)
+            digest = _digest(identity, data.encode(), answer.blob)
+            rows.append((identity, endpoint, model, data, answer.blob, digest))
+        into = f"INSERT OR IGNORE INTO answers ({', '.join(_COLUMNS)}, digest) VALUES (?, ?, ?, ?, ?, ?)"
         with self._open() as connection, connection:
-            connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany(into, rows)
 
     def count(self, identities: Sequence[str] | None = None) -> int:
         """How many answers are there, in all or to ``identities``."""
@@ -140,7 +155,17 @@ class AnswerStore:
             with self._open() as connection:
                 rows = connection.execute(f"SELECT {columns} FROM answers WHERE identity IN ({marks})", part)
                 found = rows.fetchall()
-            yield from found
+            for identity, *rest in found:
+                yield identity.decode(errors="replace"), *rest
+
+    def _drop(self, damaged: Sequence[str]) -> None:
+        with self._open() as connection, connection:
+            connection.executemany("DELETE FROM answers WHERE identity = ?", [(name,) for name in damaged])
+        warnings.warn(
+            f"{len(damaged):,} answers in {self.path} are not what was put there and have been dropped; they are asked "
+            "again.",
+            stacklevel=4,
+        )
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -163,10 +188,48 @@ class AnswerStore:
                 connection.execute("PRAGMA journal_mode=WAL")
                 # what was put survives the death of the process; NORMAL saves an fsync for each answer
                 connection.execute("PRAGMA synchronous=NORMAL")
+                connection.text_factory = bytes  # a damaged text is told apart by its digest, not by an error
                 with connection:
-                    connection.execute(_TABLE)
+                    _prepare(connection)
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
         return self._connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the table where there is none, and give an older one its column of digests."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if tables and b"answers" not in tables:
+        raise sqlite3.DatabaseError("it holds other tables than answers")
+    connection.execute(_TABLE)
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
+    if columns == {name.encode() for name in _COLUMNS}:
+        try:
+            connection.execute("ALTER TABLE answers ADD COLUMN digest BLOB")
+        except sqlite3.OperationalError as error:
+            if "duplicate" not in str(error):  # another process was first
+                raise
+
+
+def _digest(identity: str, data: bytes, blob: bytes | None) -> bytes:
+    """16 bytes over all that an answer is, its question included."""
+    parts = (identity.encode(), data, b"-" if blob is None else b"+" + blob)
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.digest()
+
+
+def _answer(identity: str, data: Any, blob: Any, digest: Any) -> Answer | None:
+    """The answer, or None where it is not what was put."""
+    if not isinstance(data, bytes) or not isinstance(blob, bytes | None):
+        return None
+    if digest is not None and digest != _digest(identity, data, blob):
+        return None
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return Answer(said, blob) if isinstance(said, dict) else None

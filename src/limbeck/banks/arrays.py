@@ -24,8 +24,12 @@ from limbeck.banks.files import (
 )
 from limbeck.banks.key_index import DEFAULT_VIEW, kind_of, plain_keys
 from limbeck.banks.layout import entry_of, width_of
-from limbeck.banks.manifest import DTYPES, MANIFEST_FILE, Manifest, dtype_name
-from limbeck.banks.stores import TEXT
+from limbeck.banks.manifest import MANIFEST_FILE, Manifest, dtype_name
+from limbeck.banks.manifest_fields import DTYPES, TEXT
+from limbeck.banks.opened import BankFiles
+from limbeck.banks.shards import read_texts
+from limbeck.banks.swap import beside, put_in_place, tidy
+from limbeck.banks.verifying import check_hashes, is_verifying
 from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
 from limbeck.signals.cells import is_nothing
 from limbeck.signals.classes import UNLABELLED
@@ -233,34 +237,62 @@ def _access(output: TeacherOutput, head: Any) -> AccessLevel:
 def _place(folder: Path, contents: _Contents, overwrite: bool) -> None:
     check_folder(folder)
     with builder_lock(folder):
-        if overwrite or _is_broken(folder, contents.manifest):
-            clear(folder)
-        if (folder / MANIFEST_FILE).is_file():
+        put_in_place(folder)
+        if not (folder / MANIFEST_FILE).is_file():
+            _write_first(folder, contents)
+        elif overwrite:
+            with beside(folder) as new:
+                contents.write(new)
+        else:
             _check_same(folder, contents)
-            return
-        try:
-            contents.write(folder)
-        except LimbeckError:  # nothing is lost: the arrays are still there
-            clear(folder)
-            raise
+        tidy(folder)
 
 
-def _is_broken(folder: Path, manifest: Manifest) -> bool:
-    """What is there is a bank that these arrays began and did not finish, or one that lost files."""
-    if not (folder / MANIFEST_FILE).is_file():
-        return False
+def _write_first(folder: Path, contents: _Contents) -> None:
     try:
-        Manifest.read(folder).check_files(folder)
-    except CorruptShardError:
-        return True
-    return (folder / MANIFEST_FILE).read_bytes() == manifest.to_bytes()
+        contents.write(folder)
+    except LimbeckError:  # nothing is lost: the arrays are still there
+        clear(folder)
+        raise
 
 
 def _check_same(folder: Path, contents: _Contents) -> None:
-    """BankError unless the bank that is there has the bytes that these arrays give."""
+    """BankError unless the bank that is there is what these arrays give; it is mended where files are damaged, and
+    begun again where writing it was interrupted."""
+    found = Manifest.read(folder)
+    if found.state != "complete" and found == contents.manifest:
+        clear(folder)
+        _write_first(folder, contents)
+        return
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
         contents.write(Path(aside))
-        if (Path(aside) / MANIFEST_FILE).read_bytes() != (folder / MANIFEST_FILE).read_bytes():
+        other = replace(Manifest.read(Path(aside)), files={})
+        if replace(found, files={}) != other or _has_other_files(folder, found, Path(aside)):
             raise BankError(
                 f"Another bank is at {folder}; choose another path, or pass overwrite=True to replace it."
             )
+    if not _is_whole(folder, found):
+        with beside(folder) as new:
+            contents.write(new)
+
+
+def _has_other_files(folder: Path, found: Manifest, aside: Path) -> bool:
+    """Whether ``found`` lists files with other content. The bytes of Parquet differ from one pyarrow to the next, so
+    that of texts the texts count."""
+    wanted = Manifest.read(aside).files
+    if found.files.keys() != wanted.keys():
+        return True
+    differing = [name for name in wanted if found.files[name]["sha256"] != wanted[name]["sha256"]]
+    if any(not name.endswith(".parquet") for name in differing):
+        return True
+    return any(not read_texts(folder / name).equals(read_texts(aside / name)) for name in differing)
+
+
+def _is_whole(folder: Path, found: Manifest) -> bool:
+    try:
+        files = BankFiles(folder, found)
+        if is_verifying():
+            check_hashes(files)
+    except CorruptShardError:
+        return False
+    return True

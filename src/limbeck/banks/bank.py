@@ -15,9 +15,12 @@ from torch import Tensor
 from limbeck.banks.columns import schema_of
 from limbeck.banks.key_index import KeyIndex, explained
 from limbeck.banks.layout import width_of
-from limbeck.banks.manifest import HEAD_FILE, INDEX_FILE, Manifest
-from limbeck.banks.shards import corrupt, file_hash, map_tensors
-from limbeck.banks.stores import HIDDEN, TEXT, MappedStore, MovedStore, ShardStore, Store, class_means
+from limbeck.banks.manifest import Manifest
+from limbeck.banks.manifest_fields import HEAD_FILE, HIDDEN, INDEX_FILE, TEXT
+from limbeck.banks.opened import classifier, opened, opened_index
+from limbeck.banks.shards import corrupt
+from limbeck.banks.stores import MappedStore, MovedStore, ShardStore, Store, class_means
+from limbeck.banks.verifying import check_hashes, is_known_whole, is_verifying, keep_as_whole
 from limbeck.errors import (
     AbsentClassError,
     BankError,
@@ -77,28 +80,25 @@ class Bank:
             path: the bank's folder.
             fingerprint: named parts that the bank must have been built with (``teacher.fingerprint()``).
 
+        Where another process overwrites the bank later, what is read is this one's or an error, never the other's.
+
         Raises:
             BankError: no bank, or an unfinished one.    CorruptShardError: a file is missing or was cut.
             StaleFingerprintError: a part of ``fingerprint`` differs; the message says which.
         """
         folder = Path(path)
-        manifest = Manifest.read(folder)
-        if manifest.state != "complete" or manifest.rows is None:
-            done = len(list(folder.glob("shard-*.safetensors")))
-            raise BankError(
-                f"The bank {folder} is unfinished ({done} shards written); run its build again to go on."
-            )
-        manifest.check_files(folder)
-        check_fingerprint(manifest.fingerprint, fingerprint or {}, str(folder))
-        index = map_tensors(folder / INDEX_FILE)
-        head = map_tensors(folder / HEAD_FILE) if HEAD_FILE in manifest.files else None
+        manifest, files = opened(folder)
+        if fingerprint:
+            check_fingerprint(manifest.fingerprint, fingerprint, str(folder))
+        index = opened_index(files)
+        head = files.map(HEAD_FILE) if HEAD_FILE in manifest.files else None
         return cls(
-            store=ShardStore(folder, manifest.shard_rows, manifest.rows, manifest.signals),
-            index=KeyIndex(manifest.key_kind, manifest.views, index),  # type: ignore[arg-type]
+            store=ShardStore(files, index),
+            index=index,
             manifest=manifest,
-            labels=index["labels"].numpy() if manifest.labelled else None,
-            head=None if head is None else (head["weight"], head.get("bias")),
-            origin=(Bank.open, (str(folder.absolute()),)),
+            labels=index.tensors["labels"].numpy() if manifest.labelled else None,
+            head=None if head is None else classifier(folder / HEAD_FILE, head),
+            origin=(Bank.open, (folder,)),
             path=folder,
         )
 
@@ -136,6 +136,8 @@ class Bank:
         return Bank.open(path)
 
     def __reduce__(self) -> tuple[Callable[..., Bank], tuple[Any, ...]]:
+        if isinstance(self._store, ShardStore):
+            return _opened_again, (str(self._store.files.folder.absolute()), self._store.files.identity)
         return self._origin
 
     # ---- what it holds -------------------------------------------------------------------------------------
@@ -220,7 +222,12 @@ class Bank:
         """
         asked = keys.tolist() if isinstance(keys, (np.ndarray, Tensor)) else list(keys)
         rows = self.rows_of(keys if isinstance(keys, (np.ndarray, Tensor)) else asked, view)
-        return self._output(self._store.take(self._names(signals), rows), rows, asked)
+        try:
+            return self._output(self._store.take(self._names(signals), rows), rows, asked)
+        except IndexError as error:
+            raise corrupt(
+                Path(self.path or self.name) / INDEX_FILE, "it leads to rows that are not there"
+            ) from error
 
     def take(self, rows: np.ndarray, signals: Sequence[str] | None = None) -> TeacherOutput:
         """Outputs of row numbers ``[n]``."""
@@ -402,22 +409,36 @@ class Bank:
 
     def verify(self) -> int:
         """Read every byte and compare it with the recorded hashes, and rows and class numbers with the shapes that
-        they should have; returns the number of bytes read.
+        they should have; returns the number of bytes read. Of a view, all of the bank that it is a view of.
 
-        Raises: CorruptShardError naming the first file that differs.
+        Raises: CorruptShardError naming the first file that differs.    BankError where the bank was overwritten.
         """
-        from limbeck.progress import progress
-
-        if not isinstance(self._store, ShardStore) or self.path is None:
+        if not isinstance(self._store, ShardStore):
             return self._origin[1][0].verify()
-        total = sum(entry["bytes"] for entry in self.manifest.files.values())
-        with progress(f"Verifying {self.path.name}", total, "bytes") as advance:
-            for name, entry in self.manifest.files.items():
-                if file_hash(self.path / name) != entry["sha256"]:
-                    raise corrupt(self.path / name, "its bytes have changed")
-                advance(entry["bytes"])
+        total = check_hashes(self._store.files)
         self._store.check()
+        keep_as_whole(self._store.files)
         return total
+
+    def verify_once(self) -> None:
+        """:meth:`verify`, unless this process has done so before and no file has changed since, or it is not wanted
+        (:func:`limbeck.banks.verifying.verifying`)."""
+        if not isinstance(self._store, ShardStore):
+            self._origin[1][0].verify_once()
+        elif is_verifying() and not is_known_whole(self._store.files):
+            self.verify()
+
+
+def _opened_again(path: str, identity: str) -> Bank:
+    """A bank in another process; BankError where its folder holds another one now."""
+    bank = Bank.open(path)
+    assert isinstance(bank._store, ShardStore)
+    if bank._store.files.identity != identity:
+        raise BankError(
+            f"The bank {path} was overwritten while it was open; start again (a run that goes on would mix two "
+            "teachers)."
+        )
+    return bank
 
 
 def _sorted_options(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,10 +12,11 @@ import torch
 
 from limbeck.banks.builder import Builder
 from limbeck.banks.engines.choose import engine_named
-from limbeck.banks.files import builder_lock, check_folder, clear
+from limbeck.banks.files import builder_lock, check_folder
 from limbeck.banks.left_out import LeftOut, RowBatches
-from limbeck.banks.manifest import Manifest, dtype_name
+from limbeck.banks.manifest import MANIFEST_FILE, Manifest, dtype_name
 from limbeck.banks.rows import RowColumns, RowReader, is_one_shot, opened
+from limbeck.banks.swap import beside, put_in_place, tidy
 from limbeck.errors import BankError, ConfigError, CorruptShardError, StaleFingerprintError
 from limbeck.signals.teacher import AsksAhead, Teacher
 
@@ -31,8 +32,8 @@ class BuildSettings:
         class_names: names behind the labels of the data, when it does not carry them.
         class_map: data name to teacher name, where they differ.
         licence: what the teacher's owner allows, kept with the bank; default the teacher's own ``licence``.
-        overwrite: where the bank is stale or damaged, delete it and ask again; of a paid teacher's finished bank,
-            ask again about the rows that it lacks.
+        overwrite: where the bank is stale or damaged, ask again, beside the old bank, which is replaced once the new
+            one is whole; of a paid teacher's finished bank, ask again about the rows that it lacks.
         wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at all.
         engine: ``plain`` asks in this process, ``ray`` in worker processes, on one machine or many (extra
             ``ray``); the bank is the same up to rounding.
@@ -102,7 +103,7 @@ def build_bank(
         folder, teacher, lambda: RowBatches(data, columns, names, settings.batch_size), overwrite
     )
 
-    def run() -> None:
+    def run(where: Path = folder) -> None:
         missing = left_out()
         reader = RowReader(data, columns, names, set(chain.from_iterable(missing.values())))
         wanted = Manifest(
@@ -111,18 +112,34 @@ def build_bank(
             licence=_licence(settings, teacher),
             missing=missing,
         )
-        Builder(folder, teacher, reader, settings.batch_size, wanted, settings.class_map).run(ask)
+        Builder(where, teacher, reader, settings.batch_size, wanted, settings.class_map, folder).run(ask)
 
     with builder_lock(folder, settings.wait):
-        if overwrite and is_one_shot(data):
-            clear(folder, keep_costs=True)
+        put_in_place(folder)
+        if overwrite and is_one_shot(data) and (folder / MANIFEST_FILE).is_file():
+            with beside(folder) as new:
+                run(new)
+            return
         try:
             run()
         except (StaleFingerprintError, CorruptShardError):
             if not overwrite:
                 raise
-            clear(folder, keep_costs=True)
-            run()
+            _overwrite(folder, run)
+        tidy(folder)
+
+
+def _overwrite(folder: Path, run: Callable[[Path], None]) -> None:
+    """Build beside the bank that is there and put the new one in its place; an interrupted one goes on."""
+    try:
+        with beside(folder, goes_on=True) as new:
+            run(new)
+    except (
+        StaleFingerprintError,
+        CorruptShardError,
+    ):  # what was interrupted was of another teacher, or is damaged
+        with beside(folder) as new:
+            run(new)
 
 
 def _licence(settings: BuildSettings, teacher: Teacher) -> str:

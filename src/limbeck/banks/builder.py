@@ -26,10 +26,11 @@ from limbeck.banks.files import (
 )
 from limbeck.banks.key_index import kind_of
 from limbeck.banks.layout import width_of
-from limbeck.banks.manifest import DTYPES, HEAD_FILE, INDEX_FILE, MANIFEST_FILE, Manifest
+from limbeck.banks.manifest import MANIFEST_FILE, Manifest
+from limbeck.banks.manifest_fields import DTYPES, HEAD_FILE, INDEX_FILE, TEXT
 from limbeck.banks.rows import RowBatch, RowReader
 from limbeck.banks.shards import corrupt, file_hash, read_notes, shard_name, text_name
-from limbeck.banks.stores import TEXT
+from limbeck.banks.verifying import is_verifying
 from limbeck.errors import BankError, ClassNamesError, DataError, some
 from limbeck.progress import progress
 from limbeck.signals.classes import UNLABELLED, join_class_names
@@ -49,7 +50,11 @@ class Builder:
         batch_size: int,
         wanted: Manifest,
         class_map: Mapping[str, str] | None,
+        called: Path | None = None,
     ) -> None:
+        self.called = (
+            called or folder
+        )  # in messages; built beside an old one, it is called by that one's name
         self.folder, self.teacher, self.reader, self.batch_size = folder, teacher, reader, batch_size
         self.names, self.label_map = _join_labels(teacher, reader, class_map)
         wanted.rows, wanted.class_names, wanted.access = reader.total, self.names, teacher.access
@@ -68,15 +73,15 @@ class Builder:
         if not (self.folder / MANIFEST_FILE).is_file():
             return wanted, False
         found = Manifest.read(self.folder)
-        check_fingerprint(found.fingerprint, wanted.fingerprint, str(self.folder))
+        check_fingerprint(found.fingerprint, wanted.fingerprint, str(self.called))
         for part in ("dtype", "class_names", "rows"):
             was, now = getattr(found, part), getattr(wanted, part)
             if was != now and not (part == "rows" and (was is None or now is None)):
-                raise stale(str(self.folder), [part], f"{was} then, {now} now")
+                raise stale(str(self.called), [part], f"{was} then, {now} now")
         complete = found.state == "complete"
         if found.missing != wanted.missing:
             if complete:
-                raise stale(str(self.folder), ["missing rows"], "the teacher has answered other rows since")
+                raise stale(str(self.called), ["missing rows"], "the teacher has answered other rows since")
             clear(self.folder, keep_costs=True)  # compiled of fewer answers, and compiled anew at no cost
             return wanted, False
         recorded = found.files if complete else {}
@@ -92,26 +97,28 @@ class Builder:
         first = next(batches, None)
         if first is None and self.manifest.missing:
             raise BankError(
-                f"The teacher answered no row of the bank {self.folder}: {_counts(self.manifest)}."
+                f"The teacher answered no row of the bank {self.called}: {_counts(self.manifest)}."
             )
         if first is None:
-            raise DataError(f"The data set is empty, so there is nothing to ask for the bank {self.folder}.")
+            raise DataError(f"The data set is empty, so there is nothing to ask for the bank {self.called}.")
         if not self.was_complete:
             self.manifest.write(self.folder)
         log(self.folder, "start", rows=self.reader.total, batch_size=self.batch_size)
         start = time.monotonic()
         with (
-            progress(f"Asking for {self.folder.name}", self.reader.total) as advance,
+            progress(f"Asking for {self.called.name}", self.reader.total) as advance,
             closing(ask(self.teacher, chain([first], batches))) as answered,
         ):
             last = self._shards(answered, advance)
         if (self.folder / shard_name(last + 1)).is_file():
-            raise stale(str(self.folder), ["rows"], "more than the data has now")
+            raise stale(str(self.called), ["rows"], "more than the data has now")
+        for name in {INDEX_FILE, HEAD_FILE} & set(self.recorded):
+            self._check_bytes(name)
         if self.n_asked or not self.was_complete or not (self.folder / INDEX_FILE).is_file():
             self._finish()
         log(self.folder, "complete", asked=self.n_asked, seconds=round(time.monotonic() - start, 3))
         if self.manifest.missing:
-            warnings.warn(f"The bank {self.folder} lacks rows: {_counts(self.manifest)}.", stacklevel=5)
+            warnings.warn(f"The bank {self.called} lacks rows: {_counts(self.manifest)}.", stacklevel=5)
 
     def _finish(self) -> None:
         self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {}) | self.all_rows.counts
@@ -133,7 +140,7 @@ class Builder:
                 if not len(batch):
                     return
                 if is_extra:
-                    raise stale(str(self.folder), ["rows"], f"{self.n_finished} then, more now")
+                    raise stale(str(self.called), ["rows"], f"{self.n_finished} then, more now")
                 yield Planned(shard, batch, ask=not exists, most=most if sorts else None)
 
     def _shards(self, answered: Answered, advance: Callable[[int], None]) -> int:
@@ -218,34 +225,40 @@ class Builder:
     def _compare(self, number: int, now: ShardRows) -> None:
         """A shard that is there must hold the same keys, labels and inputs, and the bytes written then."""
         path = self.folder / shard_name(number)
+        self._check_bytes(path.name)
         notes = read_notes(path)
         then = read_shard_rows(self.folder, number, notes)
         if (then.keys, then.views) != (now.keys, now.views):
             differing = (
                 [k for k, old in zip(now.keys, then.keys) if k != old] or now.keys[len(then) :] or then.keys
             )
-            raise stale(str(self.folder), ["keys"], f"from key {differing[0]!r} on")
+            raise stale(str(self.called), ["keys"], f"from key {differing[0]!r} on")
         changed = np.flatnonzero((np.concatenate(then.digests) != np.concatenate(now.digests)).any(axis=1))
         if len(changed):
             raise stale(
-                str(self.folder), ["inputs"], f"those of the keys {some(now.keys[i] for i in changed)}"
+                str(self.called), ["inputs"], f"those of the keys {some(now.keys[i] for i in changed)}"
             )
         if then.labels != now.labels:
             wrong = [k for k, a, b in zip(now.keys, then.labels, now.labels) if a != b]
-            raise stale(str(self.folder), ["labels"], f"those of the keys {some(wrong)}")
+            raise stale(str(self.called), ["labels"], f"those of the keys {some(wrong)}")
         now.counts = then.counts
         self.schema = self.schema or notes["schema"]
         check_schema(self.schema, notes["schema"], now.keys)
-        self._keep(number)
+        if TEXT in self.schema:
+            self._check_bytes(text_name(number))
 
-    def _keep(self, number: int) -> None:
-        for name in [shard_name(number), *([text_name(number)] if TEXT in self.schema else [])]:
-            if self.was_complete:  # its hash is recorded, and checking it is what verify() is for
-                self.hashes[name] = self.recorded[name]
-                continue
-            self.hashes[name] = file_hash(self.folder / name)
-            if self.hashes[name] != self.recorded.get(name, self.hashes[name]):
-                raise corrupt(self.folder / name, "its bytes have changed")
+    def _check_bytes(self, name: str) -> None:
+        """A file that is there has the bytes that were written; without a record (its line in the log is lost) it is
+        taken as it is."""
+        path = self.folder / name
+        if self.was_complete and not is_verifying() and name in self.recorded:
+            self.hashes[name] = self.recorded[name]
+            return
+        if not path.is_file():  # an index that was lost is made again
+            return
+        self.hashes[name] = file_hash(path)
+        if self.hashes[name] != self.recorded.get(name, self.hashes[name]):
+            raise corrupt(path, "its bytes have changed")
 
     def _is_there(self, number: int) -> bool:
         """True if the shard need not be asked about."""

@@ -20,17 +20,10 @@ from torch import Tensor
 
 from limbeck.banks.key_index import KeyIndex, KeyKind, decode_keys, encode_keys
 from limbeck.banks.layout import written
-from limbeck.banks.manifest import (
-    BUILDER_FILE,
-    FORMAT,
-    HEAD_FILE,
-    INDEX_FILE,
-    LOCK_FILE,
-    LOG_FILE,
-    MANIFEST_FILE,
-    Manifest,
-)
+from limbeck.banks.manifest import BUILDER_FILE, FORMAT, LOCK_FILE, LOG_FILE, MANIFEST_FILE, Manifest
+from limbeck.banks.manifest_fields import HEAD_FILE, INDEX_FILE, TEXT, check_hashes
 from limbeck.banks.shards import (
+    corrupt,
     file_hash,
     map_tensors,
     shard_name,
@@ -38,7 +31,7 @@ from limbeck.banks.shards import (
     write_tensors,
     write_texts,
 )
-from limbeck.banks.stores import TEXT
+from limbeck.banks.swap import drop_new, logged_costs, own_files
 from limbeck.errors import BankBusyError, BankError, some
 from limbeck.files import write_whole
 from limbeck.signals.key import Key
@@ -89,11 +82,18 @@ def write_shard(
 
 def read_shard_rows(folder: Path, number: int, notes: Mapping[str, Any]) -> ShardRows:
     """Keys, views, labels, input hashes and counts of a written shard."""
-    tensors = map_tensors(folder / shard_name(number))
-    digests = [tensors["input_digest"].numpy()] if "input_digest" in tensors else []
+    path = folder / shard_name(number)
+    tensors = map_tensors(path)
+    try:
+        keys, labels = decode_keys(tensors), tensors["labels"].tolist()
+        digests = [tensors["input_digest"].numpy()] if "input_digest" in tensors else []
+    except (KeyError, ValueError) as error:
+        raise corrupt(path, f"{error!r}") from error
+    n_views = sum(count for _, count in notes["views"])
+    if {len(keys), len(labels), n_views, *map(len, digests)} != {len(keys)}:
+        raise corrupt(path, "its keys, labels and views are not as many")
     views = [view for view, count in notes["views"] for _ in range(count)]
-    counts = Counter(notes.get("counts", {}))
-    return ShardRows(decode_keys(tensors), views, tensors["labels"].tolist(), digests, counts=counts)
+    return ShardRows(keys, views, labels, digests, counts=Counter(notes.get("counts", {})))
 
 
 def _runs(views: Sequence[str]) -> list[list[Any]]:
@@ -145,11 +145,13 @@ def logged_hashes(folder: Path) -> dict[str, str]:
     """The hash of each file as it was when it was written, as far as the log got."""
     path = folder / LOG_FILE
     found: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            found |= json.loads(line).get("files", {})
-        except ValueError:  # the line that was being written when the process was killed
+            hashes = json.loads(line).get("files", {})
+            check_hashes("files", hashes)
+        except (ValueError, AttributeError):  # the line that was being written when the process was killed
             continue
+        found |= hashes
     return found
 
 
@@ -216,24 +218,13 @@ def clear(folder: Path, keep_costs: bool = False) -> None:
     Args:
         keep_costs: keep what ``build.jsonl`` says of questions that were asked and paid.
     """
-    costs = _logged_costs(folder / LOG_FILE) if keep_costs else ""
-    for path in _own_files(folder):
+    drop_new(folder)
+    costs = logged_costs(folder / LOG_FILE) if keep_costs else ""
+    for path in own_files(folder):
         if costs and path.name == LOG_FILE:
             write_whole(path, costs)
         else:
             path.unlink()
-
-
-def _logged_costs(log: Path) -> str:
-    """The lines of a log that are not about files, which are as they were asked for."""
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
-    return "".join(line for line in lines if '"event": "asked"' in line or '"event": "probe"' in line)
-
-
-def _own_files(folder: Path) -> list[Path]:
-    """The files of a bank that are there, ``bank.json`` last."""
-    patterns = ("shard-*.safetensors", "text-*.parquet", ".*.partial", INDEX_FILE, HEAD_FILE)
-    return [path for pattern in (*patterns, LOG_FILE, MANIFEST_FILE) for path in folder.glob(pattern)]
 
 
 def bank_info(path: str | Path) -> dict[str, Any]:
@@ -246,11 +237,11 @@ def bank_info(path: str | Path) -> dict[str, Any]:
     folder = Path(path)
     manifest = Manifest.read(folder)
     info = {"path": str(folder), **asdict(manifest)}
-    del info["files"]
+    files = info.pop("files") or [path.name for path in own_files(folder)]
     info["missing"] = {reason: len(keys) for reason, keys in manifest.missing.items()}
-    shards = sorted(folder.glob("shard-*.safetensors"))
+    n_shards = sum(name.startswith("shard-") for name in files)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    return info | {"shards": len(shards), "bytes": size, "head": (folder / HEAD_FILE).is_file()}
+    return info | {"shards": n_shards, "bytes": size, "head": HEAD_FILE in files}
 
 
 def delete_bank(path: str | Path) -> int:
@@ -264,7 +255,7 @@ def delete_bank(path: str | Path) -> int:
         raise BankError(
             f"The folder {folder} is no bank (it has no {MANIFEST_FILE}), so nothing was deleted."
         )
-    size = sum(file.stat().st_size for file in _own_files(folder))
+    size = sum(file.stat().st_size for file in own_files(folder))
     with builder_lock(folder, wait=0):
         clear(folder)
     (folder / LOCK_FILE).unlink(missing_ok=True)

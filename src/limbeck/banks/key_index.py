@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.search import SortedSearch
-from limbeck.errors import BankError, ConfigError, DataError, MissingKeysError, nearest, some
+from limbeck.errors import (
+    BankError,
+    ConfigError,
+    CorruptShardError,
+    DataError,
+    MissingKeysError,
+    nearest,
+    some,
+)
 from limbeck.signals.key import Key
 
 KeyKind = Literal["int", "str"]
@@ -58,7 +66,16 @@ def decode_keys(tensors: dict[str, Tensor]) -> list[Key]:
     if "keys" in tensors:
         return tensors["keys"].tolist()
     text, ends = tensors["keys.text"].numpy().tobytes(), tensors["keys.ends"].tolist()
-    return [text[a:b].decode() for a, b in zip([0, *ends], ends)]
+    return _decoded(text[a:b] for a, b in zip([0, *ends], ends))
+
+
+def _decoded(encoded: Iterable[bytes]) -> list[Key]:
+    try:
+        return [text.decode() for text in encoded]
+    except UnicodeDecodeError as error:
+        raise CorruptShardError(
+            f"Keys of the bank are damaged ({error}); `limbeck bank verify` names the file."
+        ) from error
 
 
 def explained(
@@ -153,6 +170,32 @@ class KeyIndex:
                 f"({type(first).__name__}) was asked for; use the bank's own keys."
             )
 
+    @property
+    def key_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that hold the keys, here and in a shard."""
+        return ("keys",) if self.kind == "int" else ("keys.text", "keys.ends")
+
+    def is_at(
+        self, start: int, n: int, tensors: Mapping[str, Tensor], views: Sequence[Sequence[Any]] | None
+    ) -> bool:
+        """Whether ``n`` rows from ``start`` have the keys and labels of a shard, and its runs of views."""
+        stop, own = start + n, self.tensors
+        if self.kind == "int":
+            same = torch.equal(tensors["keys"], own["keys"][start:stop])
+        else:
+            begin = int(own["keys.ends"][start - 1]) if start else 0
+            ends = own["keys.ends"][start:stop] - begin
+            last = begin + (int(ends[-1]) if len(ends) else 0)
+            same = torch.equal(tensors["keys.ends"], ends) and torch.equal(
+                tensors["keys.text"], own["keys.text"][begin:last]
+            )
+        if same and "labels" in own:
+            same = torch.equal(tensors["labels"], own["labels"][start:stop])
+        if same and views is not None and "view" in own:
+            named = [view for view, count in views for _ in range(min(count, n + 1))]
+            same = self.views_at(np.arange(start, stop)) == named
+        return same
+
     def keys_at(self, rows: np.ndarray) -> list[Key]:
         """Keys of some rows."""
         if self.kind == "int":
@@ -160,7 +203,7 @@ class KeyIndex:
         text, ends = self.tensors["keys.text"].numpy(), self.tensors["keys.ends"].numpy()
         stops = ends[rows]
         starts = np.where(rows > 0, ends[rows - 1], 0)
-        return [text[a:b].tobytes().decode() for a, b in zip(starts.tolist(), stops.tolist())]
+        return _decoded(text[a:b].tobytes() for a, b in zip(starts.tolist(), stops.tolist()))
 
     def all_keys(self) -> list[Key]:
         return decode_keys(self.tensors)

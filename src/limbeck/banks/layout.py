@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.banks.manifest import MANIFEST_FILE
 from limbeck.banks.shards import as_numpy, corrupt
 from limbeck.errors import BankError
 from limbeck.signals.ragged import Ragged, Signal, joined, n_classes_of, of_parts, parts_of, row_shape
@@ -32,11 +33,6 @@ def entry_of(value: Signal) -> dict[str, Any]:
     entry: dict[str, Any] = {} if n_classes is None else {"n_classes": n_classes}
     entry |= {"ragged": True} if isinstance(value, Ragged) else {}
     return entry | {"shape": list(row_shape(value)), "teacher_dtype": teacher_dtype}
-
-
-def is_plain(entry: Entry) -> bool:
-    """One tensor with a row for each key, as in banks of format 1."""
-    return not {"ragged", "n_classes"} & set(entry)
 
 
 def told(entry: Entry) -> str:
@@ -84,9 +80,10 @@ def check_names(columns: Mapping[str, Any]) -> None:
 
 def check_part(path: Path, name: str, entry: Entry, tensors: Mapping[str, Tensor], n_rows: int) -> None:
     """CorruptShardError unless the tensors of a column fit each other; looks at the ends of rows alone."""
-    if is_plain(entry):
-        return
-    n_values = len(tensors[name])
+    shape = tuple(tensors[name].shape)
+    if not shape or shape[1:] != tuple(entry["shape"]):
+        raise corrupt(path, f"{name!r} is {list(shape)} where {MANIFEST_FILE} says rows of {entry['shape']}")
+    n_values = shape[0]
     if entry.get("ragged"):
         ends = tensors[name + _ENDS].numpy()
         steps = np.diff(ends, prepend=0)

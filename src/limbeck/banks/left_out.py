@@ -9,6 +9,7 @@ from typing import Any
 
 from limbeck.banks.files import log
 from limbeck.banks.manifest import MANIFEST_FILE, Manifest
+from limbeck.banks.opened import BankFiles
 from limbeck.banks.rows import RowBatch, RowColumns, RowReader
 from limbeck.errors import CorruptShardError
 from limbeck.signals.key import Key
@@ -58,11 +59,13 @@ def finished(folder: Path) -> Manifest | None:
     if not (folder / MANIFEST_FILE).is_file():
         return None
     found = Manifest.read(folder)
+    if found.state != "complete":
+        return None
     try:
-        found.check_files(folder)
+        BankFiles(folder, found)
     except CorruptShardError:
         return None
-    return found if found.state == "complete" else None
+    return found
 
 
 def by_reason(missing: Mapping[Key, str]) -> dict[str, list[Key]]:

@@ -1,27 +1,30 @@
-"""``bank.json``: what a bank holds, from whom, and the hash of each of its files."""
+"""``bank.json``: what a bank holds, from whom, the hash of each of its files, and its own."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from limbeck.banks.layout import is_plain
-from limbeck.banks.shards import corrupt
+from limbeck.banks.manifest_fields import DTYPES, FIELDS, check_fields, check_whole
 from limbeck.errors import BankError, ConfigError, CorruptShardError, nearest
 from limbeck.files import write_whole
 
-FORMAT, VERSIONS = "limbeck-bank", (1, 2)  # 2: rows of different lengths, likeliest k, whole numbers
-MANIFEST_FILE = "bank.json"
-INDEX_FILE, HEAD_FILE, LOG_FILE, LOCK_FILE = "index.safetensors", "head.safetensors", "build.jsonl", ".lock"
-_FORMAT_1 = ("features", "logits", "log_probs", "text")
-_LATER = {"notes", "missing"}  # fields that older banks do not have
-BUILDER_FILE = ".builder.json"
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+# 2: rows of different lengths, likeliest k, whole numbers; 3: the hash of the manifest itself
+FORMAT, VERSIONS = "limbeck-bank", (1, 2, 3)
+MANIFEST_FILE, LOG_FILE, LOCK_FILE, BUILDER_FILE = "bank.json", "build.jsonl", ".lock", ".builder.json"
+_HASH = "sha256"  # the last field: of all bytes before it
+_TAIL, _END = b',\n "sha256": "', b'"\n}\n'
+_checked: set[bytes] = (
+    set()
+)  # hashes of manifests whose fields this process has looked through: 10% of an opening
+_ALWAYS = FIELDS.keys() - {"notes", "missing"}  # which older banks do not have
 
 
 def dtype_name(dtype: str | torch.dtype) -> str:
@@ -70,15 +73,19 @@ class Manifest:
     missing: dict[str, list[Any]] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @property
-    def version(self) -> int:
-        """The oldest format that can say it, so that the same signals give the bytes that they always gave."""
-        known = [name in _FORMAT_1 or name.startswith("hidden_states.") for name in self.signals]
-        return 1 if all(known) and all(map(is_plain, self.signals.values())) else 2
-
     def to_bytes(self) -> bytes:
-        content = {"format": FORMAT, "version": self.version, **asdict(self)}
-        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+        content = asdict(self)
+        try:
+            check_fields(content)
+            content = {"format": FORMAT, "version": VERSIONS[-1], **content}
+            said = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}").encode()
+            return said + _TAIL + hashlib.sha256(said).hexdigest().encode() + _END
+        except ValueError as error:  # a teacher's names, or its fingerprint
+            raise BankError(f"The bank cannot be described: {error}.") from error
+
+    def digest(self) -> str:
+        """Hash of all that it says."""
+        return self.to_bytes()[-64 - len(_END) : -len(_END)].decode()
 
     def write(self, folder: Path) -> None:
         write_whole(folder / MANIFEST_FILE, self.to_bytes())
@@ -86,36 +93,47 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Manifest:
         """The manifest of a bank folder; BankError if there is none, CorruptShardError if it is damaged."""
-        path = folder / MANIFEST_FILE
-        if not path.is_file():
-            raise BankError(_no_bank(folder))
+        path = os.path.join(folder, MANIFEST_FILE)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            data = _bytes_of(path)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise BankError(_no_bank(folder)) from None
+        try:
+            content = json.loads(data, object_pairs_hook=_once)
             found, version = content.pop("format"), content.pop("version")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise CorruptShardError(
-                f"The file {path} is damaged ({error}); build the bank with overwrite=True."
-            ) from error
-        if found != FORMAT or version not in VERSIONS:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+            raise _damaged(path, error) from error
+        if found != FORMAT or type(version) is not int or version not in VERSIONS:
             raise BankError(
                 f"The bank {folder} has format {found} {version}, this limbeck reads {FORMAT} 1 to {VERSIONS[-1]}; "
                 "build the bank again or use the version that wrote it."
             )
-        known = {f.name for f in fields(cls)}
-        if not known - _LATER <= set(content) <= known:
-            raise CorruptShardError(
-                f"The file {path} is damaged (wrong fields); build the bank with overwrite=True."
-            )
+        try:
+            cls._check(content, version, data)
+        except ValueError as error:
+            raise _damaged(path, error) from error
         return cls(**content)
 
-    def check_files(self, folder: Path) -> None:
-        """Raise CorruptShardError naming the first file that is missing or has another size."""
-        for name, entry in self.files.items():
-            path = folder / name
-            size = path.stat().st_size if path.is_file() else None
-            if size != entry["bytes"]:
-                why = "it is missing" if size is None else f"it has {size} bytes instead of {entry['bytes']}"
-                raise corrupt(path, why)
+    @classmethod
+    def _check(cls, content: dict[str, Any], version: int, data: bytes) -> None:
+        """ValueError unless the content is what was written, as far as that can be told."""
+        digest = b""
+        if _HASH in content:
+            said, _, digest = data.rpartition(_TAIL)
+            if digest != hashlib.sha256(said).hexdigest().encode() + _END:
+                raise ValueError("it is not what was written")
+            del content[_HASH]
+            if digest in _checked:
+                return
+        elif version == VERSIONS[-1]:
+            raise ValueError("its hash is missing")
+        if not _ALWAYS <= content.keys() <= FIELDS.keys():
+            raise ValueError("wrong fields")
+        check_fields(content)
+        if content["state"] == "complete":
+            check_whole(content)
+        if digest:
+            _checked.add(digest)
 
     def note_files(self, folder: Path, hashes: Mapping[str, str]) -> None:
         self.files = {
@@ -133,3 +151,19 @@ def _no_bank(folder: Path) -> str:
         hint = f"{nearest(folder.name, near)}" if near else "check the path, or build it with Bank.build."
         return f"There is no bank at {folder}; {hint}"
     return f"The folder {folder} is no bank: it has no {MANIFEST_FILE}."
+
+
+def _bytes_of(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _damaged(path: str, error: Exception) -> CorruptShardError:
+    return CorruptShardError(f"The file {path} is damaged ({error}); build the bank with overwrite=True.")

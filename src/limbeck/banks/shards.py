@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from limbeck.banks.manifest_fields import check_notes
 from limbeck.errors import CorruptShardError
 from limbeck.files import write_whole
 
@@ -44,7 +46,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     return write_hashed(path, save(whole, metadata))
 
 
-def map_tensors(path: Path, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+def map_tensors(path: str | Path, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
     """The tensors of a file, all or ``names``, memory-mapped: nothing is read before it is used.
 
     Raises: CorruptShardError if the file is missing, cut or not in the format.
@@ -57,22 +59,24 @@ def map_tensors(path: Path, names: tuple[str, ...] | None = None) -> dict[str, T
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """What :func:`write_tensors` was given as ``notes``."""
+    """What :func:`write_tensors` was given as ``notes``, of a shard."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})[METADATA_KEY])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            notes = json.loads((file.metadata() or {})[METADATA_KEY])
+        check_notes(notes)
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise corrupt(path, str(error)) from error
+    return notes
 
 
-def corrupt(path: Path, why: str) -> CorruptShardError:
+def corrupt(path: str | Path, why: str) -> CorruptShardError:
+    mend = "delete this file and build the bank again" if os.path.lexists(path) else "build the bank again"
     return CorruptShardError(
-        f"The file {path} is not what the bank wrote ({why}); delete this file and build the bank again: "
-        "only its shard is asked anew."
+        f"The file {path} is not what the bank wrote ({why}); {mend}: only its shard is asked anew."
     )
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, as ``sha256sum`` prints it."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -84,21 +88,35 @@ def as_numpy(value: Tensor) -> np.ndarray:
 
 
 def write_texts(path: Path, texts: list[str]) -> str:
-    """One Parquet file with the column ``text``."""
+    """One Parquet file with the column ``text``, each page with a checksum."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), sink, compression="zstd")
+    sink, table = pa.BufferOutputStream(), pa.table({"text": pa.array(texts, pa.string())})
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return write_hashed(path, sink.getvalue().to_pybytes())
 
 
-def read_texts(path: Path) -> Any:
-    """The column ``text`` as an Arrow array."""
+def read_texts(path: Path, sha256: str | None = None) -> Any:
+    """The column ``text`` as an Arrow array.
+
+    Args:
+        sha256: what the file must have; a reader of Parquet is not shown one that was changed.
+
+    Raises: CorruptShardError.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=["text"]).column("text").combine_chunks()
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise corrupt(path, "its bytes have changed")
+        table = pq.read_table(pa.BufferReader(content), columns=["text"], page_checksum_verification=True)
+        texts = table.column("text").combine_chunks()
+        texts.validate(full=True)
     except (OSError, pa.ArrowException) as error:
         raise corrupt(path, str(error)) from error
+    if texts.null_count or texts.type != pa.string():
+        raise corrupt(path, "it holds what is no text")
+    return texts

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from limbeck.banks import layout
-from limbeck.banks.shards import as_numpy, map_tensors, read_texts, shard_name, text_name
+from limbeck.banks.key_index import KeyIndex
+from limbeck.banks.manifest_fields import INDEX_FILE, TEXT
+from limbeck.banks.opened import BankFiles
+from limbeck.banks.shards import as_numpy, corrupt, read_notes, shard_name, text_name
 from limbeck.signals.ragged import rows_of
 
-HIDDEN = "hidden_states."  # prefix of a layer's name among the columns
-TEXT = "text"
 Column = Any  # Tensor [n, ...], Ragged or TopK of n rows, or n strings for the text
 
 
@@ -33,23 +34,19 @@ class Store(Protocol):
 
 
 class ShardStore:
-    """The shards of a bank folder, mapped when first touched.
+    """The shards of a bank folder, mapped when first touched; their keys must then be those of the index.
 
     Args:
-        folder: the bank's folder.    shard_rows: rows of every shard but the last.    n_rows: all rows.
-        schema: the columns, as ``bank.json`` describes them.
+        files: those of an open bank.    index: its keys.
     """
 
     _TEXTS_KEPT = 16  # decoded Parquet shards held in memory
 
-    def __init__(
-        self, folder: Path, shard_rows: int, n_rows: int, schema: Mapping[str, layout.Entry]
-    ) -> None:
-        self.folder, self.shard_rows, self.n_rows = folder, shard_rows, n_rows
-        self.schema, self.columns = schema, tuple(schema)
-        self._tensors = tuple(
-            name + suffix for name in schema if name != TEXT for suffix in layout.suffixes(schema[name])
-        )
+    def __init__(self, files: BankFiles, index: KeyIndex) -> None:
+        self.files, self.index = files, index
+        self.schema: Mapping[str, layout.Entry] = files.manifest.signals
+        self.columns = tuple(self.schema)
+        self.shard_rows, self.n_rows = files.manifest.shard_rows, len(index)
         self._parts: dict[int, dict[str, Tensor]] = {}
         self._arrays: dict[int, dict[str, np.ndarray]] = {}
         self._texts: dict[int, Any] = {}
@@ -57,30 +54,48 @@ class ShardStore:
     def part(self, number: int) -> dict[str, Tensor]:
         """The mapped tensors of one shard."""
         if number not in self._parts:
-            path = self.folder / shard_name(number)
-            tensors = map_tensors(path, self._tensors)
-            n_rows = min(self.shard_rows, self.n_rows - number * self.shard_rows)
-            for name in self._numbers:
-                layout.check_part(path, name, self.schema[name], tensors, n_rows)
+            if not 0 <= number * self.shard_rows < self.n_rows:
+                raise IndexError(f"there is no shard {number}")
+            tensors = self.files.map(shard_name(number), self._tensors)
+            self._check_part(number, tensors)
             self._parts[number] = tensors
             self._arrays[number] = {name: as_numpy(t) for name, t in tensors.items()}
         return self._parts[number]
+
+    def _check_part(self, number: int, tensors: Mapping[str, Tensor]) -> None:
+        """CorruptShardError unless the tensors fit each other, and these are the rows that the index says."""
+        path, start = self.files.folder / shard_name(number), number * self.shard_rows
+        n_rows = self._rows_of(number)
+        for name in self._numbers:
+            layout.check_part(path, name, self.schema[name], tensors, n_rows)
+        views = read_notes(path)["views"] if len(self.index.views) > 1 else None
+        if not self.index.is_at(start, n_rows, tensors, views):
+            raise corrupt(path, f"its keys or labels are not those of {INDEX_FILE}")
+
+    def _rows_of(self, number: int) -> int:
+        return min(self.shard_rows, self.n_rows - number * self.shard_rows)
 
     def arrays(self, number: int) -> dict[str, np.ndarray]:
         """The same as arrays; bfloat16 as its 16 bits."""
         self.part(number)
         return self._arrays[number]
 
-    @property
+    @cached_property
     def _numbers(self) -> list[str]:
         return [name for name in self.columns if name != TEXT]
 
+    @cached_property
+    def _tensors(self) -> tuple[str, ...]:
+        """What is mapped of a shard."""
+        tensors = (n + suffix for n in self._numbers for suffix in layout.suffixes(self.schema[n]))
+        return (*tensors, *self.index.key_tensors, "labels")
+
     def check(self) -> None:
-        """Read what ties the tensors of every shard together: ends of rows, class numbers. CorruptShardError."""
+        """Read what ties the tensors of every shard together: keys, ends of rows, class numbers. CorruptShardError."""
         for number in range(-(-self.n_rows // self.shard_rows)):
+            tensors = self.part(number)
             for name in self._numbers:
-                path = self.folder / shard_name(number)
-                layout.check_ids(path, name, self.schema[name], self.part(number))
+                layout.check_ids(self.files.folder / shard_name(number), name, self.schema[name], tensors)
 
     def take(self, names: Sequence[str], rows: np.ndarray) -> dict[str, Column]:
         # numpy gathers rows of a map four times faster than torch indexing does
@@ -108,7 +123,14 @@ class ShardStore:
         if number not in self._texts:
             if len(self._texts) >= self._TEXTS_KEPT:
                 self._texts.pop(next(iter(self._texts)))
-            self._texts[number] = read_texts(self.folder / text_name(number))
+            texts = self.files.texts(text_name(number))
+            if len(texts) != self._rows_of(number):
+                raise corrupt(
+                    self.files.folder / text_name(number),
+                    f"it has {len(texts)} rows instead of {self._rows_of(number)}",
+                )
+            self.part(number)  # its keys are those of the index
+            self._texts[number] = texts
         return self._texts[number]
 
     def run(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:

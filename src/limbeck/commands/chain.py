@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, print_json
+from limbeck.commands.parser import Parser, add_no_verify, print_json
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.chain_spec import load_chain, shipped_chains
 
@@ -27,7 +27,7 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     from limbeck.training.processes import is_first_process
 
-    result = run_chain(chain, tell=_tell)
+    result = run_chain(chain, tell=_tell, verify=not values.no_verify)
     if not is_first_process():
         return 0
     if values.json:
@@ -54,6 +54,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--output_dir", metavar="DIR", help="in place of the chain's own")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    add_no_verify(parser)
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     return parser
 

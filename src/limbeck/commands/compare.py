@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, WrongUse, parse_list, positive
+from limbeck.commands.parser import Parser, WrongUse, add_no_verify, parse_list, positive
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.arms_file import read_arms, shipped_arms
 
@@ -41,6 +41,7 @@ def command(arguments: Sequence[str]) -> int:
         tune=values.tune,
         space=file.tune if file else None,
         title=values.title,
+        verify=not values.no_verify,
         command=shlex.join(["limbeck", "compare", *arguments]),
     )
     print_comparison(found, as_json=values.json)
@@ -94,6 +95,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     add("--arms", metavar="FILE", help="YAML: what each arm changes in the recipe")
     add("--output", default="runs/compare", metavar="DIR", help="folder (default: runs/compare)")
+    add_no_verify(parser)
     add("--title", default="", help="of the report")
     add("--json", action="store_true", help="print compare.json")
     return parser

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from limbeck.commands.parser import Parser, print_json
+from limbeck.commands.parser import Parser, add_no_verify, print_json
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
 
@@ -36,7 +36,13 @@ def command(arguments: Sequence[str]) -> int:
         print(f"limbeck: {folder} has no checkpoint; starting from the first step.", file=sys.stderr)
     if values.trust_code:
         sys.path.insert(0, "")  # a module that lies where one starts
-    result = distill(recipe, resume=values.resume, overwrite=values.overwrite, trust_code=values.trust_code)
+    result = distill(
+        recipe,
+        resume=values.resume,
+        overwrite=values.overwrite,
+        trust_code=values.trust_code,
+        verify=not values.no_verify,
+    )
     if not is_first_process():
         return 0
     if values.json:
@@ -65,6 +71,7 @@ def _parser() -> Parser:
     add("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
     add("--overwrite", action="store_true", help="lose the results of another recipe in the run folder")
     add("--trust-code", action="store_true", help="import a model MODULE:FACTORY, which runs its code")
+    add_no_verify(parser)
     add("--print-recipe", action="store_true", help="show the resolved recipe and stop")
     add("--help-recipe", action="store_true", help="list every key of the recipe")
     add("--json", action="store_true", help="print the scores as JSON")

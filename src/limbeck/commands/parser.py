@@ -31,6 +31,15 @@ class Parser(argparse.ArgumentParser):
             raise WrongUse(f"There is no option {name!r} of `{self.prog}`; {nearest(name, flags)}")
 
 
+def add_no_verify(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that read banks."""
+    parser.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="do not read huge banks through before the start; damage may then pass for what a teacher said",
+    )
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     number = int(text)
