@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from limbeck.errors import ConfigError
+
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part: write, fsync, rename.
@@ -20,6 +22,25 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         os.fsync(file.fileno())
     os.replace(partial, path)
     _sync_folder(path.parent)
+
+
+def usable_name(text: str, what: str) -> str:
+    """The name of a file or folder as it was given.
+
+    Args:
+        what: whose name it is, for the message.
+
+    Raises: ConfigError for one that is empty (it would be the folder where one started), or that no file can have.
+    """
+    if not text.strip():
+        raise ConfigError(f"{what} is empty; name a folder, or '.' for the one where you are.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError(f"{what} {text!r} holds bytes that are no text in UTF-8; rename it.") from None
+    if "\0" in text:
+        raise ConfigError(f"{what} {text!r} holds a NUL character, which no file name has; leave it out.")
+    return text
 
 
 def cache_folder() -> Path:

@@ -56,7 +56,7 @@ def make_trainer(
             remembers it.
     """
     plan, train = method or plan_method(recipe.method.name, recipe.method.config), task.splits["train"]
-    _check_problem(plan, train)
+    check_problem(plan, train)
     taught = {name: readable(source, name, recipe, task, plan) for name, source in teachers.items()}
     averages = {name: spec.follows for name, spec in recipe.peers.items() if spec.follows is not None}
     has_validation = "validation" in task.splits
@@ -171,7 +171,7 @@ def expected_of_checkpoint(
     return {"name": plan.name, "config": asdict(plan.config), "settings": settings}
 
 
-def _check_problem(plan: MethodPlan, train: Examples) -> None:
+def check_problem(plan: MethodPlan, train: Examples) -> None:
     """Refuse a method for a problem that it does not claim, or that has no label loss where it has nothing else."""
     problem, claimed = train.problem, plan.declared.problems
     if not problem.has_label_loss and set(plan.declared.units.values()) == {"labelled"}:
@@ -211,14 +211,8 @@ def student_side(student: Student, train: Examples, plan: MethodPlan | None = No
 
 
 def make_fellow(name: str, spec: PeerSpec, recipe: Recipe, train: Examples) -> Student:
-    """A student that learns beside the student; its weights are drawn from the seed and its name.
-
-    Raises: ConfigError without a model.
-    """
-    if spec.model is None:
-        raise ConfigError(
-            f"The peer {name!r} neither follows the student nor has a model; set peers.{name}.follows or .model."
-        )
+    """A student that learns beside the student; its weights are drawn from the seed and its name."""
+    assert spec.model is not None, "check_recipe has looked"
     torch.manual_seed(keyed_seed(recipe.seed, "peer", name))
     own = StudentSpec(spec.model, spec.config, max_length=recipe.student.max_length, freeze=spec.freeze)
     return make_student(own, train)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from limbeck import moved
+from limbeck.ahead import check_ahead
 from limbeck.banks.bank import Bank
 from limbeck.data.task import Task
 from limbeck.fit import Prepared, RunResult, fit, prepare
@@ -59,6 +60,7 @@ def run(
     given = {**({} if bank is None else {first: bank}), **(banks or {})}
     with own_models(trust_code=trust_code, given=own):
         prepared = prepare(recipe, task=task, resume=resume)
+        check_ahead(prepared.recipe, prepared.task, prepared.method, given)
         asked = _teachers(prepared, given) if prepared.method.declared.has_teacher else {}
         result = fit(prepared, _as_read(asked, prepared), asked, show_progress=show_progress)
     result.stages = _trained_first(prepared, asked.keys() - given.keys())

@@ -262,5 +262,5 @@ def _check_same(folder: Path, contents: _Contents) -> None:
         contents.write(Path(aside))
         if (Path(aside) / MANIFEST_FILE).read_bytes() != (folder / MANIFEST_FILE).read_bytes():
             raise BankError(
-                f"Another bank is at {folder}; choose another path, or pass overwrite=True to replace it."
+                f"Another bank is at {folder}; choose another path, or pass overwrite=True (--overwrite) to replace it."
             )

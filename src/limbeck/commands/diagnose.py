@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, print_json, share
+from limbeck.commands.parser import Parser, folder_name, print_json, share
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe
 
@@ -25,8 +25,9 @@ def command(arguments: Sequence[str]) -> int:
     from limbeck.prior import diagnose
     from limbeck.reporting.diagnosis_picture import diagnosis_svg
 
-    found = diagnose(recipe, teacher=values.teacher, alone=values.alone, train_alone=not values.no_training)
     folder = Path(values.output or recipe.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
+    found = diagnose(recipe, teacher=values.teacher, alone=values.alone, train_alone=not values.no_training)
     path = found.save(folder)
     write_whole(folder / PICTURE, diagnosis_svg(found))
     if values.json:
@@ -49,6 +50,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add(
         "--output",
+        type=folder_name,
         metavar="DIR",
         help="folder of diagnosis.json and the picture (default: the recipe's output_dir)",
     )
