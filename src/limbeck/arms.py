@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import __version__
-from limbeck.ahead import check_ahead
 from limbeck.arm_run import LABEL_SMOOTHING, ArmRun, controlled, data_fingerprint
 from limbeck.data import make_task
 from limbeck.data.task import Task
@@ -21,6 +20,7 @@ from limbeck.evaluation.results import NO_CONTROL
 from limbeck.evaluation.statistics import BASELINE
 from limbeck.evaluation.summary import write_summary
 from limbeck.methods.registry import plan_method
+from limbeck.plan import check_ahead
 from limbeck.recipes.arms_file import ArmPatch, changed, differing
 from limbeck.recipes.recipe import CONTROLS, MethodSpec, Recipe, check_recipe
 from limbeck.reporting.folder import report_folder

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from limbeck import moved
-from limbeck.ahead import check_ahead
 from limbeck.banks.bank import Bank
 from limbeck.data.task import Task
 from limbeck.fit import Prepared, RunResult, fit, prepare
+from limbeck.plan import check_ahead
 from limbeck.recipes.recipe import Recipe
 from limbeck.recipes.stages import read_records
 from limbeck.students.own_model import name_of_own, own_models

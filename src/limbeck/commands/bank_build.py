@@ -11,7 +11,7 @@ from typing import Any
 from limbeck.commands.parser import Parser, WrongUse, folder_name, parse_names, positive
 from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
 from limbeck.commands.terminal import waiting
-from limbeck.own_code import told
+from limbeck.students.own_code import told
 
 _EXAMPLES = """examples:
   limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine

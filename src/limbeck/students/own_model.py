@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.own_code import callable_named, told
+from limbeck.students.own_code import callable_named, told
 
 Factory = Callable[..., nn.Module]
 _TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
