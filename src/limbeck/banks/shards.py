@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from limbeck.errors import CorruptShardError
+from limbeck.errors import CorruptShardError, MachineError, machine_error
 from limbeck.files import write_whole
 
 METADATA_KEY = "limbeck"
@@ -65,7 +66,12 @@ def read_notes(path: Path) -> dict[str, Any]:
         raise corrupt(path, str(error)) from error
 
 
-def corrupt(path: Path, why: str) -> CorruptShardError:
+def corrupt(path: Path, why: str) -> CorruptShardError | MachineError:
+    """What to raise of a file that cannot be read, inside an ``except``: errors of the machine (permission,
+    descriptors, the disk) are named as such, so that nobody is told to delete a good file."""
+    found = machine_error(sys.exception(), path)
+    if found is not None:
+        return found
     return CorruptShardError(
         f"The file {path} is not what the bank wrote ({why}); delete this file and build the bank again: "
         "only its shard is asked anew."
