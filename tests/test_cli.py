@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from limbeck import __version__, cli
 from limbeck.commands import methods as methods_command
+from limbeck.errors import DataError
 
 
 def call(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -64,8 +68,17 @@ def test_wrong_use_is_one_sentence_and_2(capsys, arguments, words):
         (FileExistsError(errno.EEXIST, "File exists", "here"), "here is a file where a folder is needed"),
         (
             PermissionError(errno.EACCES, "Permission denied", "here"),
-            "here cannot be used (permission denied)",
+            "There is no permission to use here; mend the rights",
         ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "here"),
+            "There is no space left for here; free some",
+        ),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "here"),
+            "here cannot be used (file name too long)",
+        ),
+        (MemoryError(), "There is too little memory for what is being done"),
         (ModuleNotFoundError("No module", name="soundfile"), "The package 'soundfile' is missing"),
     ],
 )
@@ -95,6 +108,34 @@ def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
 
     monkeypatch.setattr(methods_command, "command", interrupted)
     assert call(capsys, "methods")[::2] == (130, "limbeck: interrupted; start again.\n")
+
+
+def test_a_good_file_is_not_blamed_for_the_machine(capsys, monkeypatch):
+    def fail(arguments):
+        try:
+            raise PermissionError(errno.EACCES, "Permission denied", "bank.json")
+        except OSError as error:
+            raise DataError("bank.json is damaged; delete it.") from error
+
+    monkeypatch.setattr(methods_command, "command", fail)
+    assert "no permission to use bank.json" in call(capsys, "methods")[2]
+
+
+def test_sigterm_stops_as_an_interruption_does(capsys, monkeypatch):
+    handled = []
+
+    def stopped(arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:  # what ends cleanly at Ctrl-C does so here
+            handled.append(signal.getsignal(signal.SIGTERM))
+            raise
+
+    monkeypatch.setattr(methods_command, "command", stopped)
+    assert call(capsys, "methods")[::2] == (143, "limbeck: stopped (SIGTERM); start again.\n")
+    assert handled == [signal.SIG_DFL], "a second one ends the process at once"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from limbeck import moved
 ROOT = Path(limbeck.__file__).parent
 # Rooms and single files from the ground up; each may import from its own floor's room and from those before it.
 FLOORS = (
-    "moved errors files seeding progress", "functional", "layers", "signals", "problems", "students banks data",
-    "teachers methods", "training corpora evaluation", "reporting", "recipes", "taught", "plan", "fit",
-    "teacher_stage", "runner", "chain prior distill shared_teachers", "tuning", "arm_run", "arms", "predict demo",
-    "commands", "cli", "__main__",
+    "moved errors files seeding progress", "functional", "layers", "signals", "problems",
+    "students banks data", "teachers methods", "training corpora evaluation", "reporting", "recipes", "taught", "plan",
+    "fit", "teacher_stage", "runner", "chain prior distill shared_teachers", "tuning", "arm_run", "arms",
+    "predict demo", "commands", "cli", "__main__",
 )  # fmt: skip
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms.split()}
 

@@ -21,11 +21,13 @@ from limbeck.evaluation.results import NO_CONTROL
 from limbeck.evaluation.statistics import BASELINE
 from limbeck.evaluation.summary import write_summary
 from limbeck.methods.registry import plan_method
+from limbeck.plan import check_ahead
 from limbeck.recipes.arms_file import ArmPatch, changed, differing
 from limbeck.recipes.recipe import CONTROLS, MethodSpec, Recipe, check_recipe
 from limbeck.reporting.folder import report_folder
 from limbeck.shared_teachers import Place, SharedTeachers, teacher_identity
 from limbeck.taught import readable
+from limbeck.training.encoding import encoded_task
 from limbeck.tuning.arms import check_tuning, tuned
 
 ALWAYS = (BASELINE, NO_CONTROL)  # what every comparison has; naming it changes nothing
@@ -235,6 +237,8 @@ def _places(
             if repr(data) not in tasks:
                 tasks[repr(data)] = make_task(data.name, data.config, seed=seed)
             task = tasks[repr(data)]
+            if seed == seeds[0]:
+                _check_ahead(arm.recipe, task)
             if _has_teacher(arm.recipe):
                 places[arm.name, seed] = teachers.places(arm.recipe, task)
                 if seed == seeds[0]:
@@ -245,6 +249,13 @@ def _places(
                 places[arm.name, seed] = teachers.places(taught.recipe, task)
         _check_data(arms, tasks)
     return places
+
+
+def _check_ahead(recipe: Recipe, task: Task) -> None:
+    """What can be refused before a teacher is made."""
+    if _has_teacher(recipe):
+        coded, *_ = encoded_task(task, recipe.student.model, recipe.student.max_length)
+        check_ahead(recipe, coded, plan_method(recipe.method.name, recipe.method.config))
 
 
 def _check_data(arms: Sequence[RecipeArm], tasks: Mapping[str, Task]) -> None:

@@ -1,7 +1,7 @@
 """The command line: find the subcommand, call it, and turn errors into one sentence and an exit code.
 
-Exit codes: 0 ok, 1 failed, 2 wrong use, 130 interrupted. ``--debug`` shows the traceback too. Heavy imports come
-with the work, so that ``--help``, ``methods`` and a wrong subcommand answer at once.
+Exit codes: 0 ok, 1 failed, 2 wrong use, 130 interrupted, 143 stopped by SIGTERM. ``--debug`` shows the traceback too.
+Heavy imports come with the work, so that ``--help``, ``methods`` and a wrong subcommand answer at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from limbeck import __version__
 from limbeck.commands.parser import WrongUse
-from limbeck.commands.terminal import quiet_libraries
-from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
+from limbeck.commands.terminal import Terminated, quiet_libraries, told_of_sigterm
+from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, machine_error, nearest
 
 PROGRAM = "limbeck"
 WRONG_USE = (WrongUse, ConfigError, UnknownNameError)
@@ -51,15 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = [a for a in arguments if a != "--debug"]
     quiet_libraries()
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
+        with told_of_sigterm():
+            code = _dispatch(arguments)
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of a pipe has seen enough; the flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; {AFTER_INTERRUPT.get(arguments[0], 'start again.')}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        is_term = isinstance(stop, Terminated)
+        how = "stopped (SIGTERM)" if is_term else "interrupted"
+        print(f"{PROGRAM}: {how}; {AFTER_INTERRUPT.get(arguments[0], 'start again.')}", file=sys.stderr)
+        return 143 if is_term else 130
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -69,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     """What went wrong, for somebody who does not know the code."""
+    cause = machine_error(error.__cause__ if isinstance(error, LimbeckError) else error)
+    if cause is not None and (cause.filename or not isinstance(error, LimbeckError)):
+        return str(cause)
     if isinstance(error, LimbeckError):
         return str(error)
     if isinstance(error, ImportError) and error.name and not error.name.startswith(PROGRAM):

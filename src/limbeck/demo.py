@@ -20,6 +20,7 @@ BASELINE = "supervised"
 DEFAULT_ARMS = (BASELINE, "ucmkd", "paired", "bagged")
 CONTROLS = ("shuffled", "random", "label_smoothing")
 QUICK = {"seeds": 1, "steps": 120}  # options of a demo of less than a minute
+MOST = {"seeds": 10_000, "labels": 10**6, "steps": 10**9, "jobs": 1024}
 TITLE = "An image model teaches an audio model to hear digits"
 
 
@@ -58,9 +59,9 @@ class DemoOptions:
                     raise UnknownNameError(f"The demo has no {what} {name!r}; {nearest(name, known)}")
         if not set(self.arms) - {BASELINE}:
             raise ConfigError(f"--arms names no arm with a teacher; give some of {', '.join(demo_arms())}.")
-        for what in ("seeds", "labels", "steps", "jobs"):
-            if getattr(self, what) < 1:
-                raise ConfigError(f"--{what} must be at least 1; it is {getattr(self, what)}.")
+        for what, most in MOST.items():
+            if not 1 <= getattr(self, what) <= most:
+                raise ConfigError(f"--{what} must lie in [1, {most:,}]; it is {getattr(self, what)}.")
 
 
 def demo_recipe(options: DemoOptions) -> Recipe:

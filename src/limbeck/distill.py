@@ -6,7 +6,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from limbeck import __version__
 from limbeck.data.base import Examples, Inputs
 from limbeck.errors import ConfigError, LimbeckError
 from limbeck.evaluation.results import METRICS_FILE, Row, write_metrics
+from limbeck.files import only_writer, refuse_links, usable_name
 from limbeck.fit import RunResult
 from limbeck.methods.registry import plan_method
 from limbeck.plan import recipe_facts
@@ -26,6 +28,7 @@ from limbeck.recipes.stages import differences
 from limbeck.reporting import report_folder
 from limbeck.runner import run
 from limbeck.students.export.folder import export_student
+from limbeck.students.export.swapping import clear_killed
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import without_padding
 from limbeck.training.processes import is_first_process, wait_for_all
@@ -58,8 +61,37 @@ def distill(
         overwrite: write over the results and checkpoints of another run in that folder.
         stage: what this run is called as a stage of a chain.    before: facts of the stages that led to it.
 
-    Raises: ConfigError for a run folder that holds the results of another recipe; and see :func:`limbeck.runner.run`.
+    Raises: ConfigError for a run folder that holds the results of another recipe, in which another run is writing, or
+        which holds links; and see :func:`limbeck.runner.run`.
     """
+    with _one_run(recipe):
+        return _distilled(recipe, student, trust_code, verify, resume, overwrite, stage, before)
+
+
+@contextmanager
+def _one_run(recipe: Recipe) -> Iterator[None]:
+    """The run folder is this run's alone; a second one is told. Of several processes the first keeps others out."""
+    usable_name(recipe.output_dir, "output_dir")
+    if not is_first_process():
+        yield
+        return
+    folder = Path(recipe.output_dir)
+    with only_writer(folder, "run"):
+        refuse_links(*folder.iterdir())
+        clear_killed(folder / STUDENT_FOLDER)
+        yield
+
+
+def _distilled(
+    recipe: Recipe,
+    student: nn.Module | Callable[..., nn.Module] | None,
+    trust_code: bool,
+    verify: bool,
+    resume: bool,
+    overwrite: bool,
+    stage: str,
+    before: Sequence[Mapping[str, Any]],
+) -> RunResult:
     folder = Path(recipe.output_dir)
     goes_on = resume and any(folder.glob("checkpoints/checkpoint-*"))
     if overwrite and not goes_on and is_first_process():

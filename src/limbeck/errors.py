@@ -7,6 +7,8 @@ Every error a user can cause is a :class:`LimbeckError`; the command line prints
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
 from collections.abc import Iterable, Sequence
 
@@ -18,8 +20,12 @@ class LimbeckError(Exception):
     """Base of all errors that a user can mend; ``str(error)`` is one line of text that says how."""
 
     def __str__(self) -> str:  # KeyError would print the repr of its argument
-        text = str(self.args[0]) if self.args else ""
-        return _UNPRINTABLE.sub(lambda sign: " " if sign[0] == "\n" else repr(sign[0])[1:-1], text)
+        return one_line(str(self.args[0]) if self.args else "")
+
+
+def one_line(text: str) -> str:
+    """``text`` as any terminal can show it: breaks are blanks, control characters and half characters escaped."""
+    return _UNPRINTABLE.sub(lambda sign: " " if sign[0] == "\n" else repr(sign[0])[1:-1], text)
 
 
 class UnknownNameError(LimbeckError, ValueError):
@@ -104,6 +110,73 @@ class CheckpointError(LimbeckError, ValueError):
 
 class ExportError(LimbeckError, RuntimeError):
     """A student that cannot be exported, or an export that does not give its logits."""
+
+
+class MachineError(LimbeckError, OSError):
+    """The machine is at fault, not the input: a full disk, no permission, too many open files, a disk that is gone.
+
+    The message names the file; what is in it is as it was.
+    """
+
+
+# Error number of the system to what it means: a sentence with the file in it.
+_SPACE = "free some and run the same again: what was written whole is kept"
+_RIGHTS = "mend the rights of the file and its folders, or choose another path"
+_GONE = "the disk that {path} lies on does not answer ({said}); look whether it is there and healthy, then start again"
+_MACHINE: dict[int, str] = {
+    errno.ENOSPC: f"there is no space left for {{path}}; {_SPACE}",
+    errno.EDQUOT: f"your quota leaves no space for {{path}}; {_SPACE}",
+    errno.EFBIG: "{path} grew beyond the largest file that is allowed here (`ulimit -f`, or the kind of disk); raise "
+    "that limit or choose another place",
+    errno.EMFILE: "this process has too many open files to open {path}; raise the limit (`ulimit -n 4096`) or run less "
+    "at a time",
+    errno.ENFILE: "this machine has too many open files to open {path}; close other programs",
+    errno.EACCES: f"there is no permission to use {{path}}; {_RIGHTS}",
+    errno.EPERM: f"the system does not permit to use {{path}}; {_RIGHTS}",
+    errno.EROFS: "{path} lies on a disk that can only be read; choose another path",
+    errno.ENOMEM: "there is too little memory for {path}; close other programs, or make batches or data smaller",
+    errno.ELOOP: "{path} is a link, which is not followed for writing; remove it, or name the place itself",
+    **dict.fromkeys(
+        (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), _GONE
+    ),
+}
+# What libraries in other languages say of the same, where they keep no number.
+_SAID = (
+    (re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]"), 0),
+    (re.compile(r"PytorchStreamWriter failed writing|database or disk is full", re.IGNORECASE), errno.ENOSPC),
+    (re.compile(r"disk I/O error"), errno.EIO),
+    (re.compile(r"attempt to write a readonly database"), errno.EACCES),
+    (re.compile(r"can't allocate memory|out of memory", re.IGNORECASE), errno.ENOMEM),
+)
+
+
+def machine_error(error: BaseException | None, path: object = None) -> MachineError | None:
+    """What ``error`` says of the machine, by the file; None for an error of another kind, such as a damaged file.
+
+    Args:
+        path: the file, where the error does not name it.
+    """
+    if error is None or isinstance(error, MachineError):
+        return error
+    number = error.errno if isinstance(error, OSError) else _number_in(str(error))
+    if isinstance(error, OSError) and number is None:
+        number = _number_in(str(error))
+    if isinstance(error, MemoryError):
+        number = errno.ENOMEM
+    if number not in _MACHINE:
+        return None
+    named = getattr(error, "filename", None) or path or "what is being done"
+    text = _MACHINE[number].format(path=named, said=os.strerror(number).lower())
+    found = MachineError(f"{text[0].upper() if not text.startswith(str(named)) else text[0]}{text[1:]}.")
+    found.errno, found.filename = number, str(named)
+    return found
+
+
+def _number_in(text: str) -> int | None:
+    for pattern, number in _SAID:
+        if found := pattern.search(text):
+            return number or int(next(group for group in found.groups() if group))
+    return None
 
 
 def nearest(name: str, options: Iterable[str], n: int = 3) -> str:

@@ -16,6 +16,7 @@ from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError
+from limbeck.files import refuse_links, writing
 from limbeck.methods.base import Method
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.plan import expected_of_checkpoint, make_student, make_trainer, training_arguments
@@ -111,7 +112,9 @@ def prepare(recipe: Recipe, *, task: Task | None = None, resume: bool = False) -
     for model in (recipe.student.model, *(spec.model for spec in recipe.teacher_specs().values())):
         check_trusted(model)
     folder = Path(recipe.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder / "checkpoints")
     arguments = training_arguments(recipe.training, folder, recipe.seed)
     arguments.process_index  # noqa: B018  # starts the processes' group
     checkpoint = _last_checkpoint(folder, resume)

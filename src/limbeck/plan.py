@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from limbeck.data.task import Task
 from limbeck.errors import ConfigError
 from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.registry import MethodPlan, plan_method
-from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec
+from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.seeding import keyed_seed
+from limbeck.signals.classes import join_class_names
 from limbeck.students import Student, model_from_spec
 from limbeck.students.sizing import sized_config
+from limbeck.students.specs import ENCODERS
 from limbeck.students.text import text_model_path
-from limbeck.taught import readable
+from limbeck.taught import readable, side_of
 from limbeck.teachers.live import LiveTeacher
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator, without_padding
@@ -34,8 +36,9 @@ from limbeck.training.identity import (
     weights_digest,
     without_places,
 )
+from limbeck.training.peers import check_scored
 from limbeck.training.streams import check_links
-from limbeck.training.trainer import DistillationTrainer
+from limbeck.training.trainer import DistillationTrainer, check_best_metric
 
 
 def make_trainer(
@@ -107,6 +110,52 @@ def make_trainer(
         for sentence in teacher.warnings:
             trainer.terms.warn(sentence)
     return trainer
+
+
+def check_ahead(recipe: Recipe, task: Task, plan: MethodPlan, given: Collection[str] = ()) -> None:
+    """Make what learns once, so that what is wrong with it is told before a teacher is trained or asked for hours.
+
+    Nothing is kept, and no draw moves. Where all teachers are there, :func:`make_trainer` says the same at once.
+
+    Args:
+        given: teachers that are there.
+
+    Raises: as :func:`make_trainer`, of the student, its fellows and the settings of the training.
+    """
+    specs = {name: s for name, s in recipe.teacher_specs().items() if s.bank is None and name not in given}
+    if not specs or not plan.declared.has_teacher:
+        return
+    train, validation = task.splits["train"], None
+    if "validation" in task.splits:
+        validation = task.splits["validation"]
+    _check_problem(plan, train)
+    arguments = training_arguments(
+        recipe.training, Path(recipe.output_dir), recipe.seed, validated=validation is not None
+    )
+    check_best_metric(arguments, validation)
+    if arguments.scores is not None:
+        check_scored(arguments.scores, recipe.peers, ema=arguments.ema or "ema" in plan.declared.peers)
+    with torch.random.fork_rng(devices=[]):
+        student_side(make_student(recipe.student, train), train, plan)
+        for name, peer in recipe.peers.items():
+            if peer.follows is None:
+                student_side(make_fellow(name, peer, recipe, train), train)
+        for name, spec in specs.items():
+            _check_teacher(name, spec, task, plan)
+
+
+def _check_teacher(name: str, spec: TeacherSpec, task: Task, plan: MethodPlan) -> None:
+    """Make the network of a teacher that is yet to be trained, and compare its classes with the student's."""
+    if spec.live not in (None, "model") or spec.model not in ENCODERS:
+        return
+    rows = side_of(task, name).splits["link"] if spec.view == "teacher" else task.splits["train"]
+    model_from_spec(
+        spec.model, problem=rows.problem, init=spec.init, **sized_config(spec.model, spec.config, rows)
+    )
+    if {"logits", "head"} & plan.declared.needs and (
+        spec.class_map or tuple(rows.class_names) != tuple(task.class_names)
+    ):
+        join_class_names(task.class_names, rows.class_names, spec.class_map)
 
 
 def _facts(
@@ -211,14 +260,8 @@ def student_side(student: Student, train: Examples, plan: MethodPlan | None = No
 
 
 def make_fellow(name: str, spec: PeerSpec, recipe: Recipe, train: Examples) -> Student:
-    """A student that learns beside the student; its weights are drawn from the seed and its name.
-
-    Raises: ConfigError without a model.
-    """
-    if spec.model is None:
-        raise ConfigError(
-            f"The peer {name!r} neither follows the student nor has a model; set peers.{name}.follows or .model."
-        )
+    """A student that learns beside the student; its weights are drawn from the seed and its name."""
+    assert spec.model is not None, "check_recipe has looked"
     torch.manual_seed(keyed_seed(recipe.seed, "peer", name))
     own = StudentSpec(spec.model, spec.config, max_length=recipe.student.max_length, freeze=spec.freeze)
     return make_student(own, train)

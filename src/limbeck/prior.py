@@ -88,13 +88,13 @@ def diagnose(
     raw = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     _check(recipe, raw)
     coded, *_ = encoded_task(raw, recipe.student.model, recipe.student.max_length)
+    student = _student(recipe, coded)  # first: what is wrong with it is told before a teacher is trained
     with verifying(verify):
         if isinstance(bank, Bank):
             bank.verify_once()
         source = bank if bank is not None else _source(recipe, coded, name)
     _check_link(recipe, coded, name, source)
     taught = _readable(source, name, recipe, coded)
-    student = _student(recipe, coded)
     judged = _trained_alone(recipe, coded) if train_alone and alone is None else alone
     train = coded.splits["train"]
     link = link_of(recipe.teacher_specs()[name], name, source, coded)

@@ -14,6 +14,7 @@ from limbeck.banks.bank import Bank
 from limbeck.banks.verifying import verifying
 from limbeck.data.task import Task
 from limbeck.fit import Prepared, RunResult, fit, prepare
+from limbeck.plan import check_ahead
 from limbeck.recipes.recipe import Recipe
 from limbeck.recipes.stages import read_records
 from limbeck.students.own_model import name_of_own, own_models
@@ -67,6 +68,7 @@ def run(
             if isinstance(teacher, Bank) and is_first_process():
                 teacher.verify_once()
         prepared = prepare(recipe, task=task, resume=resume)
+        check_ahead(prepared.recipe, prepared.task, prepared.method, given)
         asked = _teachers(prepared, given) if prepared.method.declared.has_teacher else {}
         result = fit(prepared, _as_read(asked, prepared), asked, show_progress=show_progress)
     result.stages = _trained_first(prepared, asked.keys() - given.keys())

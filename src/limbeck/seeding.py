@@ -9,8 +9,19 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from limbeck.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
+
+
+LARGEST_SEED = 2**32 - 1  # numpy takes no larger one
+
+
+def check_seed(value: object, where: str) -> None:
+    """Refuse what is no seed; ConfigError that says ``where`` it stands."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_SEED:
+        raise ConfigError(f"{where} must be a whole number in [0, {LARGEST_SEED:,}]; it is {value!r}.")
 
 
 def keyed_seed(*parts: object) -> int:

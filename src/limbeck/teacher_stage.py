@@ -17,6 +17,7 @@ from limbeck.banks.shards import file_hash
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError
+from limbeck.files import writing
 from limbeck.fit import fit, prepare
 from limbeck.plan import recipe_facts
 from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
@@ -172,7 +173,8 @@ def _train(
     wait_for_all()
     result = fit(prepare(recipe, task=task, resume=goes_on), {}, {})
     if is_first_process():
-        save_model(result.student.model, str(weights))
+        with writing(weights):
+            save_model(result.student.model, str(weights))
     wait_for_all()
     facts = result.facts(STAGE)
     record = replace(record, state="finished", digest=file_hash(weights), facts=facts)

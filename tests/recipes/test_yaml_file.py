@@ -6,7 +6,7 @@ import pytest
 
 from limbeck.errors import ConfigError
 from limbeck.recipes.recipe import Recipe
-from limbeck.recipes.yaml_file import yaml_keys
+from limbeck.recipes.yaml_file import LARGEST, yaml_keys
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,18 @@ def test_what_is_read(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}\n")
     assert yaml_keys(path) == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": 2}}
+
+
+def test_aliases_of_aliases_are_counted_before_they_are_written_out(tmp_path):
+    path = tmp_path / "r.yaml"
     path.write_text("a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)))
-    assert len(yaml_keys(path)) == 60  # aliases of aliases, which written out would be 2^59 cells
+    with pytest.raises(
+        ConfigError, match=r"Line 19 of .* unfolds to more than 500,000 values by its aliases"
+    ):
+        yaml_keys(path)
+    path.write_text("a: " + "x" * (LARGEST + 1))
+    with pytest.raises(ConfigError, match="larger than 8,388,608 bytes, which no recipe is"):
+        yaml_keys(path)
 
 
 def test_a_key_without_its_dashes():

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import DataError
+from limbeck.errors import DataError, machine_error
 from limbeck.files import cache_folder
 from limbeck.signals.fingerprint import settings_fingerprint
 
@@ -174,6 +174,8 @@ class AnswerStore:
             try:
                 yield self._connect()
             except (sqlite3.Error, OSError) as error:
+                if (found := machine_error(error, self.path)) is not None:
+                    raise found from error
                 raise DataError(
                     f"The answer store {self.path} cannot be used ({error}); free space or mend its rights if that is "
                     "the cause, else move the file away (the sqlite3 program's .recover reads what is left) and "

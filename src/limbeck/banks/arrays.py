@@ -269,7 +269,7 @@ def _check_same(folder: Path, contents: _Contents) -> None:
         other = replace(Manifest.read(Path(aside)), files={})
         if replace(found, files={}) != other or _has_other_files(folder, found, Path(aside)):
             raise BankError(
-                f"Another bank is at {folder}; choose another path, or pass overwrite=True to replace it."
+                f"Another bank is at {folder}; choose another path, or pass overwrite=True (--overwrite) to replace it."
             )
     if not _is_whole(folder, found):
         with beside(folder) as new:

@@ -33,7 +33,7 @@ from limbeck.banks.shards import (
 )
 from limbeck.banks.swap import drop_new, logged_costs, own_files
 from limbeck.errors import BankBusyError, BankError, some
-from limbeck.files import write_whole
+from limbeck.files import append_line, refuse_links, write_whole, writing
 from limbeck.signals.key import Key
 from limbeck.signals.ragged import joined
 
@@ -137,8 +137,7 @@ def finish(folder: Path, manifest: Manifest, rows: ShardRows, hashes: dict[str, 
 
 def log(folder: Path, event: str, **facts: Any) -> None:
     """Append a line to ``build.jsonl``: times and counts, which must not change the bank's bytes."""
-    with open(folder / LOG_FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"event": event, "time": round(time.time(), 3), **facts}) + "\n")
+    append_line(folder / LOG_FILE, json.dumps({"event": event, "time": round(time.time(), 3), **facts}))
 
 
 def logged_hashes(folder: Path) -> dict[str, str]:
@@ -168,10 +167,13 @@ def builder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
 
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder / LOCK_FILE)
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        with writing(folder / LOCK_FILE):
+            lock.acquire(timeout=0)
     except Timeout:
         busy = f"The bank {folder} is being built by {_holder(folder)}"
         if wait != 0:
@@ -183,7 +185,7 @@ def builder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
     me = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     holder = folder / BUILDER_FILE
     try:
-        holder.write_text(json.dumps(me))
+        write_whole(holder, json.dumps(me))
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -200,6 +202,8 @@ def _holder(folder: Path) -> str:
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds other things."""
+    if folder.is_dir():
+        refuse_links(*folder.iterdir())
     if folder.exists() and not folder.is_dir():
         raise BankError(f"A bank is a folder, but {folder} is a file; choose another path.")
     if folder.is_dir() and not (folder / MANIFEST_FILE).is_file():

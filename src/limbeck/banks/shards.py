@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limbeck.banks.manifest_fields import check_notes
-from limbeck.errors import CorruptShardError
+from limbeck.errors import CorruptShardError, MachineError, machine_error
 from limbeck.files import write_whole
 
 METADATA_KEY = "limbeck"
@@ -69,7 +70,12 @@ def read_notes(path: Path) -> dict[str, Any]:
     return notes
 
 
-def corrupt(path: str | Path, why: str) -> CorruptShardError:
+def corrupt(path: str | Path, why: str) -> CorruptShardError | MachineError:
+    """What to raise of a file that cannot be read, inside an ``except``: errors of the machine (permission,
+    descriptors, the disk) are named as such, so that nobody is told to delete a good file."""
+    found = machine_error(sys.exception(), path)
+    if found is not None:
+        return found
     mend = "delete this file and build the bank again" if os.path.lexists(path) else "build the bank again"
     return CorruptShardError(
         f"The file {path} is not what the bank wrote ({why}); {mend}: only its shard is asked anew."

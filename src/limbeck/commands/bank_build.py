@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, WrongUse, parse_list, positive
+from limbeck.commands.parser import Parser, WrongUse, folder_name, parse_names, positive
 from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
 from limbeck.commands.terminal import waiting
+from limbeck.students.own_code import told
 
 _EXAMPLES = """examples:
   limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine
@@ -49,22 +50,30 @@ def build(arguments: Sequence[str]) -> int:
         from limbeck.banks import Bank
 
     engine = {"engine": values.engine, "workers": values.workers} if values.engine else {}
-    bank = Bank.build(
-        values.output,
-        make_teacher(values, licence or ""),
-        rows,
-        key=values.key,
-        label=label,
-        class_names=names,
-        inputs=values.column,
-        batch_size=values.batch_size,
-        dtype=values.dtype,
-        licence=licence,
-        overwrite=values.overwrite,
-        **engine,
-    )
+    teacher = make_teacher(values, licence or "")
+    with told(f"--teacher {values.teacher!r}", _module_of(values.teacher), only=True):
+        bank = Bank.build(
+            values.output,
+            teacher,
+            rows,
+            key=values.key,
+            label=label,
+            class_names=names,
+            inputs=values.column,
+            batch_size=values.batch_size,
+            dtype=values.dtype,
+            licence=licence,
+            overwrite=values.overwrite,
+            **engine,
+        )
     print(f"{bank.path}: {len(bank)} rows, {', '.join(sorted(bank.signals))}")
     return 0
+
+
+def _module_of(teacher: str) -> str:
+    """The module of ``callable:MODULE:NAME``; of other teachers nothing, whose code is not the user's."""
+    kind, _, name = teacher.partition(":")
+    return name.partition(":")[0] if kind == "callable" else ""
 
 
 def _table(values: argparse.Namespace) -> Any:
@@ -121,10 +130,11 @@ def _parser() -> Parser:
     add(
         "--data",
         required=True,
+        type=folder_name,
         metavar="FILE",
         help="a .csv, .tsv, .jsonl or .parquet file, a folder of pictures\nor sounds, or of Dataset.save_to_disk",
     )
-    add("--output", required=True, metavar="BANK", help="folder of the bank")
+    add("--output", required=True, type=folder_name, metavar="BANK", help="folder of the bank")
     add(
         "--column",
         action="append",
@@ -139,7 +149,7 @@ def _parser() -> Parser:
     add("--label", metavar="NAME", help="column of the labels (default: label, where there is one)")
     add(
         "--class-names",
-        type=parse_list,
+        type=parse_names,
         metavar="A,B",
         help="classes of the labels, or to choose from, in order (default: sorted)",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limbeck.commands.parser import Parser, parse_list
+from limbeck.commands.parser import Parser, folder_name, parse_names
 from limbeck.commands.terminal import waiting
 
 _EXAMPLES = """examples:
@@ -24,14 +24,14 @@ def import_(arguments: Sequence[str]) -> int:
     )
     add = parser.add_argument
     add("file", help="the file")
-    add("--output", required=True, metavar="BANK", help="folder of the bank")
+    add("--output", required=True, type=folder_name, metavar="BANK", help="folder of the bank")
     add("--key", metavar="NAME", help="array or column of the keys (default: keys or id, else row numbers)")
     add("--keys", metavar="FILE", help="keys in a file of their own, in the order of the rows")
     for signal in ("features", "logits", "log-probs"):
         add(f"--{signal}", metavar="NAME", help=f"array or column of the {signal} (a pattern: 'f*')")
     add("--text", metavar="NAME", help="column of the teacher's texts")
     add("--label", metavar="NAME", help="array or column of the labels")
-    add("--class-names", type=parse_list, metavar="A,B", help="in the order of labels and logits")
+    add("--class-names", type=parse_names, metavar="A,B", help="in the order of labels and logits")
     add("--licence", metavar="TEXT", default="", help="what the owner says about training on it")
     add("--overwrite", action="store_true", help="replace another bank")
     values, unknown = parser.parse_known_args(arguments)

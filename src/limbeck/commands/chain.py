@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, add_no_verify, print_json
+from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.chain_spec import load_chain, shipped_chains
 
@@ -52,7 +52,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--config", required=True, metavar="CHAIN", help="a YAML file, or the name of a chain"
     )
-    parser.add_argument("--output_dir", metavar="DIR", help="in place of the chain's own")
+    parser.add_argument("--output_dir", type=folder_name, metavar="DIR", help="in place of the chain's own")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     add_no_verify(parser)
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")

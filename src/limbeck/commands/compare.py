@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, WrongUse, add_no_verify, parse_list, positive
+from limbeck.commands.parser import Parser, WrongUse, add_no_verify, at_most, folder_name, parse_list
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.arms_file import read_arms, shipped_arms
 
@@ -57,7 +57,7 @@ def _varied(text: str) -> tuple[str, list[Any]]:
         raise WrongUse(f"--vary takes KEY=V1,V2, not {text!r}; see `limbeck compare --help`.")
     try:
         found = yaml.safe_load(f"[{values}]")
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise WrongUse(f"--vary takes KEY=V1,V2, and the values of {text!r} cannot be read.") from None
     return key, found
 
@@ -85,16 +85,22 @@ def _parser() -> Parser:
         "--controls", type=parse_list, metavar="A,B",
         help="shuffled, random, uniform, prototype, label_smoothing; KIND:TEACHER (default: shuffled)",
     )  # fmt: skip
-    add("--seeds", type=positive, default=5, metavar="N", help="seeds 0 to N-1 (default: 5)")
-    add("--jobs", type=positive, default=1, metavar="N", help="runs at a time (default: 1)")
-    add("--threads", type=positive, default=1, metavar="N", help="threads of each run (default: 1)")
+    add("--seeds", type=at_most(10_000), default=5, metavar="N", help="seeds 0 to N-1 (default: 5)")
+    add("--jobs", type=at_most(1024), default=1, metavar="N", help="runs at a time (default: 1)")
+    add("--threads", type=at_most(1024), default=1, metavar="N", help="threads of each run (default: 1)")
     add("--vary", action="append", default=[], metavar="KEY=V1,V2", help="vary a key of the recipe")
     add(
-        "--tune", type=positive, metavar="N",
+        "--tune", type=at_most(10_000), metavar="N",
         help="first N trials of every arm in the search space `tune` of the arms file or recipe (extra tune)",
     )  # fmt: skip
     add("--arms", metavar="FILE", help="YAML: what each arm changes in the recipe")
-    add("--output", default="runs/compare", metavar="DIR", help="folder (default: runs/compare)")
+    add(
+        "--output",
+        type=folder_name,
+        default="runs/compare",
+        metavar="DIR",
+        help="folder (default: runs/compare)",
+    )
     add_no_verify(parser)
     add("--title", default="", help="of the report")
     add("--json", action="store_true", help="print compare.json")

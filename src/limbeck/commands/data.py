@@ -21,7 +21,7 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    cards = [data_card(values.name)] if values.name else all_cards()
+    cards = [data_card(values.name)] if values.name is not None else all_cards()
     width = max(60, shutil.get_terminal_size().columns)
     if values.json:
         print_json([card._asdict() for card in cards])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, parse_list, positive
+from limbeck.commands.parser import Parser, at_most, folder_name, parse_list
 from limbeck.commands.terminal import waiting
 
 
@@ -29,7 +29,7 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    from limbeck.demo import CONTROLS, DemoOptions, demo_arms
+    from limbeck.demo import CONTROLS, MOST, DemoOptions, demo_arms
 
     parser = Parser(
         prog="limbeck demo",
@@ -51,11 +51,11 @@ def _parser() -> Parser:
         )
 
     parser.add_argument("--quick", action="store_true", help="one seed, half the steps: under a minute")
-    add("output", "DIR", "folder of the results")
-    add("seeds", "N", "seeds", positive)
-    add("labels", "N", "labelled clips of each digit", positive)
-    add("steps", "N", "optimiser steps", positive)
-    add("jobs", "N", "runs at a time", positive)
+    add("output", "DIR", "folder of the results", folder_name)
+    add("seeds", "N", "seeds", at_most(MOST["seeds"]))
+    add("labels", "N", "labelled clips of each digit", at_most(MOST["labels"]))
+    add("steps", "N", "optimiser steps", at_most(MOST["steps"]))
+    add("jobs", "N", "runs at a time", at_most(MOST["jobs"]))
     add("images", "sklearn|mnist:DIR", "the teacher's images")
     add("audio", "speech|fsdd:DIR", "the student's clips")
     add("unseen_speakers", "A,B", "speakers that are only tested on", parse_list)

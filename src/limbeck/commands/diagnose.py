@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, add_no_verify, print_json, share
+from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json, share
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe
 
@@ -25,6 +25,8 @@ def command(arguments: Sequence[str]) -> int:
     from limbeck.prior import diagnose
     from limbeck.reporting.diagnosis_picture import diagnosis_svg
 
+    folder = Path(values.output or recipe.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
     found = diagnose(
         recipe,
         teacher=values.teacher,
@@ -32,7 +34,6 @@ def command(arguments: Sequence[str]) -> int:
         train_alone=not values.no_training,
         verify=not values.no_verify,
     )
-    folder = Path(values.output or recipe.output_dir)
     path = found.save(folder)
     write_whole(folder / PICTURE, diagnosis_svg(found))
     if values.json:
@@ -55,6 +56,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add(
         "--output",
+        type=folder_name,
         metavar="DIR",
         help="folder of diagnosis.json and the picture (default: the recipe's output_dir)",
     )

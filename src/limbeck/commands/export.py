@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limbeck.commands.parser import Parser
+from limbeck.commands.parser import Parser, folder_name
 from limbeck.commands.terminal import waiting
 from limbeck.errors import ConfigError
 
@@ -37,5 +37,10 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("student", metavar="RUN", help="the folder of a run, or of a student")
     add("--format", required=True, choices=("onnx",), help="of the file")
-    add("--output", metavar="FILE", help="(default: student.onnx beside the student's folder)")
+    add(
+        "--output",
+        type=folder_name,
+        metavar="FILE",
+        help="(default: student.onnx beside the student's folder)",
+    )
     return parser

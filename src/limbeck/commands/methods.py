@@ -26,7 +26,7 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    cards = [method_card(values.name)] if values.name else all_cards()
+    cards = [method_card(values.name)] if values.name is not None else all_cards()
     if values.json:
         print_json([asdict(card) for card in cards])
     elif values.name:

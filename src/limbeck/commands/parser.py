@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from limbeck.errors import LimbeckError, nearest
+from limbeck.errors import ConfigError, LimbeckError, nearest
+from limbeck.files import usable_name
+
+_DIGITS = 20
 
 
 class WrongUse(LimbeckError):
@@ -42,9 +45,27 @@ def add_no_verify(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
+    return _whole(text, None)
+
+
+def at_most(most: int) -> Callable[[str], int]:
+    """The type of a whole number from 1 to ``most``."""
+
+    def number(text: str) -> int:
+        return _whole(text, most)
+
+    number.__name__ = "whole number"
+    return number
+
+
+def _whole(text: str, most: int | None) -> int:
+    if len(text) > _DIGITS:  # longer ones take Python long to read, and are shown to nobody
+        raise argparse.ArgumentTypeError(f"has too many digits; give at most {most or 10**9:,}")
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1; it is {number}")
+    if most is not None and number > most:
+        raise argparse.ArgumentTypeError(f"must be at most {most:,}; it is {number}")
     return number
 
 
@@ -65,6 +86,24 @@ share.__name__ = "number"
 def parse_list(text: str) -> tuple[str, ...]:
     """``a,b`` as a tuple; empty entries are dropped."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """``a,b`` as names, of which there is at least one and none comes twice."""
+    names = parse_list(text)
+    if not names:
+        raise argparse.ArgumentTypeError("names nothing; give names as a,b")
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise argparse.ArgumentTypeError(f"has {twice[0]!r} twice; give each name once")
+    return names
+
+
+def folder_name(text: str) -> str:
+    """The name of a folder or file, which is not empty."""
+    try:
+        return usable_name(text, "the name")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
 
 
 def print_json(value: Any) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
 from limbeck.commands.parser import Parser, WrongUse, positive
-from limbeck.errors import UnknownNameError, nearest
+from limbeck.errors import ConfigError
+from limbeck.students.own_code import callable_named
 
 TEACHER_KINDS = ("hf", "api", "callable")
 API_KINDS = ("embeddings", "chat", "text", "images")
@@ -120,7 +121,7 @@ def make_teacher(values: argparse.Namespace, licence: str) -> Any:
     if kind == "hf":
         return _hf(name, values, licence)
     if kind == "callable":
-        return _function(name, values.teacher)
+        return _function(name)
     teacher = _api(name, values, licence)
     if values.kind != "images":
         return teacher
@@ -170,22 +171,22 @@ def _hf(name: str, values: argparse.Namespace, licence: str) -> Any:
     return HFTeacher(name, licence=licence, **options)
 
 
-def _function(name: str, spec: str) -> Any:
-    module_name, _, function = name.partition(":")
+def _function(name: str) -> Any:
     sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UnknownNameError(
-            f"There is no module {error.name!r} for --teacher {spec}; start where {module_name}.py lies."
-        ) from error
-    found = getattr(module, function or "teacher", None)
-    if not callable(found):
-        known = [key for key, value in vars(module).items() if callable(value)]
-        raise UnknownNameError(f"{module_name} has no function {function!r}; {nearest(function, known)}")
+    found = callable_named(name if ":" in name else f"{name}:teacher", "--teacher")
     from limbeck.teachers import CallableTeacher
 
-    return found if hasattr(found, "fingerprint") else CallableTeacher(found)
+    if hasattr(found, "fingerprint"):
+        return found
+    try:
+        inspect.signature(found).bind({})
+    except TypeError as error:
+        raise ConfigError(
+            f"--teacher callable:{name} cannot be asked ({error}); it must take one batch: def ask(inputs): ..."
+        ) from error
+    except ValueError:  # of a built-in function, which says nothing of its arguments
+        pass
+    return CallableTeacher(found)
 
 
 def _given(values: argparse.Namespace, *options: str) -> dict[str, Any]:

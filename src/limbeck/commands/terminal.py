@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from limbeck.errors import one_line
 
 # Read by the libraries when they are imported; a user's own setting wins.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
@@ -18,7 +22,7 @@ class _Sentences(logging.Handler):
     """``limbeck: SENTENCE`` on the standard error of the moment, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"limbeck: {self.format(record)}", file=sys.stderr)
+        print(f"limbeck: {one_line(self.format(record))}", file=sys.stderr)
 
 
 def quiet_libraries() -> None:
@@ -36,7 +40,35 @@ def quiet_libraries() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"limbeck: {message}", file=sys.stderr)
+    print(f"limbeck: {one_line(str(message))}", file=sys.stderr)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops what Ctrl-C stops, in the same places."""
+
+
+@contextmanager
+def told_of_sigterm() -> Iterator[None]:
+    """Inside, the first SIGTERM raises :class:`Terminated`; a second one ends the process.
+
+    Not in one of several processes (``torchrun``), whose launcher ends all of them together, nor beside another
+    handler.
+    """
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    in_main = threading.current_thread() is threading.main_thread()
+    if not (alone and in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

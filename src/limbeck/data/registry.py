@@ -12,6 +12,7 @@ from typing import Any
 from limbeck.data.names import TASKS
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.seeding import check_seed
 
 
 def make_task(name: str, config: Mapping[str, Any] | None = None, *, seed: int = 0) -> Task:
@@ -31,6 +32,8 @@ def make_task(name: str, config: Mapping[str, Any] | None = None, *, seed: int =
         if key not in known:
             raise ConfigError(f"Data set {name!r} has no setting {key!r}; {nearest(key, known)}")
     settings = {key: _expanded(value) for key, value in (config or {}).items()}
+    if "seed" in known and "seed" in settings:
+        check_seed(settings["seed"], "data.config.seed")
     missing = [p.name for p in known.values() if p.default is p.empty and p.name not in settings]
     if missing:
         raise ConfigError(f"Data set {name!r} needs the setting {missing[0]!r}; add it to data.config.")

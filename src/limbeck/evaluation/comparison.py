@@ -215,6 +215,7 @@ def _in_processes(work: Sequence[Any], jobs: int, threads: int, bar: RunsBar) ->
     """Several at a time; the first failure stops the rest, and what has finished is kept."""
     import multiprocessing
 
+    others = set(multiprocessing.active_children())
     with (
         pinned(threads),
         ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -224,7 +225,10 @@ def _in_processes(work: Sequence[Any], jobs: int, threads: int, bar: RunsBar) ->
         try:
             for future in as_completed(running):
                 yield future.result()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):  # which may have reached this process alone
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.errors import DataError
+from limbeck.errors import DataError, machine_error
 from limbeck.evaluation.cost import Cost
 from limbeck.evaluation.results import Row, row_from_dict
 from limbeck.files import write_whole
@@ -95,6 +95,8 @@ def read_outcome(folder: Path) -> Outcome | None:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, DataError):
             raise
+        if (found := machine_error(error, folder)) is not None:
+            raise found from error
         raise DataError(
             f"{folder} does not hold a whole result ({error}); delete that folder to run it again."
         ) from error

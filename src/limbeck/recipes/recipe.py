@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.files import write_whole
+from limbeck.files import usable_name, write_whole
 from limbeck.recipes.names import check_names, check_training, flat_keys, options, unknown_key
 from limbeck.recipes.places import from_its_folder
 from limbeck.recipes.yaml_file import yaml_keys
+from limbeck.seeding import check_seed
 
 Spec = TypeVar("Spec", bound="TeacherSpec | PeerSpec")
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 _SECTIONS = ("data", "teacher", "student", "method", "training")
+_KINDS = {
+    "int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "dict": "keys and values",
+    "list": "a list", "NoneType": "null",
+}  # fmt: skip
 CONTROLS = ("none", "shuffled", "random", "uniform", "prototype")
 
 
@@ -268,6 +273,10 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
             given = parser.parse_args(arguments, defaults=False).get("training")  # also what equals a default
     except ArgumentError as error:
         raise ConfigError(_clear(str(error))) from error
+    except RecursionError as error:
+        raise ConfigError(
+            "A value of the recipe is nested too deeply, or holds itself; write it out."
+        ) from error
     recipe = Recipe(
         data=DataSpec(**values.data.as_dict()),
         teacher=TeacherSpec(**values.teacher.as_dict()),
@@ -303,7 +312,7 @@ def _configs(arguments: Sequence[str]) -> list[Path]:
     return [
         Path(argument.partition("=")[2] or arguments[i + 1])
         for i, argument in enumerate(arguments)
-        if argument.partition("=")[0] == "--config"
+        if argument.partition("=")[0] == "--config" and (argument.partition("=")[2] or i + 1 < len(arguments))
     ]
 
 
@@ -311,6 +320,10 @@ def _sections(path: Path) -> dict[str, Any]:
     """What stands in a file. Raises: ConfigError where it is no recipe, or has a name where a section is needed."""
     found = yaml_keys(path)
     for key, value in found.items():
+        if not isinstance(key, str):
+            raise ConfigError(
+                f"{path} has the key {key!r}, which is no name; see `limbeck distill --help-recipe`."
+            )
         if key in _SECTIONS and not isinstance(value, (dict, type(None))):
             name = {"data": "name", "method": "name", "training": "max_steps"}.get(key, "model")
             shown = value if isinstance(value, str) and key != "training" else "..."
@@ -361,6 +374,7 @@ def check_recipe(recipe: Recipe) -> None:
     from limbeck.methods.registry import method_config
 
     _check_teachers(recipe)
+    _check_values(recipe)
     method_config(recipe.method.name, recipe.method.config)
     check_training_keys("training", recipe.training)
     for name, spec in recipe.teacher_specs().items():
@@ -390,6 +404,23 @@ def _check_teachers(recipe: Recipe) -> None:
         )
 
 
+def _check_values(recipe: Recipe) -> None:
+    """Numbers out of their range, and a folder without a name."""
+    usable_name(recipe.output_dir, "output_dir")
+    check_seed(recipe.seed, "seed")
+    for name, spec in recipe.teacher_specs().items():
+        check_seed(spec.seed, f"teachers.{name}.seed" if recipe.teachers else "teacher.seed")
+    if recipe.student.max_length < 1:
+        raise ConfigError(f"student.max_length must be at least 1; it is {recipe.student.max_length}.")
+    for name, peer in recipe.peers.items():
+        if peer.follows is None and peer.model is None:
+            raise ConfigError(
+                f"The peer {name!r} neither follows the student nor has a model; set peers.{name}.follows or .model."
+            )
+        if peer.follows is not None and not 0 <= peer.follows < 1:
+            raise ConfigError(f"peers.{name}.follows must lie in [0, 1); it is {peer.follows}.")
+
+
 def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
     """Refuse settings that the trainer does not have or does not read, or that the recipe sets itself."""
     from limbeck.training.arguments import DistillationArguments
@@ -415,7 +446,14 @@ def _clear(message: str) -> str:
         )
     if unknown is None:
         lines = [line.strip(" -") for line in message.strip().splitlines()]
-        return " ".join(lines[:3]).replace('Parser key "', "The recipe's key \"").removesuffix(".") + "."
+        said = " ".join(lines[:3]).replace('Parser key "', "The recipe's key \"").removesuffix(".")
+        said = said.replace(
+            "Does not validate against any of the Union subtypes Subtypes: ", "Expected one of "
+        )
+        return (
+            re.sub(r"<class '(\w+)'>", lambda kind: _KINDS.get(kind[1], kind[1]), said).replace("a a ", "a ")
+            + "."
+        )
     group = re.search(r"Group '([\w.]+)'", message)
     name = next(part for part in unknown.groups() if part)
     name = f"{group.group(1)}.{name}" if group and not name.startswith(group.group(1)) else name

@@ -19,6 +19,12 @@ _SIZES = {
     "n_columns": (2, "rows of numbers", "columns"),
     "in_channels": (4, "pictures or sounds", "channels"),
 }
+# Settings that are said elsewhere, and where.
+_ELSEWHERE = {
+    "n_classes": "the data decide",
+    "problem": "data.config.problem decides",
+    **{name: f"student.{name} says" for name in ("spec", "pooling", "lora", "dtype", "freeze", "init")},
+}
 _SERIES = (3, "series", "channels")
 _ALSO = {2: "table_encoder", 3: "series_encoder", 4: "small_conv_net, image_encoder or audio_encoder"}
 
@@ -29,8 +35,14 @@ def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[
     Args:
         model: as in a recipe; only a reference encoder has such sizes.    rows: what it is to read.
 
-    Raises: ConfigError, one sentence, for an encoder that does not read such rows, and for a size that is not theirs.
+    Raises: ConfigError, one sentence, for an encoder that does not read such rows, for a size that is not theirs, and
+        for a setting that is said elsewhere.
     """
+    for name in config:
+        if name in _ELSEWHERE:
+            raise ConfigError(
+                f"The model {model!r} was given {name} in its config, which {_ELSEWHERE[name]}; leave it out there."
+            )
     if model not in ENCODERS or not len(rows):
         return dict(config)
     inputs = [value for value in rows.rows([0]).values() if isinstance(value, Tensor)]

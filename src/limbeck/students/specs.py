@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import sized
 from limbeck.students import dense, encoders
@@ -114,7 +114,18 @@ def _reference(spec: str, n_classes: int, config: Mapping[str, Any]) -> nn.Modul
     needed = [p.name for p in missing if p.default is p.empty and p.name not in ("n_classes", *config)]
     if needed:
         raise ConfigError(f"The student {spec!r} needs the setting {needed[0]!r}; add it to its config.")
-    return make(n_classes, **config) if "n_classes" in inspect.signature(make).parameters else make(**config)
+    counted = {"n_classes": n_classes} if "n_classes" in inspect.signature(make).parameters else {}
+    try:
+        return make(**counted, **config)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, MemoryError) as error:
+        if isinstance(error, LimbeckError):
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in config.items())
+        said = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ConfigError(
+            f"The student {spec!r} cannot be made with {given or 'these data'} ({said}); give other values, or leave "
+            "them out."
+        ) from error
 
 
 def student_from_spec(spec: str | Mapping[str, Any], *, n_classes: int) -> Student:

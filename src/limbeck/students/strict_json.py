@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import DataError
+from limbeck.errors import DataError, machine_error
 
 LARGEST = 256 * 2**20  # bytes; the program of a model of ten thousand steps takes about 3 million
 
@@ -39,6 +39,8 @@ def read_json(path: Path, *, largest: int = LARGEST, finite: bool = False) -> An
     except DataError:
         raise
     except (ValueError, RecursionError, OSError) as error:
+        if (found := machine_error(error, path)) is not None:
+            raise found from error
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
         raise DataError(f"{path} is no valid JSON ({reason}); copy or export it again.") from error
 

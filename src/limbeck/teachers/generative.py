@@ -13,7 +13,7 @@ from torch import Tensor
 from limbeck.data.files.media import to_picture
 from limbeck.data.files.pictures import open_picture
 from limbeck.errors import ConfigError, DataError
-from limbeck.files import write_whole
+from limbeck.files import append_line, write_whole, writing
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.signals.teacher import Teacher
@@ -159,9 +159,10 @@ class GenerativeTeacher:
 
     def _keep(self, text: str, kind: str, data: bytes) -> Path:
         path = (self.pictures / self._name(text)).with_suffix(_SUFFIX[kind])
-        self.pictures.mkdir(parents=True, exist_ok=True)
-        with open(self.pictures / PROMPTS_FILE, "a", encoding="utf-8") as file:  # first: a file has its line
-            file.write(json.dumps({"file": path.name, "prompt": text}, ensure_ascii=False) + "\n")
+        with writing(self.pictures):
+            self.pictures.mkdir(parents=True, exist_ok=True)
+        said = json.dumps({"file": path.name, "prompt": text}, ensure_ascii=False)
+        append_line(self.pictures / PROMPTS_FILE, said)  # first: a file has its line
         write_whole(path, data)
         return path
 

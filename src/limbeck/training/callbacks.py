@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from limbeck.banks.bank import Bank
 from limbeck.errors import CheckpointError, NonFiniteError, some
 from limbeck.evaluation.diagnosis.bag_check import bag_warning
+from limbeck.files import append_line, write_whole
 from limbeck.methods.base import Method
 from limbeck.progress import progress
 from limbeck.signals.links.base import Link
@@ -226,7 +227,7 @@ class RunLog(TrainerCallback):
         if state.global_step and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [entry for entry in map(_entry, lines) if entry and entry["step"] <= state.global_step]
-        self.path.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        write_whole(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self.entries.clear()
         for entry in kept:
             self._remember(entry)
@@ -242,8 +243,7 @@ class RunLog(TrainerCallback):
         if not state.is_world_process_zero or not logs:
             return
         entry = {"step": state.global_step, **logs}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_line(self.path, json.dumps(entry))
         self._remember(entry)
 
     def _remember(self, entry: dict[str, Any]) -> None:

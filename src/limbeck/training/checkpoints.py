@@ -20,7 +20,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from limbeck.banks.shards import file_hash
-from limbeck.errors import CheckpointError
+from limbeck.errors import CheckpointError, machine_error
 from limbeck.training.identity import check_same_run, length_note
 
 METHOD_FILE = "method.json"
@@ -83,6 +83,8 @@ def check_files(folder: Path) -> None:
     try:
         what = _damage(folder)
     except OSError as error:  # the machine's trouble, not the checkpoint's
+        if (found := machine_error(error, folder)) is not None:
+            raise found from error
         raise CheckpointError(
             f"The checkpoint {folder} cannot be read: {error.filename or folder}: {error.strerror}."
         ) from error

@@ -22,8 +22,16 @@ def check_peers(declared: Declared, peers: Collection[str], scores: str | None) 
             )
     if scores is None:
         return "ema" if "ema" in peers else "student"
-    if scores != "student" and scores not in peers:
-        raise UnknownNameError(
-            f"training.scores has no network {scores!r}; {nearest(scores, ('student', *peers))}"
-        )
+    check_scored(scores, peers)
     return scores
+
+
+def check_scored(scores: str, peers: Collection[str], *, ema: bool = False) -> None:
+    """Refuse to score who is not there; UnknownNameError.
+
+    Args:
+        ema: there is an average of the student, ``ema``, beside ``peers``.
+    """
+    known = ("student", *peers, *(("ema",) if ema else ()))
+    if scores not in known:
+        raise UnknownNameError(f"training.scores has no network {scores!r}; {nearest(scores, known)}")

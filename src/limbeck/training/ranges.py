@@ -7,35 +7,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from limbeck.errors import ConfigError
+from limbeck.seeding import LARGEST_SEED
 
 # Settings of ours; all of them change what is learned.
 OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "scores", "weight_decay_on")
 # Name to least and largest value, and whether the largest is taken; None = no bound.
 RANGES: dict[str, tuple[float, float | None, bool]] = {
-    "max_steps": (1, None, True),
-    "n_labelled": (0, None, True),
-    "n_unlabelled": (0, None, True),
-    "n_bags": (1, None, True),
+    "max_steps": (1, 10**9, True),
+    "n_labelled": (0, 10**6, True),
+    "n_unlabelled": (0, 10**6, True),
+    "n_bags": (1, 10**6, True),
     "ema_decay": (0, 1, False),
-    "seed": (0, 2**32 - 1, True),
-    "learning_rate": (0, None, True),
-    "weight_decay": (0, None, True),
+    "seed": (0, LARGEST_SEED, True),
+    "learning_rate": (0, 1e6, True),
+    "weight_decay": (0, 1e6, True),
     "adam_beta1": (0, 1, False),
     "adam_beta2": (0, 1, False),
-    "adam_epsilon": (0, None, True),
+    "adam_epsilon": (0, 1e6, True),
     "max_grad_norm": (0, None, True),
-    "warmup_steps": (0, None, True),
-    "gradient_accumulation_steps": (1, None, True),
+    "warmup_steps": (0, 10**9, True),
+    "gradient_accumulation_steps": (1, 10**6, True),
     "logging_steps": (1e-6, None, True),
     "eval_steps": (1e-6, None, True),
     "eval_delay": (0, None, True),
     "eval_accumulation_steps": (1, None, True),
-    "per_device_eval_batch_size": (1, None, True),
+    "per_device_eval_batch_size": (1, 10**6, True),
     "save_steps": (1e-6, None, True),
     "save_total_limit": (1, None, True),
     "torch_empty_cache_steps": (1, None, True),
-    "dataloader_num_workers": (0, None, True),
-    "dataloader_prefetch_factor": (1, None, True),
+    "dataloader_num_workers": (0, 1024, True),
+    "dataloader_prefetch_factor": (1, 10**6, True),
     "ddp_bucket_cap_mb": (1, None, True),
     "ddp_timeout": (1, None, True),
 }
@@ -62,5 +63,10 @@ def check_ranges(values: Mapping[str, Any], where: str = "training") -> None:
             bound = "above 0" if 0 < low < 1 else f"at least {low:g}"
             raise ConfigError(f"{where}.{name} must be {bound} and finite; it is {value}.")
         raise ConfigError(
-            f"{where}.{name} must lie in [{low:g}, {high:g}{']' if closed else ')'}; it is {value}."
+            f"{where}.{name} must lie in [{_plain(low)}, {_plain(high)}{']' if closed else ')'}; it is {value}."
         )
+
+
+def _plain(bound: float) -> str:
+    """Whole numbers in full, with commas."""
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"

@@ -22,6 +22,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, nearest
+from limbeck.files import writing
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import BagCheck, ProgressBar, StepCallback, TermLog
 from limbeck.training.checkpoints import (
@@ -261,7 +262,11 @@ class DistillationTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         try:
             self._writes_unfinished, self.args.save_total_limit = True, None
-            super()._save_checkpoint(model, trial)
+            with writing(folder / name):
+                super()._save_checkpoint(model, trial)
+        except BaseException:  # half a checkpoint only takes space
+            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+            raise
         finally:
             self._writes_unfinished, self.args.save_total_limit = False, limit
         self.accelerator.wait_for_everyone()
@@ -269,9 +274,10 @@ class DistillationTrainer(Trainer):
         if self.state.best_global_step and (best.name == name or best.is_dir()):
             self.state.best_model_checkpoint = str(best)
         if self.args.should_save:
-            self.state.save_to_json(str(folder / UNFINISHED / name / TRAINER_STATE_NAME))
-            publish(folder / UNFINISHED / name, folder / name)
-            (folder / UNFINISHED).rmdir()
+            with writing(folder / name):
+                self.state.save_to_json(str(folder / UNFINISHED / name / TRAINER_STATE_NAME))
+                publish(folder / UNFINISHED / name, folder / name)
+                (folder / UNFINISHED).rmdir()
             rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint)
         self.accelerator.wait_for_everyone()
 

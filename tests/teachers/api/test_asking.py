@@ -14,6 +14,7 @@ import pytest
 
 from limbeck.banks.answers import Answer, AnswerStore
 from limbeck.errors import ConfigError, DataError
+from limbeck.teachers.api import asking
 from limbeck.teachers.api.asking import Outcome, ask_all
 from limbeck.teachers.api.limits import Limits, Prices, Spent
 from limbeck.teachers.api.questions import BadAnswer, Question, Refused, Reply, Stop, Transient, WrongAnswer
@@ -321,6 +322,34 @@ def test_an_interrupt_inside_an_event_loop_does_not_wait_for_the_servers_pause(s
         signal.signal(signal.SIGINT, before)
         loop.close()
     assert time.monotonic() - start < 200
+
+
+def test_an_interrupt_awaits_the_answers_that_are_on_their_way(store: AnswerStore) -> None:
+    main = threading.get_ident()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    server = Server(pause=0.5)
+    threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask_all(questions(range(100)), server, store, Limits(concurrency=4))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert store.count() == sum(server.asked.values()) == 4, "those in flight, and no others"
+
+
+def test_an_interrupt_does_not_await_a_server_that_is_silent(store: AnswerStore, monkeypatch) -> None:
+    main = threading.get_ident()
+    monkeypatch.setattr(asking, "GRACE", 0.2)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    start = time.monotonic()
+    threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask_all(questions(range(3)), Server(pause=300), store, Limits(concurrency=4, timeout=300))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - start < 200
+    assert store.count() == 0
 
 
 def test_it_works_inside_a_running_event_loop(store: AnswerStore) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 from limbeck import __version__
 from limbeck.errors import ClassNamesError, ConfigError, ExportError
+from limbeck.files import writing
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import problem_class
 from limbeck.students.export.answer import Answer, answer_to, answered
@@ -24,6 +23,7 @@ from limbeck.students.export.card import model_card
 from limbeck.students.export.exported import hashed_files, load_exported, predict, sha256_of
 from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR
 from limbeck.students.export.program import PROGRAM
+from limbeck.students.export.swapping import beside, clear_killed, swap
 from limbeck.students.export.tracing import save_program
 from limbeck.students.pretrained import auto_class, quietly
 from limbeck.students.student import Student
@@ -80,15 +80,17 @@ def export_student(
     _check_answer(asked, answered(answer, inputs))
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise ClassNamesError(f"The class name {twice[0]!r} comes twice; give each logit a name of its own.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    new.mkdir()
-    try:
-        _write(answer, new, asked, inputs, preprocessor, provenance, processor)
-        _verify(answer, new, inputs)
-        _swap(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        clear_killed(folder)
+        new = beside(folder)
+        new.mkdir()
+        try:
+            _write(answer, new, asked, inputs, preprocessor, provenance, processor)
+            _verify(answer, new, inputs)
+            swap(new, folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return folder
 
 
@@ -211,12 +213,3 @@ def _check_target(folder: Path) -> None:
         raise ConfigError(f"{folder} holds something other than an exported student; name another folder.")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; name a folder for the exported student.")
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put ``new`` in the place of ``folder``; killed in between, the older export is kept under a hidden name."""
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(new, folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, ExportError
+from limbeck.files import writing
 from limbeck.problems.base import Problem, Reading
 from limbeck.problems.registry import problem_class
 from limbeck.students.export.answer import Answer, answer_to, answered
 from limbeck.students.export.exported import load_exported
 from limbeck.students.export.program import DTYPES, PROGRAM
+from limbeck.students.export.swapping import beside, clear_killed
 from limbeck.students.export.tracing import traced
 from limbeck.students.pretrained import shipped_model
 from limbeck.students.student import Student
@@ -127,9 +129,11 @@ def _written(
             traced(answer, example), input_names=list(example), output_names=[named], verbose=False
         )
     assert program is not None  # None comes only from the older exporter, for scripts
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    clear_killed(path)
+    new = beside(path)
     try:
-        program.save(new)
+        with writing(path):
+            program.save(new)
         difference, largest = _difference(answer, new, rows)
         if not difference <= tolerance * max(1.0, largest):
             raise ExportError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from typing import Any
 
 from limbeck.banks.answers import Answer, AnswerStore
@@ -17,6 +18,8 @@ from limbeck.teachers.api.scheduling import Scheduler
 from limbeck.teachers.api.sending import Sender
 
 __all__ = ["Outcome", "ask_all", "asking_lock"]
+
+GRACE = 5.0  # seconds for the answers that are on their way when asking is interrupted
 
 
 def ask_all(
@@ -81,16 +84,32 @@ def asking_lock(store: AnswerStore, name: str) -> Iterator[None]:
 
 
 def _run(coroutine: Callable[[], Any], stop: Callable[[str], None]) -> None:
-    """Run to the end, in a thread where this one has an event loop already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(coroutine())
-        return
+    """Run to the end in a thread of its own, so that this one can be interrupted while answers are on their way, and
+    may have an event loop already.
+
+    Interrupted, nothing more is sent, and what is in flight is awaited for :data:`GRACE` seconds.
+    """
+    started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def course() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        started.append((asyncio.get_running_loop(), task))
+        await coroutine()
+
+    def cancel() -> None:
+        for loop, task in started:
+            with suppress(RuntimeError):  # over
+                loop.call_soon_threadsafe(task.cancel)
+
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(lambda: asyncio.run(coroutine()))
+        running = pool.submit(copy_context().run, lambda: asyncio.run(course()))
         try:
             running.result()
-        except BaseException:  # an interrupt: the pool waits for what is in flight, and no longer
-            stop("Asking was interrupted")
+        except KeyboardInterrupt:
+            try:
+                stop("Asking was interrupted")
+                wait([running], timeout=GRACE)
+            finally:
+                cancel()
             raise

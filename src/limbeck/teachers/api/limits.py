@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 
 from limbeck.errors import ConfigError
@@ -54,11 +55,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Prices:
-    """What a provider takes: per million tokens of questions and of answers, and per request."""
+    """What a provider takes: per million tokens of questions and of answers, and per request.
+
+    Raises: ConfigError for a price that is negative or not finite.
+    """
 
     input: float = 0.0
     output: float = 0.0
     request: float = 0.0
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"The price of {entry.name} must be at least 0 and finite; it is {value}.")
 
     def cost(self, tokens_in: int, tokens_out: int, requests: float = 1.0) -> float:
         return (self.input * tokens_in + self.output * tokens_out) / 1e6 + self.request * requests
