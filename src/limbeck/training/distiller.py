@@ -230,7 +230,8 @@ class Distiller(nn.Module):
             found[name] = value.detach()
             return weights[name] * value
 
-        fast = [descent for descent in plan.descents if not descent.keeps]
+        # At weight 0 nothing is left of a descent: neither weight decay nor a draw of dropout.
+        fast = [descent for descent in plan.descents if not descent.keeps and weights[descent.name] != 0]
         if fast:
             copies = FastWeights(self.student, run, loss, rate=rate)
             b.student = copies.descend(fast)
