@@ -268,13 +268,12 @@ _TRAIN = """
 import resource, sys
 from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.runner import run
-from limbeck.training.arguments import DistillationArguments
 folder, out = sys.argv[1:]
 config = {"layout": "vggsound", "folder": folder, "student": "image", "log_mel": {"n_frames": 16, "n_bands": 16}}
 run(Recipe(
     data=DataSpec("audio_visual", config), teacher=TeacherSpec(model="small_conv_net"),
     student=StudentSpec("small_conv_net"), method=MethodSpec("supervised"),
-    training=DistillationArguments(output_dir=out + "/c", max_steps=10, n_labelled=64, use_cpu=True), output_dir=out,
+    training={"max_steps": 10, "n_labelled": 64, "use_cpu": True, "eval_strategy": "no"}, output_dir=out,
 ))
 print("MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
