@@ -109,10 +109,9 @@ def test_one_step_is_algorithm_1(
     batch = next(iter(run.get_train_dataloader()))
     said = batch["teachers"]["teacher"]["said"]
     rows = (batch["inputs"]["x"], batch["targets"]["values"], said["features"].double())
-    head = tuple(part.double() for part in said["head"] if part is not None)
-    if len(head) == 1:
-        head = (head[0], head[0].new_zeros(len(head[0])))
-    expected = algorithm_1(before, rows, head, lambdas, steps)  # type: ignore[arg-type]
+    weight, bias = said["head"]
+    head = (weight.double(), torch.zeros(len(weight)).double() if bias is None else bias.double())
+    expected = algorithm_1(before, rows, head, lambdas, steps)
     run.train()
     found = toy.weights(run)
     for name, value in expected.items():

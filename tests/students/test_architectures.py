@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def test_sizes_of_the_large_ones() -> None:
     [("resnet18", {}, 512), ("vit_small", {"size": [32, 48], "layers": 1}, 384)],
 )
 def test_a_student_of_spectrograms_shows_features_and_comes_back_from_disk(
-    name: str, config: dict[str, object], width: int, tmp_path: Path
+    name: str, config: dict[str, Any], width: int, tmp_path: Path
 ) -> None:
     model = model_from_spec(name, n_classes=5, in_channels=1, **config)
     student, x = Student(model).eval(), torch.randn(2, 1, 32, 48)

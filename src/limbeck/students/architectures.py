@@ -48,7 +48,8 @@ def _resnet(
 ) -> nn.Module:
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    config: Any = ResNetConfig(
+    make: Any = ResNetConfig  # whose signature lacks the settings that all configurations share
+    config = make(
         num_channels=in_channels,
         embedding_size=64,
         hidden_sizes=list(widths),
@@ -64,7 +65,8 @@ def _vit(
 ) -> nn.Module:
     from transformers import ViTConfig, ViTForImageClassification
 
-    config: Any = ViTConfig(
+    make: Any = ViTConfig
+    config = make(
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=heads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from limbeck.data.files.readers import MediaReader
 from limbeck.data.registry import make_task
 from limbeck.errors import ConfigError, DataError, LimbeckError, LinkError, UnknownNameError
 
-SMALL = {"size": [16, 16], "log_mel": {"n_frames": 16, "n_bands": 16}}
+SMALL: dict[str, Any] = {"size": [16, 16], "log_mel": {"n_frames": 16, "n_bands": 16}}
 IMAGE = {"kind": "image", "height": 8, "width": 8, "channels": 3, "mean": 0.5, "deviation": 0.5}
 
 

@@ -50,7 +50,7 @@ def audio_visual(
 ) -> Task:
     """The task of teaching what is heard by what is seen, or the other way round, on films of classes.
 
-    **Never tried on the real set**, none of the four: the readers follow the layouts and split files as their owners
+    Never tried on the real set, none of the four: the readers follow the layouts and split files as their owners
     describe them, and are tested on made-up clips of that form.
 
     Args:
