@@ -167,7 +167,10 @@ class Distiller(nn.Module):
             inputs=inputs,
             targets=targets,
             problem=self.problem,
-            teachers={name: self._asked(name, rows, inputs) for name, rows in teacher_rows(batch).items()},
+            teachers={
+                name: self._asked(name, rows.checked(name, len(targets)), inputs)
+                for name, rows in teacher_rows(batch).items()
+            },
             peers={name: self._shown(self.peers[name], inputs, batch) for name in self.method.plan.peers},
             run=self._run,
             ask=self._ask,
