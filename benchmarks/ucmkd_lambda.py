@@ -2,9 +2,9 @@
 
     python benchmarks/ucmkd_lambda.py [--images mnist:DIR --audio fsdd:DIR] [--bank FOLDER] [--steps 120] [--rate 0.01]
 
-An audio student of av_digits is trained alone; then each variant takes its inner phases from there, on the same batches.
-*Moved*: length of the copies' displacement over that of the weights. *Turned*: the outer gradient at the copies less the
-one at the weights, over the latter's length. *Of a shuffled teacher*: the same with other classes' features.
+An audio student of av_digits is trained alone; then each variant takes its inner phases from there, on the same
+batches. *Moved*: length of the copies' displacement over that of the weights. *Turned*: the outer gradient at the
+copies less the one at the weights, over the latter's length. *Of a shuffled teacher*: with other classes' features.
 """
 
 from __future__ import annotations
