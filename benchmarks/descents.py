@@ -1,4 +1,4 @@
-"""What descents on fast weights cost beside their own passes: ucmkd, bilevel, as the paper has it.
+"""What descents on fast weights cost beside their own passes: ucmkd, bilevel, this library's form.
 
     python benchmarks/descents.py [--rounds 40]
 

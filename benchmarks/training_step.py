@@ -37,7 +37,7 @@ ARMS: dict[str, tuple[str, dict[str, Any], str, float | None]] = {
         "by_class",
         2.1,
     ),
-    "ucmkd bilevel, paper, by class": ("ucmkd", {"scheme": "bilevel"}, "by_class", None),
+    "ucmkd bilevel, ours, by class": ("ucmkd", {"scheme": "bilevel"}, "by_class", None),
     "kd, 64 pairs": ("kd", {}, "paired", None),
     "feature_ot, 4 bags": ("feature_ot", {}, "bagged", None),
     "bagkd, 4 bags": ("bagkd", {}, "bagged", 3.0),

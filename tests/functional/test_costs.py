@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -11,11 +13,13 @@ from limbeck.functional.costs import COST_NAMES, once
 
 
 def by_definition(x, y, cost):
-    if cost in ("cosine", "chordal"):
+    if cost in ("cosine", "angular", "chordal"):
         x, y = torch.nn.functional.normalize(x), torch.nn.functional.normalize(y)
     difference = x[:, None] - y[None]
     if cost == "cosine":
         return 1 - (x[:, None] * y[None]).sum(-1)
+    if cost == "angular":
+        return (x[:, None] * y[None]).sum(-1).arccos()
     if cost == "l1":
         return difference.abs().sum(-1)
     square = difference.square().sum(-1)
@@ -48,6 +52,14 @@ def test_equal_rows_and_zero_vectors_have_a_finite_gradient(cost):
 
 def test_zero_vector_costs_one_under_cosine():
     assert float(cost_matrix(torch.zeros(1, 3), torch.ones(1, 3), "cosine")) == 1.0
+
+
+def test_small_and_wide_angles_keep_their_digits():
+    angles = torch.tensor([0.002, 0.01, 1.0, 3.13], dtype=torch.float64)
+    x = torch.stack([angles.cos(), angles.sin()], dim=1).float() * torch.tensor([[1.0], [7.0], [0.1], [3.0]])
+    found = cost_matrix(x, torch.tensor([[2.0, 0.0]]), "angular")[:, 0]
+    torch.testing.assert_close(found.double(), angles, rtol=2e-2, atol=1e-4)
+    assert float(cost_matrix(torch.zeros(1, 2), torch.ones(1, 2), "angular")) == pytest.approx(math.pi / 2)
 
 
 def test_far_from_the_origin_squares_keep_their_digits():

@@ -155,3 +155,18 @@ def test_data_of_one_class_only(toy: ModuleType, bank: Bank, tmp_path: Path) -> 
     )
     run.train()
     assert run.state.global_step == 2
+
+
+@pytest.mark.parametrize("what", ["pair_index", "group_s"])
+@pytest.mark.parametrize("n", [1, 99])
+def test_teacher_rows_of_another_number_of_student_rows(
+    what: str, n: int, toy: ModuleType, bank: Bank, tmp_path: Path
+) -> None:
+    run = toy.trainer("kd", tmp_path, bank, max_steps=1)
+    batch = next(iter(run.get_train_dataloader()))
+    batch["teachers"]["teacher"][what] = torch.full((n,), -1)
+    given = {name: value for name, value in batch.items() if name not in ("keys", "counts")}
+    with pytest.raises(
+        DataError, match=rf"{what} of 'teacher' has the shape \[{n}\] beside 13 student rows; give"
+    ):
+        run.model.train()(**given)

@@ -29,7 +29,7 @@ def command(arguments: Sequence[str]) -> int:
         for card in cards:
             print(
                 textwrap.fill(
-                    card.summary, width, initial_indent=f"{card.name:<12}", subsequent_indent=" " * 12
+                    card.summary, width, initial_indent=f"{card.name:<14}", subsequent_indent=" " * 14
                 )
             )
     else:
@@ -37,5 +37,6 @@ def command(arguments: Sequence[str]) -> int:
         print(f"{card.name}\n\n{card.summary}\n")
         for setting, default in card.settings.items():
             print(f"  {setting:<22}{'(needed)' if default is None else default}")
+        print("\nEvery data set also takes unpair: true, which permutes the pairs of a paired link.")
         print(f"\n{card.details}")
     return 0

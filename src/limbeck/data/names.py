@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Name to the module of :mod:`limbeck.data` and the function in it that makes the task.
 TASKS: dict[str, tuple[str, str]] = {
+    "audio_visual": ("audio_visual.clips", "audio_visual"),
     "av_digits": ("benchmarks.av_digits", "av_digits"),
     "emoji": ("benchmarks.emoji", "emoji"),
     "folders": ("own.two_folders", "two_folders"),

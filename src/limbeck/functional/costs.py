@@ -5,6 +5,7 @@ Axis legend: n - student rows, m - teacher rows, d - features; leading axes, if 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -15,10 +16,10 @@ from torch import Tensor
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.precision import check_choice, computing_dtype
 
-CostName = Literal["cosine", "chordal", "sqeuclidean", "euclidean", "l1"]
+CostName = Literal["cosine", "angular", "chordal", "sqeuclidean", "euclidean", "l1"]
 Cost = CostName | Callable[[Tensor, Tensor], Tensor] | Tensor
-COST_NAMES = ("cosine", "chordal", "sqeuclidean", "euclidean", "l1")
-_ON_SPHERE = ("cosine", "chordal")
+COST_NAMES = ("cosine", "angular", "chordal", "sqeuclidean", "euclidean", "l1")
+_ON_SPHERE = ("cosine", "angular", "chordal")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def prepare(x_s: Tensor, x_t: Tensor, cost: str) -> Clouds:
 
 def span_bound(cost: str) -> float:
     """An upper bound of max - min of the cost, known without looking at the data."""
+    if cost == "angular":
+        return math.pi
     return 2.0 if cost in _ON_SPHERE else float("inf")
 
 
@@ -89,6 +92,9 @@ def negative_cost(c: Clouds, scale: float) -> Tensor:
         return torch.cdist(c.s, c.t, p=1.0).mul_(-scale)
     if c.cost == "sqeuclidean":
         return _squared_distance(c).clamp_min_(0.0).mul_(-scale)
+    if c.cost == "angular":
+        between, across = _chords(c)
+        return torch.atan2(between, across).mul_(-2 * scale)
     return _distance(c).mul_(-scale)
 
 
@@ -116,6 +122,13 @@ def _distance(c: Clouds) -> Tensor:
     return torch.threshold_(square, noise, 0.0).sqrt_()
 
 
+def _chords(c: Clouds) -> tuple[Tensor, Tensor]:
+    """``|x - y|`` and ``|x + y|``, whose ratio is the tangent of half the angle: exact at both ends, where an arc
+    cosine of the inner product loses half the digits; 90 degrees to a zero vector."""
+    opposite = Clouds(c.cost, c.s, -c.t)
+    return _distance(c), _distance(opposite)
+
+
 def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor, *, last: bool = False) -> Tensor:
     """Gradient to the student features of ``sum(W * cost)`` for ``W = diag(u) kernel diag(v)``, never formed.
 
@@ -127,6 +140,11 @@ def pull_back(c: Clouds, kernel: Tensor, u: Tensor, v: Tensor, *, last: bool = F
     if c.cost == "cosine" and c.inverse_s is not None:
         weighted = c.t.mul_(v.unsqueeze(-1)) if last else c.t * v.unsqueeze(-1)
         return _from_sphere(kernel @ weighted, u.neg(), c.s, c.inverse_s, room=weighted)
+    if c.cost == "angular" and c.inverse_s is not None:
+        between, across = _chords(c)
+        sine = between * across / 2  # at 0 and 180 degrees the subgradient 0 is taken
+        kernel = torch.where(sine > 0, kernel / sine, torch.zeros_like(kernel))
+        return _from_sphere(kernel @ (c.t * v.unsqueeze(-1)), u.neg(), c.s, c.inverse_s)
     factor = 2.0
     if c.cost != "sqeuclidean":
         distance = _distance(c)
@@ -205,11 +223,12 @@ def cost_matrix(x_s: Tensor, x_t: Tensor, cost: Cost = "cosine") -> Tensor:
 
     Args:
         x_s: student features, ``(n, d)``.      x_t: teacher features, ``(m, d)``.
-        cost: ``cosine`` (1 - cosine similarity; 1 for a zero vector), ``chordal`` (Euclidean distance of rows
-            on the unit sphere), ``sqeuclidean``, ``euclidean``, ``l1``; a callable ``(x_s, x_t) -> (n, m)``; or
-            the matrix itself.
+        cost: ``cosine`` (1 - cosine similarity; 1 for a zero vector), ``angular`` (the angle between rows in
+            radians, 0 to pi), ``chordal`` (Euclidean distance of rows on the unit sphere), ``sqeuclidean``,
+            ``euclidean`` (l2), ``l1``; a callable ``(x_s, x_t) -> (n, m)``; or the matrix itself.
     Returns: ``(n, m)`` in float32, or float64 when an input is.
-    Gradient: at distance zero, ``euclidean`` and ``chordal`` take the subgradient 0.
+    Gradient: at distance zero, ``euclidean``, ``chordal`` and ``angular`` take the subgradient 0 (the last also where
+        rows are opposite).
     Source: definitions.
     Raises: UnknownNameError for a wrong name; DataError for shapes that do not fit.
     Example:

@@ -47,6 +47,11 @@ PRESETS: dict[str, str] = {
     "pkt": "relations",
     "sp": "relations",
     "taid": "divergence",
+    "ucmkd_official": "ucmkd",
+    "ucmkd_paper": "ucmkd",
+    "ucmkd_paper_fa": "ucmkd",
+    "ucmkd_paper_joint": "ucmkd",
+    "ucmkd_paper_la": "ucmkd",
 }
 GROUP = "limbeck.methods"  # entry points of packages: NAME = "package.module:Class"
 

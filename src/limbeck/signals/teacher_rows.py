@@ -47,6 +47,16 @@ class TeacherRows:
             torch.full((m,), -1, dtype=torch.long) if group_t is None else group_t,
         )
 
+    def checked(self, name: str, n: int) -> TeacherRows:
+        """Itself, if it speaks of ``n`` student rows; DataError with the teacher's ``name``."""
+        for what, found in (("pair_index", self.pair_index), ("group_s", self.group_s)):
+            if found.shape != (n,):
+                raise DataError(
+                    f"{what} of {name!r} has the shape {list(found.shape)} beside {n} student rows; give one number "
+                    "for each row, -1 where there is none."
+                )
+        return self
+
     @property
     def is_paired(self) -> Tensor:
         """``[n]`` bool, student rows that have a row of this teacher."""

@@ -63,4 +63,13 @@ def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[
             f"The model {model!r} was given {setting}={config[setting]}, and the rows have {size} {what}; leave "
             f"{setting} out, or change the data."
         )
-    return {**config, setting: size}
+    found = {**config, setting: size}
+    if "size" in inspect.signature(ENCODERS[model]).parameters:  # of a network that reads one size alone
+        own = list(x.shape[2:])
+        if list(config.get("size", own)) != own:
+            raise ConfigError(
+                f"The model {model!r} was given size={list(config['size'])}, and the rows are of {own}; leave size "
+                "out, or change the data."
+            )
+        found["size"] = own
+    return found

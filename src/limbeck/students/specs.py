@@ -13,7 +13,7 @@ from torch import nn
 from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import sized
-from limbeck.students import dense, encoders
+from limbeck.students import architectures, dense, encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
@@ -23,17 +23,21 @@ from limbeck.students.pretrained import check_choice, pretrained_model
 from limbeck.students.student import Student
 from limbeck.students.text import text_model_path
 
-ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
-    name: getattr(encoders, name)
-    for name in (
-        "small_conv_net",
-        "image_encoder",
-        "audio_encoder",
-        "text_encoder",
-        "table_encoder",
-        "series_encoder",
-    )
-} | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
+ENCODERS: Mapping[str, Callable[..., nn.Module]] = (
+    {
+        name: getattr(encoders, name)
+        for name in (
+            "small_conv_net",
+            "image_encoder",
+            "audio_encoder",
+            "text_encoder",
+            "table_encoder",
+            "series_encoder",
+        )
+    }
+    | {name: getattr(architectures, name) for name in ("resnet18", "resnet50", "vit_small", "vit_base")}
+    | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
+)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

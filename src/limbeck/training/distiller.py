@@ -167,7 +167,10 @@ class Distiller(nn.Module):
             inputs=inputs,
             targets=targets,
             problem=self.problem,
-            teachers={name: self._asked(name, rows, inputs) for name, rows in teacher_rows(batch).items()},
+            teachers={
+                name: self._asked(name, rows.checked(name, len(targets)), inputs)
+                for name, rows in teacher_rows(batch).items()
+            },
             peers={name: self._shown(self.peers[name], inputs, batch) for name in self.method.plan.peers},
             run=self._run,
             ask=self._ask,
@@ -230,7 +233,8 @@ class Distiller(nn.Module):
             found[name] = value.detach()
             return weights[name] * value
 
-        fast = [descent for descent in plan.descents if not descent.keeps]
+        # At weight 0 nothing is left of a descent: neither weight decay nor a draw of dropout.
+        fast = [descent for descent in plan.descents if not descent.keeps and weights[descent.name] != 0]
         if fast:
             copies = FastWeights(self.student, run, loss, rate=rate)
             b.student = copies.descend(fast)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from limbeck.data import GridView, VectorView, audio_views, image_views, vector_views
+from limbeck.data.files.views import CropFlipView
 from limbeck.errors import DataError
 
 ALL = {
@@ -72,3 +73,32 @@ def test_no_rows_and_wrong_inputs():
         view({"x": torch.zeros(3, 1, 8, 8)}, generators(2))
     with pytest.raises(DataError, match="4 dimensions"):
         view({"x": torch.zeros(2, 8)}, generators(2))
+
+
+def test_a_crop_is_a_part_of_the_picture_at_its_full_size():
+    ramp = torch.linspace(0, 1, 32).expand(200, 1, 32, 32)
+    view = CropFlipView(area=(0.25, 0.25), ratio=(1.0, 1.0), flip=0.0)
+    seen = view({"x": ramp}, generators(200))["x"]
+    assert seen.shape == ramp.shape
+    width = seen[:, 0, 0, -1] - seen[:, 0, 0, 0]  # half a side of a ramp over one side
+    torch.testing.assert_close(width, torch.full_like(width, 0.5 * 31 / 31), rtol=0.1, atol=0.0)
+    lefts = seen[:, 0, 0, 0]
+    assert float(lefts.min()) < 0.05
+    assert 0.4 < float(lefts.max()) <= 0.55
+    assert float(ramp.diff(dim=0).abs().max()) == 0  # the given pictures stay
+
+
+def test_a_whole_picture_is_turned_half_of_the_time():
+    ramp = torch.linspace(0, 1, 16).expand(300, 1, 16, 16)
+    seen = CropFlipView(area=(1.0, 1.0), ratio=(1.0, 1.0))({"x": ramp}, generators(300))["x"]
+    turned = seen[:, 0, 0, 0] > 0.5
+    assert 0.4 < float(turned.float().mean()) < 0.6
+    torch.testing.assert_close(seen[turned], ramp[turned].flip(-1))
+    torch.testing.assert_close(seen[~turned], ramp[~turned])
+
+
+def test_a_crop_is_the_rows_own_whatever_else_is_in_the_batch():
+    x = torch.randn(6, 3, 20, 24)
+    whole = CropFlipView(noise=0.1)({"x": x}, generators(6))["x"]
+    parts = [CropFlipView(noise=0.1)({"x": x[i : i + 1]}, generators(6)[i : i + 1])["x"] for i in range(6)]
+    torch.testing.assert_close(whole, torch.cat(parts))

@@ -29,7 +29,7 @@ from limbeck.functional import (
 from limbeck.functional.transport import streaming
 
 SCALES = st.floats(-3.0, 4.0).map(lambda exponent: 10.0**exponent)
-COSTS = ("cosine", "chordal", "sqeuclidean", "euclidean", "l1")
+COSTS = ("cosine", "angular", "chordal", "sqeuclidean", "euclidean", "l1")
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -75,7 +75,7 @@ def test_one_row(n, m, value):
         assert float(sinkhorn_divergence(x, y, blur=1.0)) > -1e-4
 
 
-@pytest.mark.parametrize("cost", ["cosine", "chordal", "sqeuclidean", "euclidean", "l1"])
+@pytest.mark.parametrize("cost", ["cosine", "angular", "chordal", "sqeuclidean", "euclidean", "l1"])
 def test_equal_rows_and_zero_vectors(cost):
     x = torch.cat([torch.zeros(2, 4), torch.ones(3, 4)])
     got, gradient = graded(x, x.clone(), cost=cost)

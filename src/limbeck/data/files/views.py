@@ -9,6 +9,7 @@ Axis legend: n rows, c channels, h grid rows (frequency bands), w grid columns (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,43 @@ class GridView:
         if self.mask[1]:
             columns = _run(uniform[:, 4], uniform[:, 5], self.mask[1], w).to(x.device)
             x.masked_fill_(columns.view(n, 1, 1, w), self.mask_value)
+        return x if noise is None else x.add_(noise, alpha=self.noise)
+
+
+@dataclass(frozen=True)
+class CropFlipView:
+    """Cuts a part out of a picture, scales it to the whole size, and turns it left to right half of the time.
+
+    Args:
+        area: least and largest share of the area that is kept.    ratio: narrowest and widest change of its form.
+        flip: how often it is turned.    noise: standard deviation of the Gaussian noise added last.
+
+    Call: as :class:`GridView`. A part that would not fit is cut at the edge.
+    Source: random resized crop, Szegedy et al., CVPR 2015, with the values that are usual for ImageNet.
+    """
+
+    area: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    noise: float = 0.0
+
+    def __call__(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        return {name: self._grid(name, x, generators) for name, x in inputs.items()}
+
+    def _grid(self, name: str, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        _check_rows(name, x, generators, dims=4)
+        uniform, noise = _draws(x, generators, self.noise > 0, n_uniform=5)
+        area = self.area[0] + (self.area[1] - self.area[0]) * uniform[:, 0]
+        low, high = (math.log(end) for end in self.ratio)
+        form = torch.exp((low + (high - low) * uniform[:, 1]) / 2)
+        width, height = ((area.sqrt() * f).clamp(max=1) for f in (form, 1 / form))
+        turned = torch.where(uniform[:, 4] < self.flip, -1.0, 1.0)
+        # Of an axis of -1 to 1: how much of it is kept, and where its middle lies.
+        theta = torch.zeros(len(x), 2, 3)
+        theta[:, 0, 0], theta[:, 0, 2] = width * turned, (1 - width) * (2 * uniform[:, 2] - 1)
+        theta[:, 1, 1], theta[:, 1, 2] = height, (1 - height) * (2 * uniform[:, 3] - 1)
+        grid = torch.nn.functional.affine_grid(theta.to(x), list(x.shape), align_corners=False)
+        x = torch.nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
         return x if noise is None else x.add_(noise, alpha=self.noise)
 
 

@@ -96,6 +96,8 @@ class MediaTable:
         return ("x",)
 
     def rows(self, index: Tensor) -> Inputs:
+        if not len(index):  # of no rows, but of their shape
+            return {"x": self.read(self.values[0])[None][:0] if len(self.values) else torch.zeros(0)}
         return {"x": torch.stack([self.read(self.values[i]) for i in index.tolist()])}
 
 

@@ -76,8 +76,8 @@ def transport_cost(
         x_s: student features, ``(n, d)``, any float type.
         x_t: teacher features, ``(m, d)``; n and m may differ. Or a callable that yields them in blocks of rows,
             anew at every call (``lambda: bank.blocks(8192)``), for teachers that do not fit.
-        cost: ``cosine``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``, a callable ``(x_s, x_t) -> (n, m)``
-            or the matrix (see :func:`cost_matrix`).
+        cost: ``cosine``, ``angular``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``, a callable
+            ``(x_s, x_t) -> (n, m)`` or the matrix (see :func:`cost_matrix`).
         reg: epsilon > 0. ``reg_scale="absolute"``: in units of the cost; ``"median"``: times the median cost of
             this batch (taken as a constant), which suits unnormalised features.
         weights_s, weights_t: ``(n,)`` and ``(m,)``, >= 0, scaled to sum to one; uniform when None.

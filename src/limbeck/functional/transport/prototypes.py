@@ -48,7 +48,8 @@ def prototype_transport(
         prototypes: one teacher vector for each class, ``(C, d)`` (``bank.prototypes()``).
         class_weights: expected share w of each class, ``(C,)``, >= 0, scaled to sum to one; uniform when None.
         hold: rho > 0, in cost units, of the class shares; ``math.inf`` (default) makes them exact.
-        cost: ``cosine``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``.      reg: epsilon > 0, cost units.
+        cost: ``cosine``, ``angular``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``.
+        reg: epsilon > 0, cost units.
         weights_s: ``(n,)``, >= 0, scaled to sum to one; uniform when None.
         value: ``dual``, the whole objective, or ``sharp``, ``<P, M>``; each with its true gradient.
         tol: part of the mass that a sweep may still move.      max_iter: most sweeps.

@@ -58,7 +58,7 @@ def unbalanced_transport_cost(
         x_s: student features, ``(n, d)``.      x_t: teacher features, ``(m, d)``.
         marginal: rho > 0 in units of the cost, or a pair (student, teacher); ``math.inf`` makes a side exact. A
             row farther than about rho from everything is dropped rather than carried.
-        cost: ``cosine``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``.
+        cost: ``cosine``, ``angular``, ``chordal``, ``sqeuclidean``, ``euclidean``, ``l1``.
         reg: epsilon >= 0, cost units. 0 leaves the entropy out: slower, and ``sharp`` then keeps every step for
             its gradient, O(nm steps) memory.
         penalty: what holds the marginals: ``kl``, or with reg = 0 also ``l2``, half the squared differences.
