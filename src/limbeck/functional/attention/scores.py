@@ -117,8 +117,8 @@ def _scores(
     )
     if scores_s.dim() != 4 or scores_t.dim() != 4 or first != second:
         raise DataError(
-            f"attention scores must be (n, heads, queries, keys) of the same tokens{'' if pooled else ' and heads'}, got "
-            f"{tuple(scores_s.shape)} and {tuple(scores_t.shape)}"
+            f"attention scores must be (n, heads, queries, keys) of the same tokens{'' if pooled else ' and heads'}, "
+            f"got {tuple(scores_s.shape)} and {tuple(scores_t.shape)}"
         )
     s, t = widened(scores_s, scores_t.detach())
     if mask is None:

@@ -14,7 +14,8 @@ LEVELS = (4, 2, 1)  # height and width of the coarser maps
 def pyramid_mse(x_s: Tensor, x_t: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Squared difference of maps, and of the same maps averaged to coarser grids (hierarchical context loss).
 
-    .. math:: \frac{\sum_l w_l\, \overline{(P_l(x_s) - P_l(x_t))^2}}{\sum_l w_l}, \qquad w = 1, \tfrac12, \tfrac14, \dots
+    .. math:: \frac{\sum_l w_l\, \overline{(P_l(x_s) - P_l(x_t))^2}}{\sum_l w_l}, \qquad
+        w = 1, \tfrac12, \tfrac14, \dots
 
     with P the average over a grid of the full size, then of 4 x 4, 2 x 2 and 1 x 1 cells; grids that are not smaller
     than the height of the map are left out, and the next takes their weight.

@@ -34,8 +34,8 @@ def channel_similarity(x_s: Tensor, x_t: Tensor, *, reduction: Reduction = "mean
     Returns: in [0, 4], 0 for channels that relate alike; float32 or wider. An empty batch gives 0.
     Needs: pairing by row; teacher maps.     Gradient: to ``x_s`` only.
     Source: Liu et al. (ICKD), ICCV 2021, channel correlations.
-    Deviation: rows of G at length 1 and a sum over C in place of C^2, as in torchdistill, which divides by the number of
-        rows twice.
+    Deviation: rows of G at length 1 and a sum over C in place of C^2, as in torchdistill, which divides by the number
+        of rows twice.
     Raises: DataError for shapes.
     Example:
         >>> x = torch.tensor([[[1.0, 2.0], [2.0, 0.0]]])
@@ -79,7 +79,8 @@ def flow_gap(
         mask: ``(n, l)``, tokens that count (not 0); default all. Their number takes the place of L.
         reduction: ``mean`` over the entries that count, ``sum``, or ``none`` for each entry (0 where hidden).
     Returns: >= 0, 0 for products that agree; float32 or wider. No entry gives 0.
-    Needs: pairing by row (and by token for ``tokens``); teacher states at two layers.     Gradient: to ``layers_s`` only.
+    Needs: pairing by row (and by token for ``tokens``); teacher states at two layers.
+    Gradient: to ``layers_s`` only.
     Source: Yim et al. (FSP), CVPR 2017, equations 1 and 2; Huang and Wang (NST), arXiv 1707.01219, on sequences as in
         TextBrewer, arXiv 2002.12620.
     Deviation: a mean over entries where the papers sum.

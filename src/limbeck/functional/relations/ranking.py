@@ -60,8 +60,8 @@ def pair_ranking(
             candidates at or below 1e-9 are left out: give probabilities.
         kind: ``logistic``, or ``hinge``.     margin: of the hinge, default 1.
         mask: ``(...)``, positions that count (not 0); default all.
-        reduction: ``mean`` over ordered pairs, ``sum``, or ``none``: the mean over the pairs of each position (0 without
-            any).
+        reduction: ``mean`` over ordered pairs, ``sum``, or ``none``: the mean over the pairs of each position (0
+            without any).
     Returns: >= 0 (log 2 a pair where nothing is told apart); float32 or wider. No ordered pair gives 0.
     Needs: pairing by position and candidate; teacher probabilities.     Gradient: to ``scores_s`` only.
     Source: Burges et al. (RankNet), ICML 2005, section 3, with certain targets, as in DistillKit.  Deviation: none.

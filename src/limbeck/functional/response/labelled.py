@@ -36,7 +36,8 @@ def weighted_soft_labels(
         labels: ``(n,)`` int64 in [0, c).
         temperature: float > 0, default 2; softens both sides of H.      eps: beside the teacher's label loss.
         reduction: ``mean`` over rows, ``sum``, or ``none`` for one value a row.
-    Returns: nats times T^2, >= 0, at equality not 0 but a part of the entropy; float32 or wider. An empty batch gives 0.
+    Returns: nats times T^2, >= 0, at equality not 0 but a part of the entropy; float32 or wider. An empty
+        batch gives 0.
     Needs: pairing by row; teacher logits; a class for each row.     Gradient: to ``logits_s`` only.
     Source: Zhou et al., ICLR 2021, arXiv 2102.00650, equation 6.  Deviation: none.
     Raises: DataError for shapes and labels; ConfigError for the temperature.

@@ -41,8 +41,8 @@ def sorted_l1(
         temperature: > 0, default 1, of the student.     temperature_t: of the teacher; default that of the student.
         over_tokens: ``sum`` (the paper), or ``mean``, as its code and others have it.
         reduction: ``mean`` over rows, ``sum``, or ``none`` for one value a row.
-    Returns: in [0, 2] a token, 0 where the sorted probabilities agree; float32 or wider. A row without a token counts 0;
-        an empty batch gives 0.
+    Returns: in [0, 2] a token, 0 where the sorted probabilities agree; float32 or wider. A row without a token counts
+        0; an empty batch gives 0.
     Needs: pairing by row; teacher logits.     Gradient: to ``logits_s`` only.
     Source: Boizard et al., TMLR 2025, arXiv 2402.12030, equations 5 and 6.  Deviation: see ``over_tokens``.
     Raises: DataError for shapes; ConfigError for temperatures; UnknownNameError.     Limits: it says nothing of *which*

@@ -84,7 +84,10 @@ def sparse_divergence(
 def _outcomes(
     s: Tensor, ids: Tensor, t: Tensor, rest: str, variant: str, temperature: float, temperature_t: float
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities ``(..., k + 1)`` of both sides, the last of all others together."""
+    """Log-probabilities ``(..., k + 1)`` of both sides, the last of all others together (k where none are left)."""
+    if ids.shape[-1] == s.shape[-1]:  # what rounding leaves of the teacher's mass is nobody's
+        kept = s.gather(-1, ids) / temperature
+        return F.log_softmax(kept, -1), F.log_softmax(t * (temperature_t / temperature), -1)
     if rest == "renormalised":
         log_p = F.log_softmax(t * (temperature_t / temperature), -1)
         return _binned(s / temperature, ids), F.pad(log_p, (0, 1), value=-math.inf)
@@ -97,12 +100,9 @@ def _outcomes(
 
 def _binned(s: Tensor, ids: Tensor) -> Tensor:
     """The student's log-probabilities of the kept tokens and, last, of all others together."""
-    kept = s.gather(-1, ids)
-    if ids.shape[-1] == s.shape[-1]:  # a sum over nothing has no gradient
-        return F.pad(F.log_softmax(kept, -1), (0, 1), value=torch.finfo(s.dtype).min)
     # summed over the others: 1 less the sum of the kept would lose a small rest to rounding
     others = s.scatter(-1, ids, -math.inf).logsumexp(-1, keepdim=True)
-    return F.log_softmax(torch.cat([kept, others], -1), -1)
+    return F.log_softmax(torch.cat([s.gather(-1, ids), others], -1), -1)
 
 
 def _log_others(log_probs: Tensor) -> Tensor:
