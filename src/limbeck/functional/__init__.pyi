@@ -3,6 +3,8 @@ from .attention.scores import attention_cross_entropy as attention_cross_entropy
 from .attention.scores import attention_mse as attention_mse
 from .contrastive.in_batch import info_nce as info_nce
 from .contrastive.in_batch import noise_contrast as noise_contrast
+from .contrastive.memory import noise_contrast_all as noise_contrast_all
+from .contrastive.wasserstein import dual_contrast as dual_contrast
 from .costs import cost_matrix as cost_matrix
 from .features.factors import margin_of_normal as margin_of_normal
 from .features.factors import normalised_gap as normalised_gap

@@ -20,6 +20,7 @@ METHODS: dict[str, str] = {
     "armada": "limbeck.methods.alignment.armada:ARMADA",
     "bagkd": "limbeck.methods.bags.bagkd:BagKD",
     "binary_kd": "limbeck.methods.response.binary_kd:BinaryKD",
+    "crd": "limbeck.methods.relations.crd:CRD",
     "denoise": "limbeck.methods.diffusion.denoise:Denoise",
     "dist": "limbeck.methods.response.dist:DIST",
     "divergence": "limbeck.methods.response.divergences:Divergences",
@@ -35,6 +36,7 @@ METHODS: dict[str, str] = {
     "supervised": "limbeck.methods.supervised:Supervised",
     "ucmkd": "limbeck.methods.alignment.ucmkd:UCMKD",
     "vid": "limbeck.methods.features.vid:VID",
+    "wcord": "limbeck.methods.relations.wcord:WCoRD",
 }
 # Name to the family whose table ``PRESETS`` holds it.
 PRESETS: dict[str, str] = {
@@ -47,6 +49,8 @@ PRESETS: dict[str, str] = {
     "pkt": "relations",
     "sp": "relations",
     "taid": "divergence",
+    "wcord_global": "wcord",
+    "wcord_local": "wcord",
 }
 GROUP = "limbeck.methods"  # entry points of packages: NAME = "package.module:Class"
 
