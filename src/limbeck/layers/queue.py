@@ -26,6 +26,8 @@ class Queue(nn.Module):
         (tensor([7, 8]), torch.Size([2, 2]))
     """
 
+    passed: Tensor  # rows that were ever pushed
+
     def __init__(self, size: int, **widths: int) -> None:
         super().__init__()
         if size < 1:

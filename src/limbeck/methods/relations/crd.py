@@ -42,6 +42,8 @@ class CRD(Method):
     units = {"supervised": "labelled", "contrast": "batch"}
     Config = CRDConfig
 
+    mean_exponentials: Tensor
+
     def __init__(self, config: CRDConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
         self.student = linear_projector(shapes.student.width, config.width)

@@ -46,24 +46,24 @@ class InfoNCE(Method):
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         c, (rows, said) = self.config, b.teacher.paired()
+        queue, same_in_queue = self._queued(said["features"])
         contrast = info_nce(
             self.project(b.student.features[rows]),
             said["features"],
             temperature=c.temperature,
             symmetric=c.symmetric,
             same=b.teacher.pair_index[rows],
-            **self._queued(said["features"]),
+            queue=queue,
+            same_in_queue=same_in_queue,
         )
         return {"supervised": b.label_loss(), "contrast": contrast}
 
-    def _queued(self, theirs: Tensor) -> dict[str, Tensor]:
+    def _queued(self, theirs: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Earlier teacher rows and which of them are a row's own; the rows of this batch join them."""
         if self.memory is None:
-            return {}
+            return None, None
         numbers = row_numbers(theirs)
-        found = {
-            "queue": self.memory.rows("teacher").clone(),  # the rows that join are written into it
-            "same_in_queue": numbers[:, None] == self.memory.numbers[None, :],
-        }
+        earlier = self.memory.rows("teacher").clone()  # the rows that join are written into it
+        same = numbers[:, None] == self.memory.numbers[None, :]
         self.memory.push(numbers, teacher=theirs)
-        return found
+        return earlier, same

@@ -34,8 +34,8 @@ class WCoRD(Method):
         g_{ij} = \langle U \hat f_s(i), V \hat f_t(j) \rangle
 
     with rows at length 1 and the spectral norms of U and V at 1, so that the critic has a slope of at most 1 on each
-    side and the dual form a minimum; U and V go down it with the student. Strangers are the other pairs of the batch and the
-    teacher rows of a queue, which is part of the checkpoint; see :func:`limbeck.functional.dual_contrast` and
+    side and the dual form a minimum; U and V go down it with the student. Strangers are the other pairs of the batch
+    and the teacher rows of a queue, which is part of the checkpoint; see :func:`limbeck.functional.dual_contrast` and
     :func:`~limbeck.functional.transport_cost`. The primal form is blind to which row belongs to which.
 
     Paper: Chen et al., CVPR 2021, arXiv 2012.08674. Deviation: M is 1, with which the dual form is one of a distance,
@@ -57,13 +57,13 @@ class WCoRD(Method):
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         rows, said = b.teacher.paired()
-        ours, theirs = b.student.features[rows], said["features"]
+        ours, theirs = b.student.features[rows], said["features"].detach()
         local = transport_cost(self.project(ours), theirs, cost="cosine", reg=self.config.reg)
         return {"supervised": b.label_loss(), "global": self._global(ours, theirs), "local": local}
 
     def _global(self, ours: Tensor, theirs: Tensor) -> Tensor:
         numbers = known = row_numbers(theirs)
-        theirs = unit_rows(theirs.detach().float())
+        theirs = unit_rows(theirs.float())
         shown = theirs
         if self.memory is not None:
             shown = torch.cat([theirs, self.memory.rows("teacher")])
