@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from limbeck.layers import Review
@@ -31,7 +32,12 @@ def test_shallow_outputs_see_deeper_maps_and_not_the_reverse():
     assert reached == [[True, True, True], [False, True, True], [False, False, True]]
 
 
-def test_a_row_alone():
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_place_alone_and_no_row(n):
+    """A batch normalisation refuses a batch of one value."""
     review, maps = made()
-    found = review([x[:1] for x in maps], [x.shape[2:] for x in maps])
+    small = [x[:n, :, :1, :1] for x in maps]
+    found = review(small, [(1, 1)] * 3)
+    torch.stack([x.sum() for x in found]).sum().backward()
     assert all(x.isfinite().all() for x in found)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in review.parameters())

@@ -9,6 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class MapNorm(nn.BatchNorm2d):
+    """Batch normalisation of maps; one value a channel, or none, is seen by the running statistics, since a batch of it
+    has no spread."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.shape[0] * x.shape[2] * x.shape[3] > 1:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 class Fusion(nn.Module):
     """One stage: to a middle width, mixed with the deeper stages, and out to the teacher's width.
 
@@ -19,9 +31,9 @@ class Fusion(nn.Module):
 
     def __init__(self, d_student: int, d_middle: int, d_teacher: int, *, mixes: bool) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.Conv2d(d_student, d_middle, 1, bias=False), nn.BatchNorm2d(d_middle))
+        self.enter = nn.Sequential(nn.Conv2d(d_student, d_middle, 1, bias=False), MapNorm(d_middle))
         self.leave = nn.Sequential(
-            nn.Conv2d(d_middle, d_teacher, 3, padding=1, bias=False), nn.BatchNorm2d(d_teacher)
+            nn.Conv2d(d_middle, d_teacher, 3, padding=1, bias=False), MapNorm(d_teacher)
         )
         self.shares = nn.Conv2d(2 * d_middle, 2, 1) if mixes else None
 
@@ -48,7 +60,7 @@ class Review(nn.Module):
         d_student: channels of the student's maps, the shallowest first.    d_teacher: of the teacher's.
         d_middle: channels that the stages share.
 
-    Source: Chen et al., CVPR 2021, arXiv 2104.09044, figure 3 (c). Its batch normalisations see the rows of one
+    Source: Chen et al., CVPR 2021, arXiv 2104.09044, figure 3. Its batch normalisations see the rows of one
     micro-batch.
     """
 

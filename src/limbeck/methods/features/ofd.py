@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.functional import partial_squares
-from limbeck.layers import gather_with_grad
+from limbeck.layers import MapNorm, gather_with_grad
 from limbeck.methods.base import (
     Declared,
     Layers,
@@ -65,7 +65,7 @@ class OFD(Method):
         self.pairs = pairs_of(config.layers)
         channels = channels_of(self.pairs, shapes)
         self.connect = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(s, t, 1, bias=False), nn.BatchNorm2d(t)) for s, t in channels
+            nn.Sequential(nn.Conv2d(s, t, 1, bias=False), MapNorm(t)) for s, t in channels
         )
         for i, (_, t) in enumerate(channels):
             self.register_buffer(f"below_{i}", torch.zeros(2, t))  # sum and number of responses below 0
@@ -76,8 +76,7 @@ class OFD(Method):
         for i, (s, t) in enumerate(self.pairs):
             ours, theirs = on_one_grid(b.student.hidden_states[s][rows], said["hidden_states"][t].detach())
             margin = self._margin(i, theirs)
-            made = self.connect[i](ours) if len(rows) else ours.sum() + theirs
-            gap = partial_squares(made, theirs, margin, reduction="sum")
+            gap = partial_squares(self.connect[i](ours), theirs, margin, reduction="sum")
             total = total + 2.0 ** (i + 1 - len(self.pairs)) * gap
         return {"supervised": b.label_loss(), "match": total}
 
