@@ -54,12 +54,12 @@ from .response.predictions import bag_proportion_kl as bag_proportion_kl
 from .response.predictions import distillation_kl as distillation_kl
 from .response.predictions import label_alignment as label_alignment
 from .response.predictions import soft_cross_entropy as soft_cross_entropy
+from .response.rank_agreement import kendall_tau as kendall_tau
 from .response.returns import discounted_returns as discounted_returns
 from .response.sorted_vocabularies import sorted_l1 as sorted_l1
 from .response.sparse import sparse_divergence as sparse_divergence
 from .response.targets import interpolated_logits as interpolated_logits
 from .response.targets import standardised_logits as standardised_logits
-from .response.two_way import kendall_tau as kendall_tau
 from .response.two_way import non_target_kl as non_target_kl
 from .response.vocabulary import fused_linear_divergence as fused_linear_divergence
 from .transport.cost_and_plan import transport_cost as transport_cost

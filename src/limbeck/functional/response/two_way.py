@@ -1,4 +1,4 @@
-"""Parts of distillation in both directions (C2KD): agreement in the order of classes, and what is not the target.
+"""What two predictions say beside the target class (C2KD).
 
 Axis legend: n - rows, c - classes.
 """
@@ -13,40 +13,6 @@ from torch.nn import functional as F
 
 from limbeck.errors import DataError
 from limbeck.functional.precision import Reduction, check_choice, reduced, widened
-
-BLOCK_ELEMENTS = 2**20  # of the largest tensor of a block of rows
-
-
-def kendall_tau(a: Tensor, b: Tensor) -> Tensor:
-    r"""Kendall's rank correlation tau-b of each row: how far two predictions agree in the order of the classes.
-
-    .. math:: \frac{\sum_{i < j} \mathrm{sgn}(a_i - a_j)\, \mathrm{sgn}(b_i - b_j)}{\sqrt{n_a n_b}}
-
-    with n the number of pairs of classes that differ on a side.
-
-    Args:
-        a, b: ``(n, c)``, finite.
-    Returns: ``(n,)`` in [-1, 1], NaN where a side does not vary, as in SciPy; float32 or wider.
-    Needs: pairing by row; time O(n c^2), memory of a block.     Gradient: none.
-    Source: Kendall, Biometrika 33, 1945.  Deviation: none.
-    Raises: DataError for different shapes.
-    Example:
-        >>> kendall_tau(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 3.0, 2.0]]))
-        tensor([0.3333])
-    """
-    if a.dim() != 2 or a.shape != b.shape:
-        raise DataError(f"both sides must be (n, c) of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
-    a, b = widened(a.detach(), b.detach())
-    first, second = torch.triu_indices(a.shape[1], a.shape[1], offset=1, device=a.device)
-    step = max(1, BLOCK_ELEMENTS // max(len(first), 1))
-    found = [_tau(x, y, first, second) for x, y in zip(a.split(step), b.split(step))]
-    return torch.cat(found) if found else a.new_zeros(0)
-
-
-def _tau(a: Tensor, b: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    sign_a, sign_b = ((x[:, first] - x[:, second]).sign() for x in (a, b))
-    differ = (sign_a.abs().sum(1) * sign_b.abs().sum(1)).sqrt()
-    return (sign_a * sign_b).sum(1) / differ
 
 
 def non_target_kl(
