@@ -15,6 +15,7 @@ from limbeck.errors import DataError
 from limbeck.functional.precision import (
     Reduction,
     check_positive,
+    is_ordinary,
     reduced,
     unit_rows,
     widened,
@@ -67,15 +68,15 @@ def info_nce(
         raise DataError(f"same must be ({n},), got {tuple(same.shape)}")
     if queue is not None and (queue.dim() != 2 or queue.shape[1] != x_s.shape[1]):
         raise DataError(f"queue must be (q, {x_s.shape[1]}), got {tuple(queue.shape)}")
-    s, t = (unit_rows(x) for x in widened(x_s, x_t.detach()))
-    score = s @ t.T / temperature
+    s, t = widened(x_s, x_t.detach())
+    score = _cosines(s, t, temperature)
     own = torch.arange(n, device=score.device)
     if same is not None:
         no_negative = (same[:, None] == same[None, :]) & (own[:, None] != own[None, :])
         score = score.masked_fill(no_negative, -torch.inf)
     wide = score
     if queue is not None:
-        earlier = s @ unit_rows(queue.detach().to(s.dtype)).T / temperature
+        earlier = _cosines(s, queue.detach().to(s.dtype), temperature)
         if same_in_queue is not None:
             earlier = earlier.masked_fill(same_in_queue, -torch.inf)
         wide = torch.cat([score, earlier], 1)
@@ -83,6 +84,15 @@ def info_nce(
     if symmetric:
         rows = (rows + F.cross_entropy(score.T, own, reduction="none")) / 2
     return reduced(rows, reduction)
+
+
+def _cosines(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """``(n, m)``, over the temperature."""
+    if a.device.type == "cpu":  # lengths divide the products, which are fewer than the features
+        length_a, length_b = (torch.linalg.vector_norm(x, dim=1) for x in (a, b))
+        if is_ordinary(length_a) and is_ordinary(length_b):
+            return a @ b.T / (length_a[:, None] * (temperature * length_b)[None, :])
+    return unit_rows(a) @ unit_rows(b).T / temperature
 
 
 @without_autocast

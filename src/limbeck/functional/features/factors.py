@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
-from limbeck.functional.precision import Reduction, check_choice, reduced, widened
+from limbeck.functional.precision import Reduction, check_choice, reduced, unit_rows, widened
 
 
 def normalised_gap(
@@ -60,7 +60,9 @@ def normalised_gap(
 
 
 def _at_length_one(x: Tensor, q: float) -> Tensor:
-    largest = x.detach().abs().amax(1, keepdim=True) if x.shape[1] else x.new_ones(len(x), 1)
+    if q == 2:
+        return unit_rows(x)
+    largest = x.detach().abs().amax(1, keepdim=True)
     x = x / torch.where(largest > 0, largest, 1.0)  # powers of large numbers overflow
     length = torch.linalg.vector_norm(x, ord=q, dim=1, keepdim=True)
     return x / torch.where(length > 0, length, 1.0)

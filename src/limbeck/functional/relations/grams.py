@@ -14,7 +14,7 @@ from limbeck.functional.precision import (
     Reduction,
     check_choice,
     reduced,
-    unit_rows,
+    unit_grams,
     widened,
     without_autocast,
 )
@@ -47,15 +47,9 @@ def channel_similarity(x_s: Tensor, x_t: Tensor, *, reduction: Reduction = "mean
             f"maps must be (n, c, positions...) with one number of channels, got {tuple(x_s.shape)} and "
             f"{tuple(x_t.shape)}; project the student's channels first"
         )
-    s, t = (_scaled(x.flatten(2)) for x in widened(x_s, x_t.detach()))
-    gap = unit_rows(s @ s.mT) - unit_rows(t @ t.mT)
+    ours, theirs = (unit_grams(x.flatten(2)) for x in widened(x_s, x_t.detach()))
+    gap = ours - theirs
     return reduced(gap.square().sum((1, 2)) / gap.shape[1], reduction)
-
-
-def _scaled(x: Tensor) -> Tensor:
-    """At a scale of 1, to which the similarities are blind and whose products do not overflow."""
-    largest = x.detach().abs().flatten(1).amax(1)[:, None, None]
-    return x / largest.where(largest > 0, 1.0)
 
 
 @without_autocast
