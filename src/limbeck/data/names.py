@@ -14,3 +14,5 @@ TASKS: dict[str, tuple[str, str]] = {
     "texts": ("own.text_table", "text_table"),
     "vec": ("benchmarks.vec", "vec"),
 }
+# Settings that every one of them has beside its own.
+OF_EVERY_TASK = ("unpair",)

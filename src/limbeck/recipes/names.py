@@ -127,11 +127,12 @@ def _check_method(values: Mapping[str, Any]) -> None:
 
 def _check_data(values: Mapping[str, Any]) -> None:
     from limbeck.data.cards import data_card
+    from limbeck.data.names import OF_EVERY_TASK
 
     name = values.get("data.name")
     if isinstance(name, str):
         given = [key.partition(".")[0] for key, _ in _below("data.config", values)]
-        _refuse_unknown(f"Data set {name!r}", given, list(data_card(name).settings))
+        _refuse_unknown(f"Data set {name!r}", given, [*data_card(name).settings, *OF_EVERY_TASK])
 
 
 def _refuse_unknown(what: str, given: Sequence[str], known: Sequence[str]) -> None:
