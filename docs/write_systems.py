@@ -17,14 +17,14 @@ from limbeck.methods.systems import System, state_counts, systems
 PAGE = Path(__file__).with_name("systems.md")
 TOP = """# Published systems
 
-This page is written by `docs/write_systems.py` from `src/limbeck/methods/systems.json`; `limbeck methods --systems` prints
-the same lines. What a state means:
+This page is written by `docs/write_systems.py` from `src/limbeck/methods/systems.json`; `limbeck methods --systems`
+prints the same lines. What a state means:
 
-- **works**: its formulas were checked, against the paper or the authors' code; the test that is named runs it from files to a
-  shipped student that predicts, and fails when its defining term is set to zero. Of a system that distils nothing (a model, a
-  metric), the test is a stand-in: a small thing with the same interface.
-- **parts**: some of what it needs is here; the remark says what is missing. A preset named there is what there is of it, not
-  the system. A formula that could not be checked is never offered under a paper's name.
+- **works**: its formulas were checked, against the paper or the authors' code; the test that is named runs it from
+  files to a shipped student that predicts, and fails when its defining term is set to zero. Of a system that distils
+  nothing (a model, a metric), the test is a stand-in: a small thing with the same interface.
+- **parts**: some of what it needs is here; the remark says what is missing. A preset named there is what there is of
+  it, not the system. A formula that could not be checked is never offered under a paper's name.
 - **no**: not scheduled.
 - **out of scope**: the remark says why.
 

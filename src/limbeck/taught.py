@@ -58,6 +58,7 @@ class _Wanted:
     class_map: Mapping[str, str] | None
     reads_classes: bool
     train: Examples
+    class_means: bool = False
 
     @property
     def signals(self) -> list[str]:
@@ -84,6 +85,7 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
         spec.class_map,
         link.goes_by_class or bool(needs & {"logits", "head"}),
         task.splits["train"],
+        plan.declared.class_means,
     )
     if wanted.reads_classes and not task.problem.is_distribution:
         raise ConfigError(
@@ -186,12 +188,14 @@ def _banked(bank: Bank, wanted: _Wanted) -> Taught:
     layers = {
         asked: stored_layer(asked, hidden, n_layers, f"the bank {bank.name}") for asked in wanted.layers
     }
+    bank = _controlled(bank, wanted)
     side = Side(
         bank.width("features"),
         bank.width("logits") or bank.width("log_probs"),
         {asked: hidden[stored] for asked, stored in layers.items()},
+        class_means=bank.prototypes().features if wanted.class_means else None,
     )
-    linked = LinkedTeacher(_controlled(bank, wanted), wanted.link, wanted.signals)
+    linked = LinkedTeacher(bank, wanted.link, wanted.signals)
     return Taught(linked, side, layers=layers, warnings=tuple(warnings))
 
 

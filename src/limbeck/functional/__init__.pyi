@@ -1,4 +1,7 @@
 from .costs import cost_matrix as cost_matrix
+from .features.directions import norm_and_direction as norm_and_direction
+from .features.explanations import activation_map as activation_map
+from .features.explanations import explanation_gap as explanation_gap
 from .features.hints import hint_gap as hint_gap
 from .features.hints import hint_mse as hint_mse
 from .features.manifold import mean_cosine_gap as mean_cosine_gap
@@ -30,7 +33,10 @@ from .relations.similarity import mutual_knn as mutual_knn
 from .relations.similarity import procrustes as procrustes
 from .response.assignment import assignment_in_bags as assignment_in_bags
 from .response.assignment import balanced_assignment as balanced_assignment
+from .response.batch_statistics import class_standardised_logits as class_standardised_logits
+from .response.batch_statistics import prediction_products as prediction_products
 from .response.decoupled import binary_kl as binary_kl
+from .response.decoupled import binary_kl_norm as binary_kl_norm
 from .response.decoupled import decoupled_kl as decoupled_kl
 from .response.decoupled import prediction_correlation as prediction_correlation
 from .response.divergence import divergence as divergence
