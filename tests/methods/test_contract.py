@@ -18,6 +18,7 @@ from toy import ASK_LIVE
 from limbeck.banks.bank import Bank
 from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.methods.cards import method_card
+from limbeck.methods.declared import Layers
 from limbeck.methods.features.fitnets import FitNets
 from limbeck.methods.registry import METHODS, PRESETS, home_of, method_class, method_config, plan_method
 from limbeck.problems.base import Targets
@@ -32,7 +33,7 @@ PLANS = {name: plan_method(name) for name in NAMES}
 ON_TOY = [
     name
     for name in NAMES
-    if not PLANS[name].declared.layers.student
+    if PLANS[name].declared.layers == Layers()
     and name not in ASK_LIVE
     and "classification" in (PLANS[name].declared.problems or {"classification"})
 ]

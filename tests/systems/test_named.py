@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from levels import some_of
 from systems.evidence import Evidence
 
 # preset or method, its defining terms, settings
@@ -21,7 +20,8 @@ ON_TABLES = {
 ON_PICTURES = {"at": {"layers": ["5=maps"]}, "nst": {"layers": ["5=maps"]}}
 
 
-@pytest.mark.parametrize("name", some_of(ON_TABLES, "dkd"))
+@pytest.mark.full
+@pytest.mark.parametrize("name", ON_TABLES)
 def test_on_tables(name: str, evidence: Evidence, tmp_path: Path) -> None:
     method, terms, config = ON_TABLES[name]
     evidence.holds(tmp_path, method, *terms, config=config)

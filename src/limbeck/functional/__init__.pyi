@@ -18,6 +18,7 @@ from .relations.contrast import noise_contrast as noise_contrast
 from .relations.kernels import median_bandwidth as median_bandwidth
 from .relations.kernels import mmd as mmd
 from .relations.kernels import mmd_teacher_term as mmd_teacher_term
+from .relations.label_structure import label_structure as label_structure
 from .relations.moments import bures_wasserstein as bures_wasserstein
 from .relations.moments import central_moment_discrepancy as central_moment_discrepancy
 from .relations.moments import coral as coral

@@ -126,8 +126,8 @@ class Side:
         """``[C, D]`` mean features of each class; ConfigError where there are none."""
         if self.class_means is None:
             raise ConfigError(
-                "The method speaks of the mean features of each class, and this teacher has none: they are those of a "
-                "bank that holds labels; ask the teacher into a bank first."
+                "The method speaks of the mean features of each class, which are those of a bank; ask the teacher into "
+                "a bank first."
             )
         return self.class_means
 

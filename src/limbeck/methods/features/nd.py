@@ -29,8 +29,8 @@ class ND(Method):
         \|f_t(i)\|)}\Big)
 
     with r the identity where the widths agree, else a linear map that is not exported, and c the class means of the
-    teacher's features over the whole bank, which must hold labels. A pair without a label takes the teacher's
-    likeliest class. See :func:`limbeck.functional.norm_and_direction`.
+    teacher's features over the whole bank, by its labels, or where it has none by the class that the teacher holds
+    likeliest, as for a pair without a label. See :func:`limbeck.functional.norm_and_direction`.
 
     Paper: Wang et al. (KD++), arXiv 2305.17007, and the authors' code. Deviation: it knows the label of every row.
     """
