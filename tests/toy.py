@@ -32,7 +32,16 @@ from limbeck.training.trainer import DistillationTrainer
 CLASSES = ("ant", "bee", "cat")
 N, WIDTH, BAG = 48, 5, 4
 # The link a method is tried with, where it is not "paired".
-LINK = {"supervised": "unpaired", "feature_ot": "by_class", "ucmkd": "by_class", "bagkd": "bagged"}
+LINK = {
+    "supervised": "unpaired",
+    "dml": "unpaired",
+    "feature_ot": "by_class",
+    "ucmkd": "by_class",
+    "bagkd": "bagged",
+}
+
+# Methods that ask a teacher about other inputs, which a bank cannot answer; they have tests of their own.
+ASK_LIVE = {"mixed", "mixup_kd", "cutmix_pick", "function_matching"}
 
 
 def noise(inputs: dict[str, torch.Tensor], generators: Any) -> dict[str, torch.Tensor]:
@@ -146,12 +155,19 @@ def distiller(
     if isinstance(teacher, LiveTeacher):
         sides["teacher"] = Side(teacher.probe["features"].shape[1], teacher.probe["logits"].shape[1])
         live["teacher"] = teacher.teacher
-    elif teacher is not None:
-        sides["teacher"] = Side(teacher.width("features"), teacher.width("logits"))
     plan = plan_method(method, config)
+    if isinstance(teacher, Bank):
+        means = teacher.prototypes().features if plan.declared.class_means else None
+        sides["teacher"] = Side(teacher.width("features"), teacher.width("logits"), class_means=means)
     made = plan.cls(plan.config, Shapes(Side(shape.feature_width, shape.n_classes), sides))
+    fellows = {"fellow": Student(net())} if "fellow" in plan.declared.peers else {}
     return Distiller(
-        student, made, problem=asked or Classification(CLASSES), ema_decay=0.9 if ema else None, live=live
+        student,
+        made,
+        problem=asked or Classification(CLASSES),
+        ema_decay=0.9 if ema else None,
+        fellows=fellows,
+        live=live,
     )
 
 

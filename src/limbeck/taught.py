@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
+from torch import Tensor
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import moved_rows, prototype_like, random_like, shuffled, uniform_like
@@ -58,6 +62,7 @@ class _Wanted:
     class_map: Mapping[str, str] | None
     reads_classes: bool
     train: Examples
+    class_means: bool = False
 
     @property
     def signals(self) -> list[str]:
@@ -84,8 +89,10 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
         spec.class_map,
         link.goes_by_class or bool(needs & {"logits", "head"}),
         task.splits["train"],
+        plan.declared.class_means,
     )
-    if wanted.reads_classes and not task.problem.is_distribution:
+    claimed = task.problem.kind in plan.declared.problems  # the method knows what its outputs are
+    if wanted.reads_classes and not (task.problem.is_distribution or claimed):
         raise ConfigError(
             f"Method {plan.name!r} goes by classes here, and this task predicts {task.problem.kind} "
             f"({some(task.class_names, 3)}); take armada, fitnets or feature_ot, with a teacher of features."
@@ -186,13 +193,32 @@ def _banked(bank: Bank, wanted: _Wanted) -> Taught:
     layers = {
         asked: stored_layer(asked, hidden, n_layers, f"the bank {bank.name}") for asked in wanted.layers
     }
+    bank = _controlled(bank, wanted)
     side = Side(
         bank.width("features"),
         bank.width("logits") or bank.width("log_probs"),
         {asked: hidden[stored] for asked, stored in layers.items()},
+        class_means=class_means(bank) if wanted.class_means else None,
     )
-    linked = LinkedTeacher(_controlled(bank, wanted), wanted.link, wanted.signals)
+    linked = LinkedTeacher(bank, wanted.link, wanted.signals)
     return Taught(linked, side, layers=layers, warnings=tuple(warnings))
+
+
+def class_means(bank: Bank) -> Tensor:
+    """``[C, D]`` mean features of each class, float32: by the bank's labels; without labels by the class that the
+    teacher holds likeliest, and zero for a class that it never does.
+
+    Raises: AbsentClassError for a class without rows among the labels.
+    """
+    if bank.labels is not None and bool((bank.labels >= 0).any()):
+        return cast(Tensor, bank.prototypes().features)
+    sums = torch.zeros(bank.width("logits") or bank.width("log_probs") or 0, bank.width("features") or 0)
+    counts = torch.zeros(len(sums))
+    for block in bank.blocks(8192):
+        classes = block.log_predictions().argmax(-1)
+        sums.index_add_(0, classes, block["features"].float())
+        counts += torch.bincount(classes, minlength=len(sums))
+    return sums / counts.clamp(min=1)[:, None]
 
 
 def _controlled(bank: Bank, wanted: _Wanted) -> Bank:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from toy import ASK_LIVE
 
 from limbeck.banks.bank import Bank
 from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.methods.cards import method_card
+from limbeck.methods.declared import Layers
 from limbeck.methods.features.fitnets import FitNets
 from limbeck.methods.registry import (
     METHODS,
@@ -35,11 +37,12 @@ from limbeck.training.streams import streams
 
 NAMES = sorted({*METHODS, *PRESETS})
 PLANS = {name: plan_method(name) for name in NAMES}
-# Not those whose layers, or whose problem, the toy student and its bank do not have; they have tests of their own.
+# Not those whose layers, problem or answers the toy student and its bank do not have; they have tests of their own.
 ON_TOY = [
     name
     for name in NAMES
-    if not PLANS[name].declared.layers.student
+    if PLANS[name].declared.layers == Layers()
+    and name not in ASK_LIVE
     and "classification" in (PLANS[name].declared.problems or {"classification"})
 ]
 WITH_LINKS = [(name, link) for name in ON_TOY for link in sorted(PLANS[name].declared.links or {"unpaired"})]
@@ -178,6 +181,10 @@ def test_config_round_trips(name: str) -> None:
         ("info_nce", "temperature", 0.0, r"\(0, inf\)"),
         ("n_to_one", "groups", 0, r"\[1, inf\)"),
         ("vid", "initial_variance", 0.0, r"\(0, inf\)"),
+        ("luminet", "temperature", 0.0, r"\(0, inf\)"),
+        ("dhkd", "temperature", 0.0, r"\(0, inf\)"),
+        ("sinkd", "sweeps", 0, r"\[1, inf\)"),
+        ("mixed", "candidates", 0, r"\[1, inf\)"),
         ("armada", "width", 0, r"\[1, inf\)"),
         ("armada", "depth", 0, r"\[1, inf\)"),
         ("bagkd", "ramp", 1.5, r"\[0, 1\]"),

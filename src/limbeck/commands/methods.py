@@ -9,9 +9,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from limbeck.commands.parser import Parser, print_json
+from limbeck.errors import UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from limbeck.methods.cards import MethodCard
+    from limbeck.methods.systems import System
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -20,12 +22,17 @@ def command(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="limbeck methods",
         description="List the methods and presets, or show one card: paper, equations, needs, links, settings.",
-        epilog="example:\n  limbeck methods bagkd",
+        epilog="examples:\n  limbeck methods bagkd\n  limbeck methods --systems",
     )
     parser.add_argument("name", nargs="?", help="a method")
+    parser.add_argument(
+        "--systems", action="store_true", help="the published systems, and what each of them has here"
+    )
     parser.add_argument("--json", action="store_true", help="print as JSON")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
+    if values.systems:
+        return _systems(values.name, as_json=values.json)
     cards = [method_card(values.name)] if values.name is not None else all_cards()
     if values.json:
         print_json([asdict(card) for card in cards])
@@ -40,6 +47,37 @@ def command(arguments: Sequence[str]) -> int:
                 print(textwrap.fill(text, width, initial_indent=f"{name:<12}", subsequent_indent=" " * 12))
             print()
     return 0
+
+
+def _systems(name: str | None, *, as_json: bool) -> int:
+    from limbeck.methods.systems import state_counts, systems
+
+    # a name with --systems: the systems that this method or preset is, or serves
+    found = tuple(system for system in systems() if name in (None, system.preset))
+    if name is not None and not found:
+        raise UnknownNameError(
+            f"No system is served by {name!r}; {nearest(name, {s.preset for s in systems() if s.preset})}"
+        )
+    if as_json:
+        print_json([system.shown() for system in found])
+        return 0
+    width = max(60, shutil.get_terminal_size().columns)
+    for system in found:
+        print(_system(system, width))
+    print("\n" + ", ".join(f"{n} {state}" for state, n in state_counts(found).items() if n))
+    return 0
+
+
+def _system(system: System, width: int) -> str:
+    facts = [
+        system.name,
+        f"limbeck methods {system.preset}" if system.preset else "",
+        system.test,
+        system.remark,
+    ]
+    text = "; ".join(fact for fact in facts if fact)
+    start = f"{system.row or '-':<5}{system.state:<14}"
+    return textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start))
 
 
 def _card(card: MethodCard) -> str:

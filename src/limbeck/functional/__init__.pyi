@@ -9,6 +9,9 @@ from .costs import cost_matrix as cost_matrix
 from .features.factors import margin_of_normal as margin_of_normal
 from .features.factors import normalised_gap as normalised_gap
 from .features.factors import partial_squares as partial_squares
+from .features.directions import norm_and_direction as norm_and_direction
+from .features.explanations import activation_map as activation_map
+from .features.explanations import explanation_gap as explanation_gap
 from .features.hints import hint_gap as hint_gap
 from .features.hints import hint_mse as hint_mse
 from .features.manifold import mean_cosine_gap as mean_cosine_gap
@@ -27,6 +30,7 @@ from .relations.grams import flow_gap as flow_gap
 from .relations.kernels import median_bandwidth as median_bandwidth
 from .relations.kernels import mmd as mmd
 from .relations.kernels import mmd_teacher_term as mmd_teacher_term
+from .relations.label_structure import label_structure as label_structure
 from .relations.moments import bures_wasserstein as bures_wasserstein
 from .relations.moments import central_moment_discrepancy as central_moment_discrepancy
 from .relations.moments import coral as coral
@@ -44,7 +48,10 @@ from .relations.similarity import mutual_knn as mutual_knn
 from .relations.similarity import procrustes as procrustes
 from .response.assignment import assignment_in_bags as assignment_in_bags
 from .response.assignment import balanced_assignment as balanced_assignment
+from .response.batch_statistics import class_standardised_logits as class_standardised_logits
+from .response.batch_statistics import prediction_products as prediction_products
 from .response.decoupled import binary_kl as binary_kl
+from .response.decoupled import binary_kl_norm as binary_kl_norm
 from .response.decoupled import decoupled_kl as decoupled_kl
 from .response.decoupled import prediction_correlation as prediction_correlation
 from .response.divergence import divergence as divergence

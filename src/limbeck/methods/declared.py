@@ -98,12 +98,14 @@ class Side:
         features: width of its features, None without.    outputs: of its logits, None without.
         hidden: layer, as the method names it, to the shape of its output without the axis of rows.
         inputs: input to its shape without the axis of rows.
+        class_means: ``[C, D]`` mean features of each class, of a bank, where the method asks for them.
     """
 
     features: int | None = None
     outputs: int | None = None
     hidden: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    class_means: Any = None
 
     @property
     def width(self) -> int:
@@ -118,6 +120,16 @@ class Side:
         if self.outputs is None:
             raise ConfigError("This network shows no logits; name them in the method's needs.")
         return self.outputs
+
+    @property
+    def means(self) -> Any:
+        """``[C, D]`` mean features of each class; ConfigError where there are none."""
+        if self.class_means is None:
+            raise ConfigError(
+                "The method speaks of the mean features of each class, which are those of a bank; ask the teacher into "
+                "a bank first."
+            )
+        return self.class_means
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,7 @@ class Declared:
         layers: inner layers that it reads.
         descents: what is descended before the student's own step, in this order.
         text_as_features: the teacher's texts, embedded once by a frozen text encoder, are its features.
+        class_means: the mean features of each class over the teacher's bank stand in ``shapes.teacher.means``.
         student: ``always`` run before the losses, or only when the method ``asked`` (``b.run``).
     """
 
@@ -163,6 +176,7 @@ class Declared:
     student: Literal["always", "asked"] = "always"
     descents: tuple[Descent, ...] = ()
     text_as_features: bool = False
+    class_means: bool = False
 
     def with_(self, **changes: Any) -> Declared:
         """A copy with some fields replaced."""

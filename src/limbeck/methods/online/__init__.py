@@ -1,0 +1,1 @@
+"""Methods in which networks that learn along teach each other."""

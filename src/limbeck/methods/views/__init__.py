@@ -1,0 +1,1 @@
+"""Methods that ask student and teacher about other inputs than those of the batch."""

@@ -1,0 +1,40 @@
+"""Systems that are asked for by name and have no row of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from systems.evidence import Evidence
+
+# preset or method, its defining terms, settings
+ON_TABLES = {
+    "kd": ("kd", ("distillation",), {}),
+    "dkd": ("dkd", ("distillation",), {}),
+    "mlld": ("mlld", ("instance", "batch", "class"), {}),
+    "logit_std": ("logit_std", ("distillation",), {}),
+    "pkt": ("pkt", ("relation",), {}),
+    "sp": ("sp", ("relation",), {}),
+    "vid": ("vid", ("information",), {}),
+}
+ON_PICTURES = {"at": {"layers": ["5=maps"]}, "nst": {"layers": ["5=maps"]}}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ON_TABLES)
+def test_on_tables(name: str, evidence: Evidence, tmp_path: Path) -> None:
+    method, terms, config = ON_TABLES[name]
+    evidence.holds(tmp_path, method, *terms, config=config)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ON_PICTURES)
+def test_on_pictures(name: str, evidence: Evidence, tmp_path: Path) -> None:
+    evidence.holds(tmp_path, name, "match", config=ON_PICTURES[name], student="picture")
+
+
+@pytest.mark.full
+def test_two_students_teach_each_other(evidence: Evidence, tmp_path: Path) -> None:
+    peers = {"fellow": {"model": "table_encoder"}}
+    on = evidence.holds(tmp_path, "dml", "to_student", config={"weight_to_student": 3.0}, peers=peers)
+    assert on.shares["fellow_supervised"] == on.shares["to_fellow"] == 0  # the fellow is not the student
