@@ -6,7 +6,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -301,7 +300,7 @@ def test_generations_and_a_stage_that_trains_its_own_teacher(tmp_path: Path) -> 
 def test_killed_between_training_and_its_record(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(student: Path) -> str:
+    def dies(*args: Any) -> str:
         raise Killed
 
     with monkeypatch.context() as patched:
@@ -366,7 +365,7 @@ def test_a_stage_that_starts_from_the_aligner_of_another(tmp_path: Path) -> None
     """Its parts are those that the stage left, the student is not; another aligner makes the student anew."""
     found = run_chain(aligned(tmp_path))
     assert found.ran == ("teacher", "aligner", "student")
-    assert make_chain(aligned(tmp_path)).uses("student") == [("aligner", "method"), ("aligner", "bank")]
+    assert make_chain(aligned(tmp_path)).uses("student")[:2] == [("aligner", "method"), ("aligner", "bank")]
     parts = load_file(tmp_path / "aligner" / "method.safetensors")
     assert any(name.startswith("aligner.teacher_projection") for name in parts)
     recipe = make_chain(aligned(tmp_path)).recipe("student")
@@ -387,15 +386,14 @@ def test_a_stage_that_starts_from_the_aligner_of_another(tmp_path: Path) -> None
         ({}, "'aligner.head.bias' is absent in them"),
     ],
 )
-def test_parts_that_are_not_the_methods(parts: Any, words: str) -> None:
+def test_parts_that_are_not_the_methods(parts: Any, words: str, tmp_path: Path) -> None:
     method = ARMADA(ARMADAConfig(width=8), shapes(6, 5, 3))
-    with TemporaryDirectory() as folder, pytest.raises(ConfigError, match=words):
-        if parts is not None:
-            state = {
-                name: value for name, value in method.state_dict().items() if name != "aligner.head.bias"
-            }
-            save_file({**state, **parts}, f"{folder}/method.safetensors")
-        start_parts(method, folder)
+    if parts is not None:
+        state = method.state_dict()
+        del state["aligner.head.bias"]
+        save_file({**state, **parts}, str(tmp_path / "method.safetensors"))
+    with pytest.raises(ConfigError, match=words):
+        start_parts(method, tmp_path)
 
 
 def test_the_command(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
