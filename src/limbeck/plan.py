@@ -13,8 +13,9 @@ import torch
 from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, LimbeckError
 from limbeck.methods.declared import Shapes, Side
+from limbeck.methods.parts import parts_in, start_parts
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.seeding import keyed_seed
@@ -97,6 +98,8 @@ def make_trainer(
         live={name: teacher.live for name, teacher in taught.items() if teacher.live is not None},
         layers={name: teacher.layers for name, teacher in taught.items()},
     )
+    if recipe.method.init is not None:
+        start_parts(distiller.method, recipe.method.init)
     validation = task.splits["validation"] if has_validation else None
     trainer = DistillationTrainer(
         distiller,
@@ -170,6 +173,8 @@ def _facts(
     # Of a folder whose content may change.
     if recipe.student.init is not None or text_model_path(recipe.student.model) is not None:
         digests["the student's first weights"] = weights_digest(student.state_dict())
+    if recipe.method.init is not None:
+        digests["the method's first parts"] = weights_digest(parts_in(recipe.method.init))
     return {"settings": recipe_settings(recipe, plan), "digests": digests}
 
 
@@ -244,10 +249,16 @@ def _check_problem(plan: MethodPlan, train: Examples) -> None:
 def student_side(student: Student, train: Examples, plan: MethodPlan | None = None) -> Side:
     """Sizes of the student, by one forward of two rows.
 
-    Raises: ConfigError for a head of another width than the problem asks for.
+    Raises: ConfigError for a model that cannot read the rows, and for a head of another width than the problem asks
+    for.
     """
     inputs = without_padding(train.rows(range(min(2, len(train)))))
-    shape = student.probe(inputs, () if plan is None else plan.declared.layers.student)
+    try:
+        shape = student.probe(inputs, () if plan is None else plan.declared.layers.student)
+    except (LimbeckError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # a model raises what it likes
+        raise ConfigError(_cannot_read(student, inputs, error)) from error
     wanted = train.problem.n_outputs()
     if wanted is not None and shape.n_classes != wanted:
         raise ConfigError(f"The student has {shape.n_classes} outputs, the data ask for {wanted}.")
@@ -256,6 +267,17 @@ def student_side(student: Student, train: Examples, plan: MethodPlan | None = No
         shape.n_classes,
         {name: size[1:] for name, size in shape.hidden.items()},
         {name: tuple(value.shape[1:]) for name, value in inputs.items()},
+    )
+
+
+def _cannot_read(student: Student, inputs: Mapping[str, torch.Tensor], error: Exception) -> str:
+    """What to say of a model whose channels or sizes are not those of the rows."""
+    rows = ", ".join(f"{name} {list(value.shape[1:])}" for name, value in inputs.items())
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return (
+        f"The model {type(student.model).__name__} cannot read the rows, which are {rows} each ({reason}); set what it "
+        "reads in student.config (teacher.config), such as in_channels or image_size, or what the rows are in "
+        "data.config, such as channels or size."
     )
 
 

@@ -6,3 +6,4 @@ from .queue import row_numbers as row_numbers
 from .review import MapNorm as MapNorm
 from .review import Review as Review
 from .ts_aligner import TSAligner as TSAligner
+from .ts_aligner import TwoHeadAligner as TwoHeadAligner

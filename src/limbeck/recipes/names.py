@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.training.ranges import OWN_RESULT, check_ranges
+from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
 
-_TRAINING = {*FIELDS, *OWN_RESULT}
+_TRAINING = {*FIELDS, *OWN_RESULT, *LATER_RESULT}
 _OFFERED = sorted(name for name in _TRAINING if not is_refused(name) and name not in OWNED_BY_RECIPE)
 # What others call a setting, where the letters alone would not lead to ours.
 _OTHER_NAMES = {

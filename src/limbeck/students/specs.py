@@ -13,7 +13,7 @@ from torch import nn
 from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import sized
-from limbeck.students import architectures, dense, encoders
+from limbeck.students import architectures, dense, encoders, imagenet
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
@@ -37,6 +37,7 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = (
     }
     | {name: getattr(architectures, name) for name in ("resnet18", "resnet50", "vit_small", "vit_base")}
     | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
+    | {"efficientnet_lite0": imagenet.efficientnet_lite0}
 )
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -11,7 +11,7 @@ from transformers.training_args import trainer_log_levels
 
 from limbeck.errors import ConfigError, nearest
 from limbeck.training.optimisers import check_optimiser, check_schedule
-from limbeck.training.ranges import OWN_RESULT, check_ranges
+from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges
 from limbeck.training.settings import (
     TRACKIO,
     changed_settings,
@@ -55,6 +55,12 @@ class DistillationArguments(TrainingArguments):
     weight_decay_on: Literal["all", "weights"] = field(
         default="weights",
         metadata={"help": "'weights' spares biases and norms; 'all' decays every parameter."},
+    )
+    method_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Learning rate of the method's own parts (an aligner, projections); null: learning_rate."
+        },
     )
     max_steps: int = field(default=240, metadata={"help": "Optimiser steps, >= 1."})
     logging_steps: float = field(
@@ -105,7 +111,8 @@ class DistillationArguments(TrainingArguments):
 
     def result_settings(self) -> dict[str, Any]:
         """What changes the result, as plain values: part of what a checkpoint says of its run."""
-        return result_settings(self, OWN_RESULT)
+        later = tuple(name for name in LATER_RESULT if getattr(self, name) is not None)
+        return result_settings(self, OWN_RESULT + later)
 
     def _check_trackers(self, given: Mapping[str, Any]) -> None:
         wanted = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or ())

@@ -11,6 +11,7 @@ from limbeck.seeding import LARGEST_SEED
 
 # Settings of ours; all of them change what is learned.
 OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "scores", "weight_decay_on")
+LATER_RESULT = ("method_learning_rate",)  # later than the first checkpoints: named where they are set
 # Name to least and largest value, and whether the largest is taken; None = no bound.
 RANGES: dict[str, tuple[float, float | None, bool]] = {
     "max_steps": (1, 10**9, True),
@@ -20,6 +21,7 @@ RANGES: dict[str, tuple[float, float | None, bool]] = {
     "ema_decay": (0, 1, False),
     "seed": (0, LARGEST_SEED, True),
     "learning_rate": (0, 1e6, True),
+    "method_learning_rate": (0, 1e6, True),
     "weight_decay": (0, 1e6, True),
     "adam_beta1": (0, 1, False),
     "adam_beta2": (0, 1, False),
