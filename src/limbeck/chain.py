@@ -18,6 +18,7 @@ from limbeck.reporting import report_folder
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.students.export.exported import hashed_files, sha256_of
 from limbeck.students.export.info import INFO
+from limbeck.students.own_model import own_models
 from limbeck.training.processes import is_first_process, wait_for_all
 
 State = Literal["finished", "goes on", "new", "again"]
@@ -72,6 +73,7 @@ def run_chain(
     chain: Chain | Mapping[str, Any] | str | Path,
     *,
     output_dir: str | None = None,
+    trust_code: bool = False,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> ChainResult:
     """Run the stages that are not finished, each by :func:`limbeck.distill.distill` in ``output_dir/NAME``.
@@ -83,6 +85,7 @@ def run_chain(
     Args:
         chain: a YAML file, the name of a chain that ships, plain values, or a chain.
         output_dir: in place of its own.    tell: called with a sentence before each stage.
+        trust_code: import models that stages name as ``MODULE:FACTORY``, which runs their code.
 
     Raises: ConfigError for a finished stage whose recipe has been edited since, before anything is run, and as
         :func:`limbeck.recipes.chain_spec.load_chain` and :func:`limbeck.distill.distill`.
@@ -98,7 +101,8 @@ def run_chain(
         tell(f"stage {number} of {len(chain.stages)}, {name}: {_SAID[planned.state]}")
         wait_for_all()  # all have looked before the first writes
         if planned.state != "finished":
-            _run_stage(chain, planned)
+            with own_models(trust_code=trust_code):
+                _run_stage(chain, planned)
             ran.append(name)
     found = read_records(folder)
     result = ChainResult(folder, {name: found[name] for name in chain.stages}, tuple(ran))

@@ -37,6 +37,7 @@ from limbeck.plan import make_student
 from limbeck.recipes.recipe import MethodSpec, Recipe, check_recipe
 from limbeck.runner import run
 from limbeck.seeding import keyed_seed
+from limbeck.students.own_model import own_models
 from limbeck.students.student import Student
 from limbeck.taught import Taught, link_of, readable, side_of
 from limbeck.teacher_stage import teacher_of
@@ -57,6 +58,7 @@ def diagnose(
     teacher: str | None = None,
     alone: float | None = None,
     train_alone: bool = True,
+    trust_code: bool = False,
 ) -> Diagnosis:
     """Measure, before training, what a teacher will bring: a pilot distillation by ridge regression on the student's
     features, and how much of the class comes through the link; the smaller of the two is expected.
@@ -70,6 +72,7 @@ def diagnose(
         alone: accuracy of the student without a teacher on validation rows, in [0, 1], where it is known.
         train_alone: False spares that training; a probe on the untrained student's features stands in, which may be
             20 points too low, and then promises too much.
+        trust_code: import models that the recipe names as ``MODULE:FACTORY``, which runs their code.
 
     Raises: ConfigError for a problem without classes, a method without a teacher and wrong values; DataError without
         training rows; what :func:`limbeck.run` raises before its first step.
@@ -85,11 +88,12 @@ def diagnose(
     raw = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     _check(recipe, raw)
     coded, *_ = encoded_task(raw, recipe.student.model, recipe.student.max_length)
-    source = bank if bank is not None else _source(recipe, coded, name)
-    _check_link(recipe, coded, name, source)
-    taught = _readable(source, name, recipe, coded)
-    student = _student(recipe, coded)
-    judged = _trained_alone(recipe, coded) if train_alone and alone is None else alone
+    with own_models(trust_code=trust_code):
+        source = bank if bank is not None else _source(recipe, coded, name)
+        _check_link(recipe, coded, name, source)
+        taught = _readable(source, name, recipe, coded)
+        student = _student(recipe, coded)
+        judged = _trained_alone(recipe, coded) if train_alone and alone is None else alone
     train = coded.splits["train"]
     link = link_of(recipe.teacher_specs()[name], name, source, coded)
     reached = silently_reached(link, train) if taught is None else _reach(taught, coded)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, print_json, share
+from limbeck.commands.parser import Parser, print_json, share, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe
 
@@ -25,7 +25,13 @@ def command(arguments: Sequence[str]) -> int:
     from limbeck.prior import diagnose
     from limbeck.reporting.diagnosis_picture import diagnosis_svg
 
-    found = diagnose(recipe, teacher=values.teacher, alone=values.alone, train_alone=not values.no_training)
+    found = diagnose(
+        recipe,
+        teacher=values.teacher,
+        alone=values.alone,
+        train_alone=not values.no_training,
+        trust_code=trusts_code(values),
+    )
     folder = Path(values.output or recipe.output_dir)
     path = found.save(folder)
     write_whole(folder / PICTURE, diagnosis_svg(found))
@@ -64,6 +70,7 @@ def _parser() -> Parser:
         action="store_true",
         help="do not train the student alone; a probe stands in, which promises too much",
     )
+    parser.add_trust_code()
     add("--json", action="store_true", help="print the diagnosis as JSON")
     return parser
 

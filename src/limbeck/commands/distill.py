@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from limbeck.commands.parser import Parser, print_json
+from limbeck.commands.parser import Parser, print_json, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
 
@@ -34,9 +34,7 @@ def command(arguments: Sequence[str]) -> int:
     folder = Path(recipe.output_dir)
     if values.resume and not any(folder.glob("checkpoints/checkpoint-*")):
         print(f"limbeck: {folder} has no checkpoint; starting from the first step.", file=sys.stderr)
-    if values.trust_code:
-        sys.path.insert(0, "")  # a module that lies where one starts
-    result = distill(recipe, resume=values.resume, overwrite=values.overwrite, trust_code=values.trust_code)
+    result = distill(recipe, resume=values.resume, overwrite=values.overwrite, trust_code=trusts_code(values))
     if not is_first_process():
         return 0
     if values.json:
@@ -64,7 +62,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
     add("--overwrite", action="store_true", help="lose the results of another recipe in the run folder")
-    add("--trust-code", action="store_true", help="import a model MODULE:FACTORY, which runs its code")
+    parser.add_trust_code()
     add("--print-recipe", action="store_true", help="show the resolved recipe and stop")
     add("--help-recipe", action="store_true", help="list every key of the recipe")
     add("--json", action="store_true", help="print the scores as JSON")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from limbeck.commands.parser import Parser, print_json
+from limbeck.errors import known_name
 
 if TYPE_CHECKING:
     from limbeck.methods.cards import MethodCard
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def command(arguments: Sequence[str]) -> int:
     from limbeck.methods.cards import all_cards, method_card
+    from limbeck.methods.registry import method_names
 
     parser = Parser(
         prog="limbeck methods",
@@ -26,7 +28,7 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    cards = [method_card(values.name)] if values.name else all_cards()
+    cards = [method_card(known_name(values.name, method_names()))] if values.name else all_cards()
     if values.json:
         print_json([asdict(card) for card in cards])
     elif values.name:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.data.names import TASKS
+from limbeck.errors import ConfigError, UnknownNameError, close_names, known_name, nearest
 from limbeck.files import write_whole
+from limbeck.methods.registry import METHODS, PRESETS
 from limbeck.recipes.places import from_its_folder
 from limbeck.recipes.yaml_file import yaml_keys
 
@@ -38,6 +39,9 @@ class DataSpec:
     name: str = "av_digits"
     config: dict[str, Any] = field(default_factory=dict)
     side: str | None = None
+
+    def __post_init__(self) -> None:
+        self.name = known_name(self.name, TASKS)
 
 
 @dataclass
@@ -137,6 +141,9 @@ class MethodSpec:
 
     name: str = "supervised"
     config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.name = known_name(self.name, (*METHODS, *PRESETS))
 
 
 @dataclass
@@ -334,7 +341,8 @@ def _find_recipes(arguments: Sequence[str]) -> list[str]:
             continue
         place = i if equals else i + 1
         name = value if equals else found[place]
-        path = shipped.get(name.removesuffix(".yaml"), Path(name)) if not Path(name).is_file() else Path(name)
+        called = known_name(name.removesuffix(".yaml"), shipped)
+        path = Path(name) if Path(name).is_file() else shipped.get(called, Path(name))
         if not path.is_file():
             raise UnknownNameError(
                 f"There is no recipe {name!r}, neither a file nor one that ships; {nearest(name, shipped)}"
@@ -425,6 +433,6 @@ def _clear(message: str, parser: ArgumentParser) -> str:
         return f"{name} is set by the recipe itself; use the recipe's own output_dir and seed."
     keys = Namespace(parser.get_defaults()).keys()
     offered = [key for key in keys if not is_refused(key.removeprefix("training."))]
-    close = difflib.get_close_matches(name, offered, n=3, cutoff=0.5)
+    close = close_names(name, offered)
     hint = "did you mean " + " or ".join(close) + "?" if close else "see `limbeck distill --help-recipe`."
     return f"The recipe has no key {name!r}; {hint}"

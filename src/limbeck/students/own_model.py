@@ -65,7 +65,7 @@ def check_trusted(spec: str) -> None:
     if is_own(spec) and spec not in _GIVEN.get() and not _TRUSTED.get():
         raise ConfigError(
             f"The model {spec!r} is code of its own, which a recipe does not run by itself; read it, and pass "
-            "--trust-code to `limbeck distill` (trust_code=True in Python) if you trust it."
+            "--trust-code (trust_code=True in Python) if you trust it."
         )
 
 
