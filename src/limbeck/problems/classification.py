@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.errors import ClassNamesError, DataError, some
+from limbeck.errors import ClassNamesError, ConfigError, DataError, some
 from limbeck.functional.precision import widened
 from limbeck.functional.response.predictions import distillation_kl
 from limbeck.problems.base import Problem, Shown, Targets, class_numbers
+from limbeck.problems.class_weights import BALANCED, balanced_weights, checked_weights
 from limbeck.problems.metric import ACCURACY, BRIER, CALIBRATION, MACRO_F1, Metric
 from limbeck.signals.cells import classes_of, name_of
 from limbeck.signals.classes import UNLABELLED
@@ -25,9 +26,12 @@ class Classification(Problem):
 
     Args:
         label_smoothing: in [0, 1), of the loss.
+        class_weights: of the loss: ``balanced`` by the training rows, a weight for each of the names, or a mapping of
+            some names to weights. A known row of the class counts so often; scores are not weighted.
     """
 
     label_smoothing: float = 0.0
+    class_weights: Any = None
 
     kind: ClassVar[str] = "classification"
     measures: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, CALIBRATION, BRIER)
@@ -44,11 +48,37 @@ class Classification(Problem):
         if absent := [name for c, name in enumerate(self.names) if not bool((classes == c).any())]:
             raise DataError(f"The labelled training rows of {source} have no row of class {some(absent)}.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights, self.names))
+
+    def fitted(self, targets: Targets) -> Problem:
+        """With weights that balance the classes of ``targets``, where they are asked for."""
+        if self.class_weights != BALANCED:
+            return self
+        known = targets.values[targets.known]
+        changes: dict[str, Any] = {
+            "class_weights": balanced_weights(known[known != UNLABELLED], len(self.names))
+        }
+        return replace(self, **changes)
+
+    def weights(self, like: Tensor) -> Tensor | None:
+        """``[C]`` weights of the classes in the type and place of some logits.
+
+        Raises: ConfigError for weights that were never fitted.
+        """
+        if self.class_weights == BALANCED:
+            raise ConfigError(
+                "class_weights='balanced' is known when the training rows are; take problem.fitted(targets)."
+            )
+        return None if self.class_weights is None else like.new_tensor(self.class_weights)
+
     def loss(self, out: Shown, targets: Targets) -> Tensor:
         (logits,) = widened(out.logits)
         return F.cross_entropy(
             logits,
             self.classes(targets),
+            weight=self.weights(logits),
             ignore_index=UNLABELLED,
             label_smoothing=self.label_smoothing,
             reduction="sum",

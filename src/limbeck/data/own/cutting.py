@@ -165,6 +165,13 @@ def teacher_splits(
     return splits
 
 
+def fitted(splits: dict[str, Examples], reference: str) -> dict[str, Examples]:
+    """All splits with the problem as the rows of one of them tell it (weights of classes)."""
+    rows = splits[reference]
+    problem = rows.problem.fitted(rows.targets)
+    return {role: replace(part, problem=problem) for role, part in splits.items()}
+
+
 def standardised(splits: dict[str, Examples], reference: str) -> tuple[dict[str, Examples], Tensor, Tensor]:
     """All splits less the mean over the deviation of one of them, and these two, ``[columns]`` each; of series
     ``[n, c, L]`` they are those of a channel, over all steps, ``[c]``."""

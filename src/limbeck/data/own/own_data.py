@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.data.base import Examples, View
 from limbeck.data.files.views import audio_views, image_views, series_views, vector_views
-from limbeck.data.own.cutting import Shares, standardised, student_splits, teacher_splits
+from limbeck.data.own.cutting import Shares, fitted, standardised, student_splits, teacher_splits
 from limbeck.data.own.folders import FolderData
 from limbeck.data.own.linking import KEEPS_LABELS, alone, link_settings, linked, told
 from limbeck.data.own.read_side import read_side
@@ -138,6 +138,7 @@ def task_of(
     """
     whole_groups = bool(student.groups) and (name == "own" or "bagged" in kinds.values())
     splits, truth = student_splits(student, shares, rng, whole_groups=whole_groups)
+    splits = fitted(splits, "train")
     train = splits["train"]
     sides, facts, notes = {}, {}, []
     for who, data in teachers.items():
@@ -185,6 +186,7 @@ def _side(
         return TeacherSide(Splits(link=train.forgotten()), alone(kind, train), _views(student.modality)), None
     link, rows = linked(kind, train, student, data, shares.link, rng)
     splits = teacher_splits(data, rows, shares, rng, has_labels=kind in KEEPS_LABELS)
+    splits = fitted(splits, "train" if "train" in splits else "link")
     preprocessor = dict(data.preprocessor)
     if data.modality in _OF_NUMBERS:
         splits, mean, deviation = standardised(splits, "train" if "train" in splits else "link")
