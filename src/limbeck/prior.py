@@ -39,12 +39,13 @@ from limbeck.runner import run
 from limbeck.seeding import keyed_seed
 from limbeck.students.own_model import own_models
 from limbeck.students.student import Student
-from limbeck.taught import Taught, link_of, readable, side_of
+from limbeck.taught import link_of, readable, side_of
 from limbeck.teacher_stage import teacher_of
 from limbeck.teachers.live import LiveTeacher
 from limbeck.training.collator import DistillationCollator, LinkedTeacher, without_padding
 from limbeck.training.encoding import encoded_task
 from limbeck.training.streams import check_links
+from limbeck.training.teacher_reading import Taught
 
 _OF_CHECKPOINTS = ("save_", "eval_", "load_best_", "metric_for_best_", "greater_is_better")
 _AS_METHOD = "divergence"  # reads classes row by row; which method the recipe names does not matter here

@@ -25,7 +25,9 @@ def checked_weights(asked: Any, names: Sequence[str]) -> tuple[float, ...] | str
     if isinstance(asked, Mapping):
         for name in asked:
             if str(name) not in names:
-                raise UnknownNameError(f"class_weights has no class {str(name)!r}; {nearest(str(name), names)}")
+                raise UnknownNameError(
+                    f"class_weights has no class {str(name)!r}; {nearest(str(name), names)}"
+                )
         by_name = {str(name): value for name, value in asked.items()}
         asked = [by_name.get(name, 1.0) for name in names]
     numbers = asked if isinstance(asked, (list, tuple)) else []
@@ -35,7 +37,9 @@ def checked_weights(asked: Any, names: Sequence[str]) -> tuple[float, ...] | str
             f"it is {asked!r}."
         )
     if len(numbers) != len(names):
-        raise ConfigError(f"class_weights has {len(numbers)} numbers for {len(names)} classes; give one for each.")
+        raise ConfigError(
+            f"class_weights has {len(numbers)} numbers for {len(names)} classes; give one for each."
+        )
     return tuple(map(float, numbers))
 
 
@@ -52,4 +56,9 @@ def balanced_weights(classes: Tensor, n_classes: int) -> tuple[float, ...]:
 
 
 def _is_weight(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )
