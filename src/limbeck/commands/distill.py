@@ -6,10 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limbeck.commands.parser import Parser, print_json, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
+
+if TYPE_CHECKING:
+    from limbeck.fit import RunResult
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -40,12 +44,24 @@ def command(arguments: Sequence[str]) -> int:
     if values.json:
         print_json({"scores": result.scores, "steps": result.steps, "folder": str(folder)})
         return 0
-    for split, value in result.scores.items():
-        print(f"{split:<14}{result.task.problem.metric.text(value)}")
+    _print_scores(result)
     for note in result.task.info.get("notes", ()):
         print(f"{note}.")
     print(f"student: {folder / 'student'}\nreport: {folder / 'report.html'}")
     return 0
+
+
+def _print_scores(result: RunResult) -> None:
+    """Method, link and control, then the score that decides and the rows of each split."""
+    from limbeck.distill import link_text
+
+    metric, recipe = result.task.problem.metric, result.recipe
+    link = link_text(result)
+    by = "" if link == "none" else f", link {link}, control {recipe.control}"
+    print(f"{recipe.method.name}{by}, {str(metric).lower()} after {result.steps:,} steps:")
+    for split, value in result.scores.items():
+        rows = len(next(iter(result.statistics[split].values()))) if result.statistics.get(split) else 0
+        print(f"{split:<14}{metric.text(value)} of {rows:,} rows")
 
 
 def _parser() -> Parser:
