@@ -102,6 +102,10 @@ class CheckpointError(LimbeckError, ValueError):
     """A checkpoint that is damaged, or of another run; the message names the file, or what differs."""
 
 
+class OwnCodeError(ConfigError):
+    """Code of a user's own that failed; the message names its function and line, and what it said."""
+
+
 class ExportError(LimbeckError, RuntimeError):
     """A student that cannot be exported, or an export that does not give its logits."""
 

@@ -10,17 +10,16 @@ import copy
 import importlib
 import inspect
 import re
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.signals.own_code import of_module, own_code
 
 Factory = Callable[..., nn.Module]
 _TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
@@ -69,6 +68,13 @@ def check_trusted(spec: str) -> None:
         )
 
 
+def told_by_line(spec: str) -> AbstractContextManager[None]:
+    """Inside, what fails in a network of one's own is told by its function and line."""
+    return (
+        own_code(f"the model {spec!r}", of_module(spec.partition(":")[0])) if is_own(spec) else nullcontext()
+    )
+
+
 def own_model(spec: str, n_outputs: int, config: Mapping[str, Any]) -> nn.Module:
     """The network that ``spec`` names.
 
@@ -95,7 +101,7 @@ def own_model(spec: str, n_outputs: int, config: Mapping[str, Any]) -> nn.Module
             if name not in accepted:
                 raise UnknownNameError(f"{spec} has no argument {name!r}; {nearest(name, list(accepted))}")
     sizes = {"n_classes": n_outputs} if "n_classes" in accepted and "n_classes" not in config else {}
-    with _told(spec):
+    with told_by_line(spec):
         model = made(**sizes, **config)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{spec} made a {type(model).__name__}; it must return a torch.nn.Module.")
@@ -105,7 +111,7 @@ def own_model(spec: str, n_outputs: int, config: Mapping[str, Any]) -> nn.Module
 def _imported(spec: str) -> nn.Module | Factory:
     module_name, _, name = spec.partition(":")
     try:
-        with _told(spec):
+        with told_by_line(spec):
             module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise UnknownNameError(
@@ -116,20 +122,3 @@ def _imported(spec: str) -> nn.Module | Factory:
         known = [key for key, value in vars(module).items() if callable(value)]
         raise UnknownNameError(f"{module_name} has no function {name!r}; {nearest(name, known)}")
     return found
-
-
-@contextmanager
-def _told(spec: str) -> Iterator[None]:
-    """What fails in somebody's own code as one sentence: the function, its line, and what it said."""
-    try:
-        yield
-    except (LimbeckError, ModuleNotFoundError):
-        raise
-    except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-        own = [f for f in frames if Path(f.filename).stem == spec.partition(":")[0].rpartition(".")[2]]
-        place = (own or frames)[-1:]
-        where = "".join(f" at {Path(f.filename).name}, line {f.lineno} ({f.name})" for f in place)
-        raise ConfigError(
-            f"The code of the model {spec!r} failed{where}: {type(error).__name__}: {error}."
-        ) from error
