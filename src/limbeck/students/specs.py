@@ -17,6 +17,7 @@ from limbeck.students import dense, encoders
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
+from limbeck.students.joined import JoinedEncoder
 from limbeck.students.own_model import is_own, own_model
 from limbeck.students.pooled import Pooling
 from limbeck.students.pretrained import check_choice, pretrained_model
@@ -33,7 +34,12 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
         "table_encoder",
         "series_encoder",
     )
-} | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
+} | {
+    "pixel_encoder": dense.pixel_encoder,
+    "token_encoder": dense.TokenEncoder,
+    "denoiser": dense.Denoiser,
+    "joined_encoder": JoinedEncoder,
+}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
