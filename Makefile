@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_ARGS ?=
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo tutorials test test-all lint format clean
 
 # The stamps make a second run quick: pip runs again only when what is to be installed has changed.
 .venv/pip:
@@ -22,6 +22,10 @@ DEMO_ARGS ?=
 
 demo: .venv/demo
 	$(BIN)/limbeck demo $(DEMO_ARGS)
+
+# The tutorials as printed, each in an empty folder.
+tutorials: .venv/dev
+	$(BIN)/python docs/tutorials/run.py
 
 # The everyday tests: one case of each kind.
 test: .venv/dev lint

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limbeck.errors import DataError, MachineError, MissingKeysError, machine_error
+from limbeck.errors import (
+    DataError,
+    MachineError,
+    MissingKeysError,
+    close_names,
+    known_name,
+    machine_error,
+    nearest,
+)
 
 
 @given(st.text())
@@ -78,3 +86,17 @@ def test_errors_of_the_machine_are_named_as_such(error, words):
 )
 def test_other_errors_are_not_the_machine_s(error):
     assert machine_error(error, "f") is None
+
+
+def test_near_names_are_found_by_initials_and_without_case() -> None:
+    keys = ["training.learning_rate", "training.logging_steps", "training.ema"]
+    assert close_names("training.lr", keys) == ["training.learning_rate"]
+    assert close_names("lr", ["learning_rate", "logging_steps"]) == ["learning_rate"]
+    assert nearest("KD", ["kd", "dkd"]) == "did you mean 'kd'?"
+    assert close_names("training.emma", keys) == ["training.ema"]
+
+
+def test_a_name_in_other_capitals_is_that_name() -> None:
+    assert known_name("OWN", ["own", "texts"]) == "own"
+    assert known_name("Own", ["own", "OWN"]) == "Own"  # which of them nobody knows
+    assert known_name("else", ["own"]) == "else"

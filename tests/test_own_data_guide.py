@@ -1,47 +1,14 @@
-"""The walks of docs/own_data.md run as printed: files are made, commands called, and the student answers."""
+"""docs/own_data.md names what there is, and its example in Python runs."""
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from pathlib import Path
 
-import pytest
-
-from limbeck.cli import main
+from PIL import Image
+from raw_files import write_csv
 
 GUIDE = Path(__file__).parents[1] / "docs" / "own_data.md"
-
-
-def blocks(section: str) -> list[tuple[str, str]]:
-    text = GUIDE.read_text(encoding="utf-8").partition(f"## {section}")[2].partition("\n## ")[0]
-    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("section", "recipe"), [("A table and photos", "products.yaml"), ("Recordings, and", "recordings.yaml")]
-)
-def test_a_walk_runs_as_printed(section, recipe, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for kind, text in blocks(section):
-        if kind == "python":
-            exec(compile(text, str(GUIDE), "exec"), {})
-        elif kind == "yaml":
-            Path(recipe).write_text(text)
-        else:
-            for line in text.strip().splitlines():
-                program, *arguments = shlex.split(line)
-                assert program == "limbeck"
-                assert main(arguments) == 0, capsys.readouterr().err
-    rows = json.loads((tmp_path / "runs" / Path(recipe).stem / "metrics.json").read_text())["rows"]
-    test = {row["metric"]: row["value"] for row in rows if row["split"] == "test"}
-    assert test["accuracy"] > 0.6  # a third by chance
-    if recipe == "products.yaml":
-        code = blocks("In Python")[0][1]
-        exec(compile(code, str(GUIDE), "exec"), {})
-        assert "training rows have no row of the teacher" in capsys.readouterr().out
 
 
 def test_the_guide_says_what_there_is():
@@ -50,3 +17,16 @@ def test_the_guide_says_what_there_is():
 
     said = GUIDE.read_text(encoding="utf-8")
     assert all(f"| `{name}`" in said for name in (*MODALITIES, *LINKS))
+
+
+def test_the_example_in_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"A{i}", f"a cup {i}", "xy"[i % 2]) for i in range(40)]
+    write_csv(Path("products.csv"), ("sku", "title", "category"), rows)
+    Path("photos").mkdir()
+    for i in range(0, 40, 3):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(f"photos/A{i}.png")
+    code = re.search(r"## In Python\n.*?```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    exec(compile(code[1], str(GUIDE), "exec"), {})
+    assert "training rows have no row of the teacher" in capsys.readouterr().out

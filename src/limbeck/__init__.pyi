@@ -5,5 +5,6 @@ from .prior import diagnose as diagnose
 from .runner import run as run
 from .signals.output import TeacherOutput as TeacherOutput
 from .students.student import Student as Student
+from .training.distillation import Distillation as Distillation
 
 __version__: str

@@ -33,6 +33,7 @@ from limbeck.runner import RunResult, run
 from limbeck.seeding import keyed_seed
 from limbeck.shared_teachers import Place
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint, tensor_digest
+from limbeck.students.own_model import own_models
 from limbeck.taught import link_of
 from limbeck.teachers.live import LiveTeacher
 from limbeck.tuning.own_copy import is_self, taught_by_itself
@@ -55,15 +56,17 @@ class ArmRun:
     Args:
         recipes: arm to its recipe.    places: (arm, seed) to where each of its teachers lies.
         pictures: the seed whose runs without a control are drawn.
+        trust_code: import models that a recipe names as ``MODULE:FACTORY``; told here, since each process asks anew.
     """
 
     recipes: Mapping[str, Recipe]
     places: Mapping[tuple[str, int], Mapping[str, Place]]
     pictures: int
+    trust_code: bool = False
 
     def __call__(self, arm: Arm, control: str, seed: int, folder: Path) -> Outcome:
         recipe = replace(self.recipes[arm.name], seed=seed, output_dir=str(folder))
-        with measured() as cost:
+        with own_models(trust_code=self.trust_code), measured() as cost:
             task = make_task(recipe.data.name, recipe.data.config, seed=seed)
             places, specs = self.places.get((arm.name, seed), {}), recipe.teacher_specs()
             teachers = {name: place.open(specs[name], task, name) for name, place in places.items()}

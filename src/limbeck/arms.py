@@ -26,6 +26,7 @@ from limbeck.recipes.arms_file import ArmPatch, changed, differing
 from limbeck.recipes.recipe import CONTROLS, MethodSpec, Recipe, check_recipe
 from limbeck.reporting.folder import report_folder
 from limbeck.shared_teachers import Place, SharedTeachers, teacher_identity
+from limbeck.students.own_model import check_trusted, own_models
 from limbeck.taught import readable
 from limbeck.training.encoding import encoded_task
 from limbeck.tuning.arms import check_tuning, tuned
@@ -63,6 +64,7 @@ def compare(
     tune: int | None = None,
     space: Mapping[str, Any] | None = None,
     verify: bool = True,
+    trust_code: bool = False,
     title: str = "",
     command: str = "",
     show_progress: bool = True,
@@ -87,6 +89,7 @@ def compare(
             then those of the arm and its controls in all seeds.
         space: what they search in, in place of the recipe's ``tune``.
         verify: read every byte of the banks first, see :func:`limbeck.run`.
+        trust_code: import models that recipes name as ``MODULE:FACTORY``, which runs their code.
         title, command: for the report.
 
     Raises: ConfigError, UnknownNameError, LinkError, MissingSignalError before the first run; DataError for arms that
@@ -102,24 +105,27 @@ def compare(
     folder = Path(output or "runs/compare")
     folder.mkdir(parents=True, exist_ok=True)
     teachers = SharedTeachers(folder)
-    with verifying(verify):
-        places = _places(chosen, numbers, teachers)
     tried: dict[str, Any] = {}
-    if tune is not None:
-        recipes, tried = tuned(
-            recipes,
-            spaces,
-            tune,
-            seeds=numbers,
-            teachers=teachers,
-            folder=folder,
-            threads=threads,
-            show_progress=show_progress,
-        )
-        chosen = [replace(arm, recipe=recipes[arm.name]) for arm in chosen]
+    with own_models(trust_code=trust_code):
+        for arm in chosen:
+            check_trusted(arm.recipe.student.model)
+        with verifying(verify):
+            places = _places(chosen, numbers, teachers)
+        if tune is not None:
+            recipes, tried = tuned(
+                recipes,
+                spaces,
+                tune,
+                seeds=numbers,
+                teachers=teachers,
+                folder=folder,
+                threads=threads,
+                show_progress=show_progress,
+            )
+            chosen = [replace(arm, recipe=recipes[arm.name]) for arm in chosen]
     found = run_arms(
         [Arm(arm.name, arm.controls, _identity(arm, places, numbers[0])) for arm in chosen],
-        ArmRun(recipes, places, numbers[0]),
+        ArmRun(recipes, places, numbers[0], trust_code),
         numbers,
         output=folder,
         jobs=jobs,

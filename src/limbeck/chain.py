@@ -20,6 +20,7 @@ from limbeck.reporting import report_folder
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.students.export.exported import hashed_files, sha256_of
 from limbeck.students.export.info import INFO
+from limbeck.students.own_model import own_models
 from limbeck.training.processes import is_first_process, wait_for_all
 
 State = Literal["finished", "goes on", "new", "again"]
@@ -74,6 +75,7 @@ def run_chain(
     chain: Chain | Mapping[str, Any] | str | Path,
     *,
     output_dir: str | None = None,
+    trust_code: bool = False,
     tell: Callable[[str], None] = lambda sentence: None,
     verify: bool = True,
 ) -> ChainResult:
@@ -87,6 +89,7 @@ def run_chain(
         chain: a YAML file, the name of a chain that ships, plain values, or a chain.
         output_dir: in place of its own.    tell: called with a sentence before each stage.
         verify: read every byte of banks first, see :func:`limbeck.run`.
+        trust_code: import models that stages name as ``MODULE:FACTORY``, which runs their code.
 
     Raises: ConfigError for a finished stage whose recipe has been edited since, before anything is run, and as
         :func:`limbeck.recipes.chain_spec.load_chain` and :func:`limbeck.distill.distill`.
@@ -102,7 +105,7 @@ def run_chain(
         tell(f"stage {number} of {len(chain.stages)}, {name}: {_SAID[planned.state]}")
         wait_for_all()  # all have looked before the first writes
         if planned.state != "finished":
-            with verifying(verify):
+            with verifying(verify), own_models(trust_code=trust_code):
                 _run_stage(chain, planned)
             ran.append(name)
     found = read_records(folder)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from limbeck import __version__
 from limbeck.commands.parser import WrongUse
 from limbeck.commands.terminal import Terminated, quiet_libraries, told_of_sigterm
-from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, machine_error, nearest
+from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, known_name, machine_error, nearest
 
 PROGRAM = "limbeck"
 WRONG_USE = (WrongUse, ConfigError, UnknownNameError)
@@ -91,7 +91,7 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0 if arguments else 2
-    command, rest = arguments[0], arguments[1:]
+    command, rest = known_name(arguments[0], COMMANDS), arguments[1:]
     if command in ("-V", "--version"):
         print(f"{PROGRAM} {__version__}")
         return 0

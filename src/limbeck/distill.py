@@ -195,9 +195,20 @@ def _info(recipe: Recipe, result: RunResult, stage: str) -> dict[str, Any]:
         "recipe": asdict(recipe),
         "warnings": result.warnings,
         "stages": stages,
+        "confusion": _confusion(result),
         "metrics": [asdict(metric) for metric in result.task.problem.metrics],
         "versions": {"limbeck": __version__},
     }
+
+
+def _confusion(result: RunResult) -> dict[str, Any] | None:
+    """Counts of true class (down) by found class on the first final split; None where rows have no one class."""
+    split = next((name for name in result.statistics if name.startswith("test")), "validation")
+    kept = result.statistics.get(split)
+    counts = None if kept is None else result.task.problem.confusion(kept)
+    if counts is None:
+        return None
+    return {"split": split, "names": list(result.task.problem.names), "counts": counts.tolist()}
 
 
 def _provenance(recipe: Recipe, result: RunResult) -> dict[str, Any]:

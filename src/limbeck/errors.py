@@ -108,6 +108,10 @@ class CheckpointError(LimbeckError, ValueError):
     """A checkpoint that is damaged, or of another run; the message names the file, or what differs."""
 
 
+class OwnCodeError(ConfigError):
+    """Code of a user's own that failed; the message names its function and line, and what it said."""
+
+
 class ExportError(LimbeckError, RuntimeError):
     """A student that cannot be exported, or an export that does not give its logits."""
 
@@ -182,10 +186,38 @@ def _number_in(text: str) -> int | None:
 def nearest(name: str, options: Iterable[str], n: int = 3) -> str:
     """`did you mean` for a wrong name: the ``n`` nearest of ``options``, or all of them when none is near."""
     options = sorted(options)
-    close = difflib.get_close_matches(name, options, n=n, cutoff=0.5)
+    close = close_names(name, options, n)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "valid ones: " + ", ".join(options) + "."
+
+
+def close_names(name: str, options: Iterable[str], n: int = 3) -> list[str]:
+    """The ``n`` of ``options`` that are nearest to ``name``, capitals apart: those that it abbreviates (``lr``), else
+    those that are spelt alike. A key such as ``training.lr`` is looked for among its neighbours, if it has any."""
+    options = list(options)
+    before, dot, own = name.rpartition(".")
+    neighbours = {o.removeprefix(before + dot): o for o in options if o.startswith(before + dot)}
+    if not neighbours:
+        neighbours, own = dict(zip(options, options)), name
+    by_lower = {option.lower(): option for option in neighbours}
+    wanted = own.lower()
+    near = [lower for lower in by_lower if wanted in (lower, _initials(lower))]
+    near = near or difflib.get_close_matches(wanted, by_lower, n=n, cutoff=0.5)
+    return [neighbours[by_lower[lower]] for lower in near[:n]]
+
+
+def _initials(name: str) -> str:
+    """``learning_rate`` as ``lr``; empty for a name of one word."""
+    words = re.split(r"[_-]", name)
+    return "".join(word[:1] for word in words) if len(words) > 1 else ""
+
+
+def known_name(name: str, options: Iterable[str]) -> str:
+    """``name`` as one of ``options`` writes it, where only capitals differ; else as it is."""
+    options = list(options)
+    same = [] if name in options else [option for option in options if option.lower() == name.lower()]
+    return same[0] if len(same) == 1 else name
 
 
 def some(keys: Iterable[object], n: int = 5) -> str:

@@ -21,6 +21,7 @@ from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.seeding import keyed_seed
 from limbeck.signals.classes import join_class_names
 from limbeck.students import Student, model_from_spec
+from limbeck.students.own_model import told_by_line
 from limbeck.students.sizing import sized_config
 from limbeck.students.specs import ENCODERS
 from limbeck.students.text import text_model_path
@@ -80,8 +81,10 @@ def make_trainer(
         for name, spec in recipe.peers.items()
         if spec.follows is None
     }
+    with told_by_line(recipe.student.model):
+        side = student_side(student, train, plan)
     shapes = Shapes(
-        student_side(student, train, plan),
+        side,
         {name: teacher.side for name, teacher in taught.items()},
         {name: student_side(fellow, train) for name, fellow in fellows.items()},
     )

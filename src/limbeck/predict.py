@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.data.files.readers import file_reader, table_reader, text_reader
+from limbeck.data.files.readers import file_reader, several_reader, table_reader, text_reader
 from limbeck.errors import DataError, LimbeckError
 from limbeck.progress import progress
 from limbeck.students.export.exported import ExportedStudent
@@ -72,6 +72,14 @@ def predict_files(
 def _rows(files: Sequence[Path], settings: dict[str, Any]) -> Batch:
     """Images and audio, a row a file; tables, a row a line."""
     name = settings.get("input", "x")
+    if settings.get("kind") == "several":
+        read_several = several_reader(settings)
+        with _by_settings(files[0]):
+            many = [read_several(file) for file in files]
+        called = [
+            {"file": str(f), **_place(place)} for f, (_, places) in zip(files, many) for place in places
+        ]
+        return called, {part: torch.cat([rows[part] for rows, _ in many]) for part in settings["inputs"]}
     if settings.get("kind") != "table":
         read = file_reader(settings)
         with _by_settings(files[0]):

@@ -38,13 +38,15 @@ from limbeck.plan import make_student
 from limbeck.recipes.recipe import MethodSpec, Recipe, check_recipe
 from limbeck.runner import run
 from limbeck.seeding import keyed_seed
+from limbeck.students.own_model import own_models
 from limbeck.students.student import Student
-from limbeck.taught import Taught, link_of, readable, side_of
+from limbeck.taught import link_of, readable, side_of
 from limbeck.teacher_stage import teacher_of
 from limbeck.teachers.live import LiveTeacher
 from limbeck.training.collator import DistillationCollator, LinkedTeacher, without_padding
 from limbeck.training.encoding import encoded_task
 from limbeck.training.streams import check_links
+from limbeck.training.teacher_reading import Taught
 
 _OF_CHECKPOINTS = ("save_", "eval_", "load_best_", "metric_for_best_", "greater_is_better")
 _AS_METHOD = "divergence"  # reads classes row by row; which method the recipe names does not matter here
@@ -59,6 +61,7 @@ def diagnose(
     alone: float | None = None,
     train_alone: bool = True,
     verify: bool = True,
+    trust_code: bool = False,
 ) -> Diagnosis:
     """Measure, before training, what a teacher will bring: a pilot distillation by ridge regression on the student's
     features, and how much of the class comes through the link; the smaller of the two is expected.
@@ -73,6 +76,7 @@ def diagnose(
         train_alone: False spares that training; a probe on the untrained student's features stands in, which may be
             20 points too low, and then promises too much.
         verify: read every byte of the bank first, see :func:`limbeck.run`.
+        trust_code: import models that the recipe names as ``MODULE:FACTORY``, which runs their code.
 
     Raises: ConfigError for a problem without classes, a method without a teacher and wrong values; DataError without
         training rows; what :func:`limbeck.run` raises before its first step.
@@ -88,14 +92,15 @@ def diagnose(
     raw = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     _check(recipe, raw)
     coded, *_ = encoded_task(raw, recipe.student.model, recipe.student.max_length)
-    student = _student(recipe, coded)  # first: what is wrong with it is told before a teacher is trained
-    with verifying(verify):
-        if isinstance(bank, Bank):
-            bank.verify_once()
-        source = bank if bank is not None else _source(recipe, coded, name)
-    _check_link(recipe, coded, name, source)
-    taught = _readable(source, name, recipe, coded)
-    judged = _trained_alone(recipe, coded) if train_alone and alone is None else alone
+    with own_models(trust_code=trust_code):
+        student = _student(recipe, coded)  # first: what is wrong with it is told before a teacher is trained
+        with verifying(verify):
+            if isinstance(bank, Bank):
+                bank.verify_once()
+            source = bank if bank is not None else _source(recipe, coded, name)
+        _check_link(recipe, coded, name, source)
+        taught = _readable(source, name, recipe, coded)
+        judged = _trained_alone(recipe, coded) if train_alone and alone is None else alone
     train = coded.splits["train"]
     link = link_of(recipe.teacher_specs()[name], name, source, coded)
     reached = silently_reached(link, train) if taught is None else _reach(taught, coded)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 
 import pytest
@@ -51,8 +53,16 @@ def test_a_bank_of_a_chat(place, capsys):
     assert "3 different, 0 already in s.sqlite" in out
     assert "requests    3 and at most 2 to probe" in out
     assert "Nothing was asked." in out
+    shown = json.loads(out.partition("a request   ")[2].splitlines()[0])
+    assert shown["model"] == "tiny-chat"
+    assert "it purrs" in str(shown["messages"])
     code, out, err = build(capsys, place, *CHAT, *LICENCE)
-    assert (code, out) == (0, "b: 2 rows, log_probs\n"), err
+    assert code == 0, err
+    assert re.fullmatch(
+        r"b: 2 rows, log_probs\nasked in all: \d+ requests, \d+ tokens, cost unknown \(no prices were given\); "
+        r"probabilities: verbalised\n",
+        out,
+    )
     assert "lacks rows: 1 (names no class)" in err
     assert Bank.open("b").class_names == ("cat", "dog")
     n = len(place.asked)
@@ -64,6 +74,7 @@ def test_a_bank_of_a_chat(place, capsys):
         "licence       the terms allow it",
         "how           probabilities: verbalised",
         "rows          2",
+        f"asked         {n} requests",
     ):
         assert line in told
     assert "missing       1 rows (names no class): 'c'" in told
@@ -73,8 +84,10 @@ def test_a_bank_of_a_chat(place, capsys):
 def test_a_spent_budget_and_going_on(place, capsys):
     options = (*CHAT, *LICENCE, "--probabilities", "verbalised", "--probe", "0")
     code, _, err = build(capsys, place, *options, "--max-requests", "1", "--concurrency", "1")
-    assert (code, err.count("\n")) == (1, 1)
-    assert "budget of 1 requests is spent" in err
+    first, second = err.splitlines()
+    assert code == 1
+    assert "budget is below the estimate (1 requests of about 3)" in first
+    assert "budget of 1 requests is spent" in second
     assert build(capsys, place, *options)[0] == 0
 
 

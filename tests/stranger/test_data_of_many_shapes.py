@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ class Shape(NamedTuple):
     teacher: dict[str, Any] = {"bank": "bank"}
     first: tuple[str, ...] = ()
     answer: str = "probabilities"
+    flags: tuple[str, ...] = ()
 
 
 def picture(path: Path, number: int) -> None:
@@ -173,15 +175,51 @@ def two_teachers(_: str) -> Shape:
     return Shape(data, MLP, ["n.csv"], "supervised", first=IMPORT)
 
 
+def own_module(_: str) -> Shape:
+    Path("net_of_mine.py").write_text(
+        "from torch import nn\n\n"
+        "def make(n_classes):\n    return nn.Sequential(nn.Linear(2, 8), nn.Linear(8, n_classes))\n"
+    )
+    embeddings(list(range(N)))
+    data = {"student": numbers(lambda i: "ab"[i % 2]), "link": "paired"}
+    return Shape(data, {"model": "net_of_mine:make"}, ["n.csv"], first=IMPORT, flags=("--trust-code",))
+
+
+def several_inputs(_: str) -> Shape:
+    """A title, a price and a photo of each product; one photo is broken."""
+    for i in range(N):
+        picture(Path(f"p/{i}.png"), i)
+    Path("p/7.png").write_bytes(b"no picture")
+    rows = [
+        (i, f"a {'red' if i % 2 else 'green'} cup", i % 9 + 0.5, i % 3, f"p/{i}.png", "xy"[i % 2])
+        for i in range(N)
+    ]
+    header = ("id", "title", "price", "weight", "photo", "label")
+    write_csv(Path("s.csv"), header, rows)
+    write_csv(Path("new.csv"), header[:5], [row[:5] for row in rows[:5]])
+    embeddings(list(range(N)))
+    inputs = {
+        "title": "text",
+        "numbers": {"modality": "table", "input": ["price", "weight"]},
+        "photo": {"modality": "image", "size": [8, 8], "channels": 3},
+    }
+    side = {"source": "s.csv", "inputs": inputs, "on_error": "skip"}
+    return Shape(
+        {"student": side}, {"model": "joined_encoder", "config": {"width": 8}}, ["new.csv"], first=IMPORT
+    )
+
+
 SHAPES = (
     missing_partners, no_labels_of_the_teacher, refused_rows, bags_of_recordings, data_set_on_disk, nested_folders,
     several_labels, regression, sensors, recordings_of_sensors, two_teachers,
+    own_module, several_inputs,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_from_files_to_answers(shape, tmp_path, monkeypatch, capsys, word_bert):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     made: Shape = shape(f"hf:{word_bert}")
     if made.first:
         assert main(list(made.first)) == 0, capsys.readouterr().err
@@ -194,7 +232,7 @@ def test_from_files_to_answers(shape, tmp_path, monkeypatch, capsys, word_bert):
         "output_dir": "run",
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
-    assert main(["distill", "--config", "recipe.yaml"]) == 0, capsys.readouterr().err
+    assert main(["distill", "--config", "recipe.yaml", *made.flags]) == 0, capsys.readouterr().err
     capsys.readouterr()
     assert main(["predict", "run/student", *made.files, "--json"]) == 0, capsys.readouterr().err
     answers = json.loads(capsys.readouterr().out)

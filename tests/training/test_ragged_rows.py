@@ -16,8 +16,8 @@ from limbeck.banks.bank import Bank
 from limbeck.errors import MissingSignalError
 from limbeck.methods.base import Method, Settings, Weight, weight
 from limbeck.signals import Ragged, TopK
-from limbeck.taught import check_signals
 from limbeck.training.collator import teacher_rows
+from limbeck.training.teacher_reading import check_signals
 
 
 @dataclass

@@ -15,10 +15,10 @@ from limbeck.errors import ConfigError, DataError, LinkError, MissingKeysError, 
 from limbeck.methods.registry import plan_method
 from limbeck.signals.classes import UNLABELLED
 from limbeck.signals.links import Paired
-from limbeck.taught import check_signals
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.collator import DistillationCollator, LinkedTeacher
 from limbeck.training.streams import check_links
+from limbeck.training.teacher_reading import check_signals
 
 
 def test_a_run_learns(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:

@@ -154,6 +154,21 @@ def logged_hashes(folder: Path) -> dict[str, str]:
     return found
 
 
+def asked_in_all(folder: Path) -> dict[str, float] | None:
+    """Requests, tokens and cost of a paid teacher over all runs of a build; None where none was asked."""
+    path, found = folder / LOG_FILE, dict.fromkeys(("requests", "tokens", "cost"), 0.0)
+    asked = False
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the line that was being written when the process was killed
+            continue
+        if isinstance(entry, dict) and entry.get("event") == "asked":
+            asked = True
+            found = {name: value + float(entry.get(name) or 0) for name, value in found.items()}
+    return found if asked else None
+
+
 @contextmanager
 def builder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
     """One builder at a time; the lock of a killed builder is free at once.
@@ -243,6 +258,7 @@ def bank_info(path: str | Path) -> dict[str, Any]:
     info = {"path": str(folder), **asdict(manifest)}
     files = info.pop("files") or [path.name for path in own_files(folder)]
     info["missing"] = {reason: len(keys) for reason, keys in manifest.missing.items()}
+    info["asked"] = asked_in_all(folder)
     n_shards = sum(name.startswith("shard-") for name in files)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     return info | {"shards": n_shards, "bytes": size, "head": HEAD_FILE in files}

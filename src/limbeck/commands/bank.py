@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.bank_build import build
+from limbeck.commands.bank_build import build, paid
 from limbeck.commands.bank_import import import_
 from limbeck.commands.parser import Parser, WrongUse, print_json
 from limbeck.errors import nearest, some
@@ -88,6 +88,8 @@ def _told(info: Mapping[str, Any], missing: Mapping[str, list[Any]]) -> list[tup
         ("size", f"{info['bytes']:,} bytes in {info['shards']} shards, {info['dtype']}"),
     ]
     lines += [("how", f"{name}: {_plain(value)}") for name, value in info["notes"].items()]
+    if info["asked"]:
+        lines.append(("asked", paid(info["asked"])))
     for reason, keys in missing.items():
         lines.append(("missing", f"{len(keys):,} rows ({reason}): {some(keys)}"))
     lines += [("fingerprint", f"{name}: {value}") for name, value in info["fingerprint"].items()]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.commands.parser import Parser, WrongUse, folder_name, parse_names, positive
 from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
 from limbeck.commands.terminal import waiting
-from limbeck.students.own_code import told
+
+if TYPE_CHECKING:
+    from limbeck.teachers.api.teacher import Plan
 
 _EXAMPLES = """examples:
   limbeck bank build --teacher hf:PATH --data texts.csv --output banks/mine
@@ -51,29 +54,32 @@ def build(arguments: Sequence[str]) -> int:
 
     engine = {"engine": values.engine, "workers": values.workers} if values.engine else {}
     teacher = make_teacher(values, licence or "")
-    with told(f"--teacher {values.teacher!r}", _module_of(values.teacher), only=True):
-        bank = Bank.build(
-            values.output,
-            teacher,
-            rows,
-            key=values.key,
-            label=label,
-            class_names=names,
-            inputs=values.column,
-            batch_size=values.batch_size,
-            dtype=values.dtype,
-            licence=licence,
-            overwrite=values.overwrite,
-            **engine,
-        )
+    if kind == "api":
+        _warn_of_budget(values, _plan(values, teacher, rows, label, names))
+    bank = Bank.build(
+        values.output,
+        teacher,
+        rows,
+        key=values.key,
+        label=label,
+        class_names=names,
+        inputs=values.column,
+        batch_size=values.batch_size,
+        dtype=values.dtype,
+        licence=licence,
+        overwrite=values.overwrite,
+        **engine,
+    )
     print(f"{bank.path}: {len(bank)} rows, {', '.join(sorted(bank.signals))}")
+    if kind == "api":
+        _print_paid(bank)
     return 0
 
 
-def _module_of(teacher: str) -> str:
-    """The module of ``callable:MODULE:NAME``; of other teachers nothing, whose code is not the user's."""
-    kind, _, name = teacher.partition(":")
-    return name.partition(":")[0] if kind == "callable" else ""
+def paid(asked: Mapping[str, float]) -> str:
+    """What a paid teacher was asked in all runs of a build, in words."""
+    cost = f"{asked['cost']:,.4g}" if asked["cost"] else "unknown (no prices were given)"
+    return f"{asked['requests']:,.0f} requests, {asked['tokens']:,.0f} tokens, cost {cost}"
 
 
 def _table(values: argparse.Namespace) -> Any:
@@ -214,13 +220,8 @@ def _dry_run(
             f"{len(rows)} rows of {values.data} in {batches} batches to {values.teacher}; nothing was asked."
         )
         return 0
-    with waiting("Starting torch"):
-        from limbeck.banks.left_out import RowBatches
-        from limbeck.banks.rows import RowColumns
-
     teacher = api_teacher(values, values.licence or "unknown")
-    columns = RowColumns(key=values.key, label=label, inputs=values.column)
-    plan = teacher.plan(RowBatches(rows, columns, names, values.batch_size))
+    plan = _plan(values, teacher, rows, label, names)
     probes = max(0, teacher.probe - 1) if plan.requests else 0
     cost = "unknown (give --price-in and --price-out)" if plan.cost is None else f"about {plan.cost:,.4g}"
     probing = f" and at most {probes} to probe" * bool(probes)
@@ -229,5 +230,54 @@ def _dry_run(
     print(f"{'requests':<12}{plan.requests:,}{probing}")
     print(f"{'tokens':<12}about {plan.tokens:,}")
     print(f"{'cost':<12}{cost}")
+    if plan.example is not None:
+        print(f"{'a request':<12}{json.dumps(_shortened(plan.example), ensure_ascii=False)}")
+    _warn_of_budget(values, plan)
     print("Nothing was asked.")
     return 0
+
+
+def _plan(
+    values: argparse.Namespace, teacher: Any, rows: Any, label: str | None, names: Sequence[str] | None
+) -> Plan:
+    """What asking a server about all rows would take."""
+    with waiting("Starting torch"):
+        from limbeck.banks.left_out import RowBatches
+        from limbeck.banks.rows import RowColumns
+    asked = getattr(teacher, "draw", teacher)  # of pictures: who draws
+    columns = RowColumns(key=values.key, label=label, inputs=values.column)
+    return asked.plan(RowBatches(rows, columns, names, values.batch_size))
+
+
+def _warn_of_budget(values: argparse.Namespace, plan: Plan) -> None:
+    """Say before the first request that the budget will not do."""
+    short = []
+    if values.max_requests is not None and plan.requests > values.max_requests:
+        short.append(f"{values.max_requests:,} requests of about {plan.requests:,}")
+    if values.max_cost is not None and plan.cost is not None and plan.cost > values.max_cost:
+        short.append(f"a cost of {values.max_cost:,.4g} of about {plan.cost:,.4g}")
+    if short:
+        print(
+            f"limbeck: The budget is below the estimate ({', '.join(short)}): the build will stop before its last row, "
+            "and the same command with another budget goes on from there.",
+            file=sys.stderr,
+        )
+
+
+def _print_paid(bank: Any) -> None:
+    """What was asked, and how class probabilities came about."""
+    from limbeck.banks.files import bank_info
+
+    info = bank_info(bank.path)
+    way = info["notes"].get("probabilities")
+    how = f"; probabilities: {way}" if way else ""
+    print(f"asked in all: {paid(info['asked'])}{how}" if info["asked"] else "nothing was asked")
+
+
+def _shortened(value: Any) -> Any:
+    """A request for people: pictures and sounds in it cut."""
+    if isinstance(value, Mapping):
+        return {key: _shortened(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_shortened(entry) for entry in value]
+    return f"{value[:60]}..." if isinstance(value, str) and value.startswith("data:") else value

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json
+from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.chain_spec import load_chain, shipped_chains
 
@@ -27,7 +27,7 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     from limbeck.training.processes import is_first_process
 
-    result = run_chain(chain, tell=_tell, verify=not values.no_verify)
+    result = run_chain(chain, trust_code=trusts_code(values), tell=_tell, verify=not values.no_verify)
     if not is_first_process():
         return 0
     if values.json:
@@ -53,6 +53,7 @@ def _parser() -> Parser:
         "--config", required=True, metavar="CHAIN", help="a YAML file, or the name of a chain"
     )
     parser.add_argument("--output_dir", type=folder_name, metavar="DIR", help="in place of the chain's own")
+    parser.add_trust_code()
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     add_no_verify(parser)
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, WrongUse, add_no_verify, at_most, folder_name, parse_list
+from limbeck.commands.parser import (
+    Parser,
+    WrongUse,
+    add_no_verify,
+    at_most,
+    folder_name,
+    parse_list,
+    trusts_code,
+)
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.arms_file import read_arms, shipped_arms
 
@@ -40,6 +48,7 @@ def command(arguments: Sequence[str]) -> int:
         arms=file.arms if file else None,
         tune=values.tune,
         space=file.tune if file else None,
+        trust_code=trusts_code(values),
         title=values.title,
         verify=not values.no_verify,
         command=shlex.join(["limbeck", "compare", *arguments]),
@@ -94,6 +103,7 @@ def _parser() -> Parser:
         help="first N trials of every arm in the search space `tune` of the arms file or recipe (extra tune)",
     )  # fmt: skip
     add("--arms", metavar="FILE", help="YAML: what each arm changes in the recipe")
+    parser.add_trust_code()
     add(
         "--output",
         type=folder_name,

@@ -7,10 +7,12 @@ import textwrap
 from collections.abc import Sequence
 
 from limbeck.commands.parser import Parser, print_json
+from limbeck.errors import known_name
 
 
 def command(arguments: Sequence[str]) -> int:
     from limbeck.data.cards import all_cards, data_card
+    from limbeck.data.names import TASKS
 
     parser = Parser(
         prog="limbeck data",
@@ -21,7 +23,7 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    cards = [data_card(values.name)] if values.name is not None else all_cards()
+    cards = [data_card(known_name(values.name, TASKS))] if values.name is not None else all_cards()
     width = max(60, shutil.get_terminal_size().columns)
     if values.json:
         print_json([card._asdict() for card in cards])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json, share
+from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json, share, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe
 
@@ -32,6 +32,7 @@ def command(arguments: Sequence[str]) -> int:
         teacher=values.teacher,
         alone=values.alone,
         train_alone=not values.no_training,
+        trust_code=trusts_code(values),
         verify=not values.no_verify,
     )
     path = found.save(folder)
@@ -72,6 +73,7 @@ def _parser() -> Parser:
         action="store_true",
         help="do not train the student alone; a probe stands in, which promises too much",
     )
+    parser.add_trust_code()
     add_no_verify(parser)
     add("--json", action="store_true", help="print the diagnosis as JSON")
     return parser

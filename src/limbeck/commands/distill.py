@@ -6,10 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from limbeck.commands.parser import Parser, add_no_verify, print_json
+from limbeck.commands.parser import Parser, add_no_verify, print_json, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
+
+if TYPE_CHECKING:
+    from limbeck.fit import RunResult
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -34,13 +38,11 @@ def command(arguments: Sequence[str]) -> int:
     folder = Path(recipe.output_dir)
     if values.resume and not any(folder.glob("checkpoints/checkpoint-*")):
         print(f"limbeck: {folder} has no checkpoint; starting from the first step.", file=sys.stderr)
-    if values.trust_code:
-        sys.path.insert(0, "")  # a module that lies where one starts
     result = distill(
         recipe,
         resume=values.resume,
         overwrite=values.overwrite,
-        trust_code=values.trust_code,
+        trust_code=trusts_code(values),
         verify=not values.no_verify,
     )
     if not is_first_process():
@@ -48,12 +50,24 @@ def command(arguments: Sequence[str]) -> int:
     if values.json:
         print_json({"scores": result.scores, "steps": result.steps, "folder": str(folder)})
         return 0
-    for split, value in result.scores.items():
-        print(f"{split:<14}{result.task.problem.metric.text(value)}")
+    _print_scores(result)
     for note in result.task.info.get("notes", ()):
         print(f"{note}.")
     print(f"student: {folder / 'student'}\nreport: {folder / 'report.html'}")
     return 0
+
+
+def _print_scores(result: RunResult) -> None:
+    """Method, link and control, then the score that decides and the rows of each split."""
+    from limbeck.distill import link_text
+
+    metric, recipe = result.task.problem.metric, result.recipe
+    link = link_text(result)
+    by = "" if link == "none" else f", link {link}, control {recipe.control}"
+    print(f"{recipe.method.name}{by}, {str(metric).lower()} after {result.steps:,} steps:")
+    for split, value in result.scores.items():
+        rows = len(next(iter(result.statistics[split].values()))) if result.statistics.get(split) else 0
+        print(f"{split:<14}{metric.text(value)} of {rows:,} rows")
 
 
 def _parser() -> Parser:
@@ -70,7 +84,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
     add("--overwrite", action="store_true", help="lose the results of another recipe in the run folder")
-    add("--trust-code", action="store_true", help="import a model MODULE:FACTORY, which runs its code")
+    parser.add_trust_code()
     add_no_verify(parser)
     add("--print-recipe", action="store_true", help="show the resolved recipe and stop")
     add("--help-recipe", action="store_true", help="list every key of the recipe")

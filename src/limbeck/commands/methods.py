@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from limbeck.commands.parser import Parser, print_json
-from limbeck.errors import UnknownNameError, nearest
+from limbeck.errors import UnknownNameError, known_name, nearest
 
 if TYPE_CHECKING:
     from limbeck.methods.cards import MethodCard
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def command(arguments: Sequence[str]) -> int:
     from limbeck.methods.cards import all_cards, method_card
+    from limbeck.methods.registry import method_names
 
     parser = Parser(
         prog="limbeck methods",
@@ -33,7 +34,8 @@ def command(arguments: Sequence[str]) -> int:
     parser.check_unknown(unknown)
     if values.systems:
         return _systems(values.name, as_json=values.json)
-    cards = [method_card(values.name)] if values.name is not None else all_cards()
+    name = values.name
+    cards = [method_card(known_name(name, method_names()))] if name is not None else all_cards()
     if values.json:
         print_json([asdict(card) for card in cards])
     elif values.name:

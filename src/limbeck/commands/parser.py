@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -26,6 +28,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise WrongUse(f"{message}; see `{self.prog} --help`.")
+
+    def add_trust_code(self) -> None:
+        """The option that lets names ``MODULE:FACTORY`` of a recipe be imported."""
+        self.add_argument(
+            "--trust-code", action="store_true", help="import a model MODULE:FACTORY, which runs its code"
+        )
 
     def check_unknown(self, unknown: Sequence[str]) -> None:
         flags = [option for action in self._actions for option in action.option_strings]
@@ -104,6 +112,13 @@ def folder_name(text: str) -> str:
         return usable_name(text, "the name")
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
+
+
+def trusts_code(values: argparse.Namespace) -> bool:
+    """Whether ``--trust-code`` was given; a module that lies where one starts is then found too."""
+    if values.trust_code:
+        sys.path.insert(0, os.getcwd())  # whole, since it is handed to the processes of a comparison
+    return bool(values.trust_code)
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from limbeck.commands.parser import Parser, WrongUse, positive
 from limbeck.errors import ConfigError
-from limbeck.students.own_code import callable_named
+from limbeck.signals.own_code import callable_named
 
 TEACHER_KINDS = ("hf", "api", "callable")
 API_KINDS = ("embeddings", "chat", "text", "images")

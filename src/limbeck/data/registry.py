@@ -35,7 +35,9 @@ def make_task(name: str, config: Mapping[str, Any] | None = None, *, seed: int =
     known = inspect.signature(make).parameters
     for key in config:
         if key not in known:
-            raise ConfigError(f"Data set {name!r} has no setting {key!r}; {nearest(key, [*known, *OF_EVERY_TASK])}")
+            raise ConfigError(
+                f"Data set {name!r} has no setting {key!r}; {nearest(key, [*known, *OF_EVERY_TASK])}"
+            )
     settings = {key: _expanded(value) for key, value in config.items()}
     if "seed" in known and "seed" in settings:
         check_seed(settings["seed"], "data.config.seed")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from limbeck.methods.plain_text import plain_text
 from limbeck.methods.presets import Preset
 from limbeck.methods.registry import PRESETS, home_of, method_names
 from limbeck.methods.settings import interval
@@ -56,7 +57,7 @@ def method_card(name: str) -> MethodCard:
     module, _, cls = home_of(name).partition(":")
     body = _class(module, cls)
     literals = _literals(module, body)
-    text = ast.get_docstring(body) or ""
+    text = plain_text(ast.get_docstring(body) or "")
     settings = _settings(module, _config_name(module, body))
     if name not in PRESETS:
         return MethodCard(
@@ -201,7 +202,7 @@ def _setting(name: str, kind: str, value: ast.expr | None) -> SettingCard:
     ends = {k.arg: ast.literal_eval(k.value) for k in value.keywords if k.arg in _RANGE}
     if called == "weight":
         text, ends = text or f"of the term {name.removeprefix('weight_')}", {"low": 0}
-    return SettingCard(name, kind, words[0], interval(ends), text)
+    return SettingCard(name, kind, words[0], interval(ends), plain_text(text))
 
 
 def _presets(module: str) -> dict[str, Preset]:

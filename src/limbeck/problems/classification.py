@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from limbeck.errors import ClassNamesError, ConfigError, DataError, UnknownNameE
 from limbeck.functional.precision import widened
 from limbeck.functional.response.predictions import distillation_kl
 from limbeck.problems.base import Problem, Shown, Targets, class_numbers
+from limbeck.problems.class_weights import BALANCED, balanced_weights, checked_weights
 from limbeck.problems.metric import ACCURACY, BRIER, CALIBRATION, F1, MACRO_F1, MATTHEWS, Metric
 from limbeck.signals.cells import classes_of, name_of
 from limbeck.signals.classes import UNLABELLED
@@ -29,10 +30,13 @@ class Classification(Problem):
         label_smoothing: in [0, 1), of the loss.
         also: further metrics: ``matthews`` (correlation of what is true and what was found), ``f1`` (of two classes:
             that of the second).
+        class_weights: of the loss: ``balanced`` by the training rows, a weight for each of the names, or a mapping of
+            some names to weights. A known row of the class counts so often; scores are not weighted.
     """
 
     label_smoothing: float = 0.0
     also: tuple[str, ...] = ()
+    class_weights: Any = None
 
     kind: ClassVar[str] = "classification"
     measures: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, CALIBRATION, BRIER)
@@ -41,6 +45,7 @@ class Classification(Problem):
     is_distribution: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights, self.names))
         object.__setattr__(self, "also", tuple(self.also))  # a list where it was read from a file
         for name in self.also:
             if name not in _FURTHER:
@@ -64,11 +69,33 @@ class Classification(Problem):
         if absent := [name for c, name in enumerate(self.names) if not bool((classes == c).any())]:
             raise DataError(f"The labelled training rows of {source} have no row of class {some(absent)}.")
 
+    def fitted(self, targets: Targets) -> Problem:
+        """With weights that balance the classes of ``targets``, where they are asked for."""
+        if self.class_weights != BALANCED:
+            return self
+        known = targets.values[targets.known]
+        changes: dict[str, Any] = {
+            "class_weights": balanced_weights(known[known != UNLABELLED], len(self.names))
+        }
+        return replace(self, **changes)
+
+    def weights(self, like: Tensor) -> Tensor | None:
+        """``[C]`` weights of the classes in the type and place of some logits.
+
+        Raises: ConfigError for weights that were never fitted.
+        """
+        if self.class_weights == BALANCED:
+            raise ConfigError(
+                "class_weights='balanced' is known when the training rows are; take problem.fitted(targets)."
+            )
+        return None if self.class_weights is None else like.new_tensor(self.class_weights)
+
     def loss(self, out: Shown, targets: Targets) -> Tensor:
         (logits,) = widened(out.logits)
         return F.cross_entropy(
             logits,
             self.classes(targets),
+            weight=self.weights(logits),
             ignore_index=UNLABELLED,
             label_smoothing=self.label_smoothing,
             reduction="sum",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.errors import ClassNamesError, DataError, some
+from limbeck.errors import ClassNamesError, ConfigError, DataError, some
 from limbeck.functional.precision import widened
 from limbeck.functional.response.vocabulary_loss import head_cross_entropy
 from limbeck.problems.base import Reading, Shown, Targets
@@ -57,13 +57,19 @@ class Positions(Classification):
         entered = getattr(out, "entered", None)
         if entered is not None and out.head is not None and len(self.names) >= MANY:
             weight, bias = out.head
+            if self.class_weights is not None:
+                raise ConfigError(f"class_weights are for fewer than {MANY:,} classes; leave them out.")
             return head_cross_entropy(
                 entered, weight, classes, bias=bias, label_smoothing=self.label_smoothing
             )
         (logits,) = widened(self._resized(out.logits, classes))
         known = classes != UNLABELLED
         return F.cross_entropy(
-            logits[known], classes[known], label_smoothing=self.label_smoothing, reduction="sum"
+            logits[known],
+            classes[known],
+            weight=self.weights(logits),
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
         )
 
     def _resized(self, logits: Tensor, classes: Tensor) -> Tensor:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnknownNameError, close_names, known_name, nearest
 from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
 
@@ -91,7 +90,7 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
     if name.removeprefix("training.") in OWNED_BY_RECIPE:
         return owned(name)
     offered = [*known, *(f"training.{key}" for key in _OFFERED)]
-    close = difflib.get_close_matches(name, offered, n=3, cutoff=0.5)
+    close = close_names(name, offered)
     hint = "did you mean " + " or ".join(close) + "?" if close else "see `limbeck distill --help-recipe`."
     return f"The recipe has no key {name!r}; {hint}"
 
@@ -112,11 +111,12 @@ def _below(section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
 
 def _check_method(values: Mapping[str, Any]) -> None:
     from limbeck.methods.cards import method_card
-    from limbeck.methods.registry import METHODS, PRESETS, home_of
+    from limbeck.methods.registry import METHODS, PRESETS, home_of, method_names
 
     name = values.get("method.name")
     if not isinstance(name, str):
         return
+    name = known_name(name, method_names())
     home_of(name)
     given = [key.partition(".")[0] for key, _ in _below("method.config", values)]
     if given and name in {*METHODS, *PRESETS}:
@@ -127,10 +127,11 @@ def _check_method(values: Mapping[str, Any]) -> None:
 
 def _check_data(values: Mapping[str, Any]) -> None:
     from limbeck.data.cards import data_card
-    from limbeck.data.names import OF_EVERY_TASK
+    from limbeck.data.names import OF_EVERY_TASK, TASKS
 
     name = values.get("data.name")
     if isinstance(name, str):
+        name = known_name(name, TASKS)
         given = [key.partition(".")[0] for key, _ in _below("data.config", values)]
         _refuse_unknown(f"Data set {name!r}", given, [*data_card(name).settings, *OF_EVERY_TASK])
 

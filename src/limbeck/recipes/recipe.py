@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from limbeck.errors import ConfigError, UnknownNameError, nearest
+from limbeck.data.names import TASKS
+from limbeck.errors import ConfigError, UnknownNameError, known_name, nearest
 from limbeck.files import usable_name, write_whole
+from limbeck.methods.registry import METHODS, PRESETS
 from limbeck.recipes.names import check_names, check_training, flat_keys, options, unknown_key
 from limbeck.recipes.places import from_its_folder
 from limbeck.recipes.yaml_file import yaml_keys
@@ -43,6 +45,9 @@ class DataSpec:
     name: str = "av_digits"
     config: dict[str, Any] = field(default_factory=dict)
     side: str | None = None
+
+    def __post_init__(self) -> None:
+        self.name = known_name(self.name, TASKS)
 
 
 @dataclass
@@ -144,6 +149,9 @@ class MethodSpec:
     name: str = "supervised"
     config: dict[str, Any] = field(default_factory=dict)
     init: str | None = None
+
+    def __post_init__(self) -> None:
+        self.name = known_name(self.name, (*METHODS, *PRESETS))
 
 
 @dataclass
@@ -362,7 +370,8 @@ def _find_recipes(arguments: Sequence[str]) -> list[str]:
             continue
         place = i if equals else i + 1
         name = value if equals else found[place]
-        path = shipped.get(name.removesuffix(".yaml"), Path(name)) if not Path(name).is_file() else Path(name)
+        called = known_name(name.removesuffix(".yaml"), shipped)
+        path = Path(name) if Path(name).is_file() else shipped.get(called, Path(name))
         if not path.is_file():
             raise UnknownNameError(
                 f"There is no recipe {name!r}, neither a file nor one that ships; {nearest(name, shipped)}"

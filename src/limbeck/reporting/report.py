@@ -68,7 +68,7 @@ def write_report(
     """
     rows, info = list(rows), dict(info or {})
     metric = main_metric(rows, info)
-    splits = _splits(rows, metric)
+    splits = splits_of(rows, metric)
     lines = table_lines(rows, split=splits[0], metric=metric, given=info.get("given"))
     finding, others = headline([line.verdict for line in lines], rows, split=splits[0], metric=metric)
     mind = [*cautions(rows, split=splits[0], metric=metric), *map(str, info.get("warnings", ()))]
@@ -155,7 +155,7 @@ def main_metric(rows: Sequence[Row], info: Mapping[str, Any]) -> Metric:
     return metric_named("accuracy" if "accuracy" in names else names[0])
 
 
-def _splits(rows: Sequence[Row], metric: Metric) -> list[str]:
+def splits_of(rows: Sequence[Row], metric: Metric) -> list[str]:
     """Splits with the main metric: the final ones, ``test`` first; any other only when there is none."""
     found = list(dict.fromkeys(row.split for row in rows if row.metric == metric.name))
     final = sorted((split for split in found if split.startswith("test")), key=lambda split: split != "test")

@@ -15,7 +15,7 @@ from limbeck.reporting.table import Line, score_text, split_name
 
 # Keys of `info` that have a place of their own outside the setup.
 MOST_ENTRIES = 12  # of a list among the facts
-PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary", "metrics", "stages")
+PLACED_ELSEWHERE = ("given", "warnings", "recipe", "summary", "metrics", "stages", "confusion")
 
 
 def result_table(lines: Sequence[Line], metric: Metric) -> str:

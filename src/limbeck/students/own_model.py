@@ -10,7 +10,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
-from limbeck.students.own_code import callable_named, told
+from limbeck.signals.own_code import callable_named, of_module, own_code
 
 Factory = Callable[..., nn.Module]
 _TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
@@ -63,8 +63,15 @@ def check_trusted(spec: str) -> None:
     if is_own(spec) and spec not in _GIVEN.get() and not _TRUSTED.get():
         raise ConfigError(
             f"The model {spec!r} is code of its own, which a recipe does not run by itself; read it, and pass "
-            "--trust-code to `limbeck distill` (trust_code=True in Python) if you trust it."
+            "--trust-code (trust_code=True in Python) if you trust it."
         )
+
+
+def told_by_line(spec: str) -> AbstractContextManager[None]:
+    """Inside, what fails in a network of one's own is told by its function and line."""
+    return (
+        own_code(f"the model {spec!r}", of_module(spec.partition(":")[0])) if is_own(spec) else nullcontext()
+    )
 
 
 def own_model(spec: str, n_outputs: int, config: Mapping[str, Any]) -> nn.Module:
@@ -93,7 +100,7 @@ def own_model(spec: str, n_outputs: int, config: Mapping[str, Any]) -> nn.Module
             if name not in accepted:
                 raise UnknownNameError(f"{spec} has no argument {name!r}; {nearest(name, list(accepted))}")
     sizes = {"n_classes": n_outputs} if "n_classes" in accepted and "n_classes" not in config else {}
-    with told(f"the model {spec!r}", spec.partition(":")[0]):
+    with told_by_line(spec):
         model = made(**sizes, **config)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{spec} made a {type(model).__name__}; it must return a torch.nn.Module.")

@@ -26,6 +26,8 @@ _ELSEWHERE = {
     **{name: f"student.{name} says" for name in ("spec", "pooling", "lora", "dtype", "freeze", "init")},
 }
 _SERIES = (3, "series", "channels")
+JOINED = "joined_encoder"
+_ONE_INPUT = ("small_conv_net", "image_encoder", "audio_encoder", "table_encoder", "series_encoder")
 _ALSO = {2: "table_encoder", 3: "series_encoder", 4: "small_conv_net, image_encoder or audio_encoder"}
 
 
@@ -46,6 +48,12 @@ def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[
     if model not in ENCODERS or not len(rows):
         return dict(config)
     inputs = [value for value in rows.rows([0]).values() if isinstance(value, Tensor)]
+    if model == JOINED:
+        return _joined(config, rows)
+    if len(rows.columns) > 1 and model in _ONE_INPUT:
+        raise ConfigError(
+            f"The model {model!r} reads one input, and the rows have {', '.join(rows.columns)}; take {JOINED}."
+        )
     known = [name for name in inspect.signature(ENCODERS[model]).parameters if name in _SIZES]
     if len(inputs) != 1 or not known:
         return dict(config)
@@ -73,3 +81,16 @@ def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[
             )
         found["size"] = own
     return found
+
+
+def _joined(config: Mapping[str, Any], rows: Examples) -> dict[str, Any]:
+    """The settings of a student of several inputs, with their shapes; whole numbers are words."""
+    inputs = {
+        name: list(value.shape[1:]) if value.is_floating_point() else "words"
+        for name, value in rows.rows([0]).items()
+    }
+    if config.get("inputs", inputs) != inputs:
+        raise ConfigError(
+            f"The model {JOINED!r} was given inputs={config['inputs']}, and the rows have {inputs}; leave inputs out."
+        )
+    return {**config, "inputs": inputs}

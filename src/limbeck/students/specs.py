@@ -17,6 +17,7 @@ from limbeck.students import architectures, dense, encoders, imagenet
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
+from limbeck.students.joined import JoinedEncoder
 from limbeck.students.own_model import is_own, own_model
 from limbeck.students.pooled import Pooling
 from limbeck.students.pretrained import check_choice, pretrained_model
@@ -37,7 +38,7 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = (
     }
     | {name: getattr(architectures, name) for name in ("resnet18", "resnet50", "vit_small", "vit_base")}
     | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
-    | {"efficientnet_lite0": imagenet.efficientnet_lite0}
+    | {"efficientnet_lite0": imagenet.efficientnet_lite0, "joined_encoder": JoinedEncoder}
 )
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import SIGNALS, AccessLevel, TeacherOutput, as_signal
+from limbeck.signals.own_code import of_function, own_code
 
 ACCESS_LEVELS = ("weights", "logits", "features", "text")
 
@@ -55,7 +56,8 @@ class CallableTeacher:
         self._version = version
 
     def __call__(self, inputs: Mapping[str, Any]) -> TeacherOutput:
-        with torch.no_grad():
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        with torch.no_grad(), own_code(f"the teacher {name!r}", of_function(self.function)):
             answer = self.function(inputs)
         if isinstance(answer, TeacherOutput):
             return _of_tensors(answer)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, LinkError
 from limbeck.methods.declared import Declared
+from limbeck.signals.links.base import Link
 from limbeck.training.collator import DistillationCollator
 
 
@@ -48,11 +49,16 @@ def check_links(method: str, declared: Declared, collate: DistillationCollator) 
     Raises: LinkError; DataError naming student keys; MissingKeysError naming teacher keys.
     """
     for name, teacher in collate.teachers.items():
-        if declared.links and teacher.link.name not in declared.links:
-            whose = "" if len(collate.teachers) == 1 else f" to the teacher {name!r}"
-            raise LinkError(
-                f"Method {method!r} works with data linked as {', '.join(sorted(declared.links))}; this data is linked "
-                f"as {teacher.link.name!r}{whose}."
-            )
+        whose = "" if len(collate.teachers) == 1 else f" to the teacher {name!r}"
+        check_link(method, declared, teacher.link, whose)
         if not teacher.sees_student:
             teacher.link.check(collate.examples.keys, teacher.source)
+
+
+def check_link(method: str, declared: Declared, link: Link, whose: str = "") -> None:
+    """Refuse a link that the method does not claim; LinkError."""
+    if declared.links and link.name not in declared.links:
+        raise LinkError(
+            f"Method {method!r} works with data linked as {', '.join(sorted(declared.links))}; this data is linked "
+            f"as {link.name!r}{whose}."
+        )

@@ -15,9 +15,10 @@ from torch import Tensor
 from limbeck.data.base import texts
 from limbeck.data.files.audio import LogMel, at_rate, read_wave
 from limbeck.data.files.images import pixels_of, read_image
-from limbeck.data.files.media import path_of, to_picture, to_samples
+from limbeck.data.files.media import path_of, refuse_link, to_picture, to_samples
 from limbeck.data.files.records import Record, read_table, refuse_bad
 from limbeck.data.files.series import SeriesForm, read_series
+from limbeck.data.files.words import hashed_words
 from limbeck.errors import ConfigError, DataError, nearest
 from limbeck.signals.cells import is_nothing, number_of, text_of
 
@@ -164,6 +165,48 @@ def table_reader(settings: Mapping[str, Any]) -> Callable[[Path], tuple[Tensor, 
         return (torch.stack(rows) - mean) / deviation, [row.place for row in table.records]
 
     return read
+
+
+def several_reader(
+    settings: Mapping[str, Any],
+) -> Callable[[Path], tuple[dict[str, Tensor], list[str]]]:
+    """What turns a table into several inputs, name to ``[rows, ...]``, and the place of each row; files that its cells
+    name lie where the table lies.
+
+    Args:
+        settings: ``inputs``: name to the settings of that kind of input, with the ``column`` that it is read from.
+
+    Raises: DataError, when called, for a table that lacks a column or has a cell that cannot be used.
+    """
+
+    def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+        table = read_table(path)
+        refuse_bad(table.bad, len(table.records) + len(table.bad), str(path), "error", may_skip=False)
+        found: dict[str, Tensor] = {}
+        for name, own in settings["inputs"].items():
+            for column in own["columns"] if own["kind"] == "table" else [own["column"]]:
+                if column not in table.columns:
+                    raise DataError(f"{path} has no column {column!r}; {nearest(column, table.columns)}")
+            found[name] = torch.stack([_one_input(row, own, path) for row in table.records])
+        return found, [row.place for row in table.records]
+
+    return read
+
+
+def _one_input(row: Record, settings: Mapping[str, Any], path: Path) -> Tensor:
+    if settings["kind"] == "table":
+        numbers = row_numbers(row, settings["columns"], str(path))
+        return (numbers - torch.tensor(settings["mean"])) / torch.tensor(settings["deviation"])
+    cell = row.cells.get(settings["column"])
+    if settings["kind"] == "words":
+        return hashed_words(text_of(cell), settings["length"])
+    own = {name: value for name, value in settings.items() if name != "column"}
+    if isinstance(cell, str):
+        if not cell.strip():
+            raise DataError(f"{_place(row, str(path))} names no file in column {settings['column']!r}.")
+        refuse_link(cell.strip())
+        cell = path.parent / Path(cell.strip()).expanduser()
+    return MediaReader(own, resample=True)(cell)
 
 
 def text_reader(

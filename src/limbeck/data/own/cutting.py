@@ -165,30 +165,41 @@ def teacher_splits(
     return splits
 
 
-def standardised(splits: dict[str, Examples], reference: str) -> tuple[dict[str, Examples], Tensor, Tensor]:
-    """All splits less the mean over the deviation of one of them, and these two, ``[columns]`` each; of series
-    ``[n, c, L]`` they are those of a channel, over all steps, ``[c]``."""
+def fitted(splits: dict[str, Examples], reference: str) -> dict[str, Examples]:
+    """All splits with the problem as the rows of one of them tell it (weights of classes)."""
     rows = splits[reference]
-    one = rows.rows([0])["x"][0].double()
+    problem = rows.problem.fitted(rows.targets)
+    return {role: replace(part, problem=problem) for role, part in splits.items()}
+
+
+def standardised(
+    splits: dict[str, Examples], reference: str, column: str = "x"
+) -> tuple[dict[str, Examples], Tensor, Tensor]:
+    """All splits with one input less the mean over the deviation of one of them, and these two, ``[columns]`` each; of
+    series ``[n, c, L]`` they are those of a channel, over all steps, ``[c]``."""
+    rows = splits[reference]
+    one = rows.rows([0])[column][0].double()
     steps = one[0].numel()
     shift = one.reshape(len(one), -1)[:, 0]  # near the mean, or squares of large values lose their digits
     n, total, squares = len(rows) * steps, torch.zeros_like(shift), torch.zeros_like(shift)
     at_once = max(1, _AT_ONCE // steps)
     for first in range(0, len(rows), at_once):  # a table on disk is read a piece at a time
-        x = rows.rows(range(first, min(first + at_once, len(rows))))["x"].double()
+        x = rows.rows(range(first, min(first + at_once, len(rows))))[column].double()
         x = x.reshape(*x.shape[:2], -1) - shift[:, None]
         total, squares = total + x.sum((0, 2)), squares + x.square().sum((0, 2))
     mean = (shift + total / n).float()
     deviation = (squares / n - (total / n).square()).clamp_min(0).sqrt().float().clamp_min(1e-6)
     shape = (-1, *[1] * (one.dim() - 1))
-    mended = {role: _less(rows, mean.view(shape), deviation.view(shape)) for role, rows in splits.items()}
+    mended = {
+        role: _less(rows, column, mean.view(shape), deviation.view(shape)) for role, rows in splits.items()
+    }
     return mended, mean, deviation
 
 
 _AT_ONCE = 65_536  # rows
 
 
-def _less(rows: Examples, mean: Tensor, deviation: Tensor) -> Examples:
+def _less(rows: Examples, column: str, mean: Tensor, deviation: Tensor) -> Examples:
     if isinstance(rows.inputs, Mapping):
-        return replace(rows, inputs={"x": (rows.inputs["x"] - mean) / deviation})
-    return replace(rows, inputs=Standardised(rows.inputs, mean, deviation))
+        return replace(rows, inputs={**rows.inputs, column: (rows.inputs[column] - mean) / deviation})
+    return replace(rows, inputs=Standardised(rows.inputs, mean, deviation, column))

@@ -50,6 +50,11 @@ class FolderData:
     preprocessor: dict[str, Any] = field(default_factory=dict)
     roles: dict[Key, str] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> str:
+        """Of its inputs, as a preprocessor calls them."""
+        return self.preprocessor.get("kind") or {"audio": "log_mel"}.get(self.modality, self.modality)
+
 
 @dataclass(frozen=True)
 class _Row:

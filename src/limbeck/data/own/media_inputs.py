@@ -19,7 +19,8 @@ from limbeck.data.files.readers import MediaReader, spectrogram
 from limbeck.data.files.series import read_series
 from limbeck.data.files.table_files import Chunk
 from limbeck.data.own.inputs import Bad, Numbers, Reading, Texts, check_column, number_columns, text_columns
-from limbeck.data.own.side import Side
+from limbeck.data.own.several import Several, Words
+from limbeck.data.own.side import WORDS, Side
 from limbeck.data.own.sources import Opened
 from limbeck.data.own.stored import IN_MEMORY, DataColumn, MediaTable
 from limbeck.errors import ConfigError, DataError, UnknownNameError
@@ -34,6 +35,13 @@ def reading_of(side: Side, source: Opened, taken: Sequence[str], where: str) -> 
 
     Raises: UnknownNameError for a column that is not there; DataError, ConfigError.
     """
+    if side.inputs is not None:
+        return Several(
+            {
+                name: _one_of_several(part, source, f"{where}.inputs.{name}")
+                for name, part in side.inputs.items()
+            }
+        )
     if side.modality is None:
         return None
     if side.modality == "text":
@@ -41,6 +49,15 @@ def reading_of(side: Side, source: Opened, taken: Sequence[str], where: str) -> 
     if side.modality == "table":
         return Numbers(number_columns(side.input, source, taken, where), source.name, side.in_memory)
     return Media(side, source, media_column(side, source, where))
+
+
+def _one_of_several(part: Side, source: Opened, where: str) -> Reading:
+    """One input; a text is read as words, which need no tokenizer."""
+    if part.modality == "text":
+        return Words(check_column(part.input, f"{where}.input", source), part.length or WORDS)
+    found = reading_of(part, source, (), where)
+    assert found is not None
+    return found
 
 
 def media_column(side: Side, source: Opened, where: str) -> str:
@@ -64,7 +81,7 @@ class Media:
     step asks."""
 
     def __init__(self, side: Side, source: Opened, column: str) -> None:
-        self._side, self._source, self._column = side, source, column
+        self._side, self._source, self.column = side, source, column
         self._values: list[Any] = []
         self._rows: list[int] = []
         self._from_data = source.data is not None and not _is_text(source.data, column)
@@ -75,11 +92,11 @@ class Media:
             return list(chunk.places), {}
         values: list[Any] = []
         bad: Bad = {}
-        for row, cell in enumerate(chunk.values(self._column)):
+        for row, cell in enumerate(chunk.values(self.column)):
             try:
                 values.append(self._file(cell) if isinstance(cell, str) else cell)
                 if values[-1] is None:
-                    raise DataError(f"has no {self._side.modality} in column {self._column!r}")
+                    raise DataError(f"has no {self._side.modality} in column {self.column!r}")
             except DataError as error:
                 values[row:] = [None]
                 bad[row] = str(error).rstrip(".")
@@ -88,7 +105,7 @@ class Media:
     def _file(self, cell: str) -> Path:
         name = cell if self._source.is_folder else cell.strip()
         if not name:
-            raise DataError(f"names no file in column {self._column!r}")
+            raise DataError(f"names no file in column {self.column!r}")
         refuse_link(name)
         path = (self._source.base or Path()) / Path(name).expanduser()
         forms = (path.parent / unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
@@ -100,7 +117,7 @@ class Media:
     def finish(self) -> tuple[Mapping[str, Any] | Table, dict[str, Any], Bad]:
         values: Any = self._values
         if self._from_data:
-            values = DataColumn(_undecoded(self._source.data, self._column), self._column, self._values)
+            values = DataColumn(_undecoded(self._source.data, self.column), self.column, self._values)
         settings = media_settings(self._side, values)
         read = MediaReader(settings, self._side.resample)
         if not len(values):

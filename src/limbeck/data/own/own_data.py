@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from limbeck.data.base import Examples, View
-from limbeck.data.files.views import audio_views, image_views, series_views, vector_views
-from limbeck.data.own.cutting import Shares, standardised, student_splits, teacher_splits
+from limbeck.data.own.cutting import Shares, fitted, standardised, student_splits, teacher_splits
 from limbeck.data.own.folders import FolderData
 from limbeck.data.own.linking import KEEPS_LABELS, alone, link_settings, linked, told
 from limbeck.data.own.read_side import read_side
+from limbeck.data.own.several import SEVERAL, VIEWS, several_views
 from limbeck.data.own.side import Side, side_of
 from limbeck.data.splits import Splits
 from limbeck.data.task import TEACHER, Task, TeacherSide
@@ -21,12 +21,6 @@ from limbeck.errors import ConfigError
 from limbeck.seeding import keyed_seed
 from limbeck.signals.links.bagged import Bagged
 
-VIEWS: Mapping[str, Callable[[], dict[str, View]]] = {
-    "image": image_views,
-    "audio": audio_views,
-    "table": vector_views,
-    "series": series_views,
-}
 _OF_NUMBERS = ("table", "series")  # standardised by the training rows
 
 
@@ -138,21 +132,19 @@ def task_of(
     """
     whole_groups = bool(student.groups) and (name == "own" or "bagged" in kinds.values())
     splits, truth = student_splits(student, shares, rng, whole_groups=whole_groups)
+    splits = fitted(splits, "train")
     train = splits["train"]
     sides, facts, notes = {}, {}, []
     for who, data in teachers.items():
         sides[who], note = _side(kinds[who], train, student, data, shares, rng)
         facts[who] = {"source": "the bank"} if data is None else data.report
         notes += [f"{note} {who!r}" if len(teachers) > 1 else note] if note else []
-    preprocessor = dict(student.preprocessor)
-    if student.modality in _OF_NUMBERS:
-        splits, mean, deviation = standardised(splits, "train")
-        preprocessor |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    splits, preprocessor = _standardised(splits, "train", student)
     return Task(
         name=name,
         splits=Splits(**splits),
         teachers=sides,
-        views=_views(student.modality),
+        views=_views(student),
         truth=truth if train.problem.classes(train.targets) is not None else None,
         preprocessor=preprocessor,
         info={
@@ -182,16 +174,29 @@ def _side(
 ) -> tuple[TeacherSide, str | None]:
     """One teacher's side, and how many training rows it has nothing for."""
     if data is None:
-        return TeacherSide(Splits(link=train.forgotten()), alone(kind, train), _views(student.modality)), None
+        return TeacherSide(Splits(link=train.forgotten()), alone(kind, train), _views(student)), None
     link, rows = linked(kind, train, student, data, shares.link, rng)
     splits = teacher_splits(data, rows, shares, rng, has_labels=kind in KEEPS_LABELS)
-    preprocessor = dict(data.preprocessor)
-    if data.modality in _OF_NUMBERS:
-        splits, mean, deviation = standardised(splits, "train" if "train" in splits else "link")
-        preprocessor |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
+    splits = fitted(splits, "train" if "train" in splits else "link")
+    splits, preprocessor = _standardised(splits, "train" if "train" in splits else "link", data)
     missing = told(link, train)
-    return TeacherSide(Splits(**splits), link, _views(data.modality), preprocessor), missing
+    return TeacherSide(Splits(**splits), link, _views(data), preprocessor), missing
 
 
-def _views(modality: str) -> dict[str, View]:
-    return VIEWS[modality]() if modality in VIEWS else {}
+def _standardised(
+    splits: dict[str, Examples], reference: str, data: FolderData
+) -> tuple[dict[str, Examples], dict[str, Any]]:
+    """The splits with what are numbers standardised by one of them, and the settings with mean and deviation."""
+    settings, several = data.preprocessor, data.kind == SEVERAL
+    parts = dict(settings["inputs"]) if several else {"x": dict(settings)}
+    for name, part in parts.items():
+        if (part["kind"] if several else data.kind) in _OF_NUMBERS:
+            splits, mean, deviation = standardised(splits, reference, name)
+            parts[name] = {**part, "mean": mean.tolist(), "deviation": deviation.tolist()}
+    return splits, {**settings, "inputs": parts} if several else parts["x"]
+
+
+def _views(data: FolderData) -> dict[str, View]:
+    if data.kind == SEVERAL:
+        return several_views(data.preprocessor)
+    return VIEWS[data.kind]() if data.kind in VIEWS else {}

@@ -13,6 +13,7 @@ from limbeck.data.own.class_folders import ROLE_OF
 from limbeck.data.own.folders import FolderData
 from limbeck.data.own.inputs import Reading, Texts, check_column
 from limbeck.data.own.media_inputs import reading_of
+from limbeck.data.own.several import SEVERAL
 from limbeck.data.own.side import Side
 from limbeck.data.own.sources import Opened, opened, place_of
 from limbeck.data.own.text_table import choice_of
@@ -92,7 +93,7 @@ def read_side(
     examples = Examples(inputs, keys, targets, found)
     return FolderData(
         examples,
-        side.modality or "keys",  # type: ignore[arg-type]
+        side.modality or ("keys" if side.inputs is None else SEVERAL),  # type: ignore[arg-type]
         {key: group for key, group in zip(keys, rows.groups) if group},
         _report(rows, examples, source),
         preprocessor,

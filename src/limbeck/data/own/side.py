@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 
 MODALITIES = ("image", "audio", "text", "table", "series")
+OF_AN_INPUT = ("modality", "input", "size", "channels", "length", "log_mel", "resample")
+WORDS = 32  # of a text that is one of several inputs, unless its length is given
 ON_ERROR = ("error", "skip")
 
 
@@ -24,6 +26,8 @@ class Side:
             whose bank holds the rest.
         input: the column of files, pictures or sounds; of the text, or ``{text, text_pair, choices}`` to columns; of a
             table of numbers its columns (default: all that are left).
+        inputs: several of them, each of a modality of its own, in place of both: name to ``{modality, input, size,
+            ...}``, or to a modality alone (``{title: text, price: table}``), whose column has that name.
         key: column that names a row; default ``key``, else ``id``, else the row's number. Of a folder ``path`` (without
             the suffix, the default) or ``stem`` (the file's name alone).
         label: column of what is to be found, empty where unknown; default ``label``, where there is one. Of a folder
@@ -43,6 +47,7 @@ class Side:
     source: Any = None
     modality: str | None = None
     input: Any = None
+    inputs: Mapping[str, Any] | None = None
     key: str | None = None
     label: str | bool | None = None
     group: str | None = None
@@ -74,6 +79,9 @@ def side_of(values: Any, where: str, *, needs_modality: bool) -> Side:
         if name not in known:
             raise UnknownNameError(f"{where} has no setting {name!r}; {nearest(str(name), known)}")
     side = Side(**values)
+    if side.inputs is not None:
+        side = replace(side, inputs=_inputs(side, where))
+        needs_modality = False
     if side.source is None or (isinstance(side.source, str) and not side.source.strip()):
         raise ConfigError(f"{where} needs a source: a table, a folder, or hf:NAME of a data set.")
     if side.modality is None and needs_modality:
@@ -90,6 +98,35 @@ def side_of(values: Any, where: str, *, needs_modality: bool) -> Side:
     if side.length is not None and (type(side.length) is not int or side.length < 1):
         raise ConfigError(f"length={side.length!r} of {where} is no number of steps; write 128.")
     return side
+
+
+def _inputs(side: Side, where: str) -> dict[str, Side]:
+    """Each of several inputs as a side of its own.
+
+    Raises: ConfigError, UnknownNameError.
+    """
+    if side.modality is not None or side.input is not None:
+        raise ConfigError(f"{where} has both inputs and modality or input; name all under inputs.")
+    if not isinstance(side.inputs, Mapping) or not side.inputs:
+        raise ConfigError(
+            f"{where}.inputs is a mapping such as {{title: text, price: table}}; it is {side.inputs!r}."
+        )
+    found = {}
+    for name, values in side.inputs.items():
+        place = f"{where}.inputs.{name}"
+        if not str(name).isidentifier():
+            raise ConfigError(f"{place}: an input's name is a word of letters, digits and _; rename it.")
+        values = {"modality": values} if isinstance(values, str) else values
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{place} is a modality, or {{modality, input, ...}}; it is {values!r}.")
+        for setting in values:
+            if setting not in OF_AN_INPUT:
+                raise UnknownNameError(
+                    f"{place} has no setting {setting!r}; {nearest(str(setting), OF_AN_INPUT)}"
+                )
+        own = {"input": str(name), **values, "source": side.source, "in_memory": side.in_memory}
+        found[str(name)] = side_of(own, place, needs_modality=True)
+    return found
 
 
 def _check_size(size: Any, where: str) -> None:

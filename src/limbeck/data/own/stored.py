@@ -65,18 +65,20 @@ class NumberTable:
 
 @dataclass(frozen=True)
 class Standardised:
-    """Rows of numbers less their mean over their deviation, ``[d]`` each (of series ``[c, 1]``)."""
+    """Rows of numbers less their mean over their deviation, ``[d]`` each (of series ``[c, 1]``), in one column."""
 
     table: Table
     mean: Tensor
     deviation: Tensor
+    column: str = "x"
 
     @property
     def columns(self) -> tuple[str, ...]:
         return self.table.columns
 
     def rows(self, index: Tensor) -> Inputs:
-        return {name: (x - self.mean) / self.deviation for name, x in self.table.rows(index).items()}
+        found = self.table.rows(index)
+        return {**found, self.column: (found[self.column] - self.mean) / self.deviation}
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,16 @@ def _names(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(name, str) or _texts(name) for name in value.values())
 
 
+def _is_input(value: Any) -> bool:
+    """Whether these are the settings of one of several inputs."""
+    if not isinstance(value, dict) or value.get("kind") not in _ONE_OF_SEVERAL:
+        return False
+    own = {name: setting for name, setting in value.items() if name != "column"}
+    check_settings(own)
+    of_columns = value["kind"] == "table" or isinstance(value.get("column"), str)
+    return of_columns and not _missing(own)
+
+
 _SIDE, _MANY = _whole(2**16), _whole(2**24)
 # Kind of raw sample to the settings that limbeck's readers take, and what each may be.
 _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
@@ -140,6 +150,12 @@ _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "mean": _numbers,
         "deviation": _numbers,
     },
+    "several": {
+        "inputs": lambda value: (
+            isinstance(value, dict) and bool(value) and all(map(_is_input, value.values()))
+        )
+    },
+    "words": {"length": _SIDE},
     "table": {"columns": _texts, "mean": _numbers, "deviation": _numbers},
     "text": {
         "columns": lambda value: _texts(value) and set(value) <= {"text", "text_pair", "choices"},
@@ -147,6 +163,7 @@ _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "names": _names,
     },
 }
+_ONE_OF_SEVERAL = ("image", "log_mel", "series", "table", "words")
 _OPTIONAL = ("input", "names", *_SETTINGS["log_mel"])
 
 
@@ -167,9 +184,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError("columns, mean and deviation differ in length")
 
 
+def _missing(settings: Mapping[str, Any]) -> list[str]:
+    return [n for n in _SETTINGS.get(settings.get("kind") or "", {}) if n not in (*settings, *_OPTIONAL)]
+
+
 def check_readable(settings: Mapping[str, Any], folder: Path) -> None:
     """DataError unless files can be read by these settings."""
-    missing = [n for n in _SETTINGS.get(settings.get("kind") or "", {}) if n not in (*settings, *_OPTIONAL)]
+    missing = _missing(settings)
     if missing:
         raise DataError(
             f"{folder / PREPROCESSOR} does not say {', '.join(missing)}, so files cannot be read; use "

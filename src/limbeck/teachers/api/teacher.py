@@ -45,6 +45,7 @@ class Plan:
     Args:
         questions: different ones.    already: of them, those whose answer is in the store.
         requests: that remain.    tokens: estimated.    cost: estimated; ``None`` without prices.
+        example: the body of the first request, ``None`` without rows.
     """
 
     questions: int
@@ -52,6 +53,7 @@ class Plan:
     requests: int
     tokens: int
     cost: float | None
+    example: dict[str, Any] | None = None
 
 
 class APITeacher:
@@ -196,6 +198,7 @@ class APITeacher:
     def plan(self, rows: Iterable[RowBatch]) -> Plan:
         """What :meth:`collect` would ask; asks nothing. A choice that needs an answer is not made."""
         costs: dict[str, tuple[int, float]] = {}
+        example: dict[str, Any] | None = None
         if (
             (first := next(iter(rows), None)) is not None
             and not self._is_chosen
@@ -205,12 +208,13 @@ class APITeacher:
                 self.kind.prepare(_row(first.inputs, 0), self._asker.kept)
         for batch in rows:
             for question in chain.from_iterable(self._exchange.questions(batch.inputs)):
+                example = example or {"model": self.model, **self.kind.body([question.payload])}
                 costs[question.identity] = question.tokens, question.cost
         there = self.store.known(costs) if self.store.path.is_file() else set()
         todo = [entry for identity, entry in costs.items() if identity not in there]
         requests = -(-len(todo) // self.kind.inputs_per_request)
         cost = None if self.prices is None else sum(c for _, c in todo)
-        return Plan(len(costs), len(there), requests, sum(tokens for tokens, _ in todo), cost)
+        return Plan(len(costs), len(there), requests, sum(tokens for tokens, _ in todo), cost, example)
 
     # ---- asking --------------------------------------------------------------------------------------------
 
