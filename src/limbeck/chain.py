@@ -16,7 +16,7 @@ from limbeck.recipes.chain_spec import Chain, load_chain, make_chain
 from limbeck.recipes.stages import StageRecord, differences, read_records, write_records
 from limbeck.reporting import report_folder
 from limbeck.signals.fingerprint import settings_fingerprint
-from limbeck.students.export.exported import hashed_files, sha256_of
+from limbeck.students.export.exported import sha256_of, weight_files
 from limbeck.students.export.info import INFO
 from limbeck.training.processes import is_first_process, wait_for_all
 
@@ -191,7 +191,7 @@ def _run_stage(chain: Chain, planned: PlannedStage) -> None:
 
 def shipped_digest(student: Path) -> str:
     """Digest of the weights and the program of a shipped student."""
-    return settings_fingerprint({path.name: sha256_of(path) for path in hashed_files(student)})
+    return settings_fingerprint({path.name: sha256_of(path) for path in weight_files(student)})
 
 
 def _ships(chain: Chain, name: str) -> bool:

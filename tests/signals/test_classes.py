@@ -24,3 +24,27 @@ def test_joined_by_name():
 def test_refused(ours, theirs, class_map, message):
     with pytest.raises(ClassNamesError, match=message):
         join_class_names(ours, theirs, class_map)
+
+
+@pytest.mark.parametrize("place", ["problem", "arrays", "rows", "teacher"])
+def test_names_that_come_twice_are_refused_wherever_classes_get_names(place, tmp_path):
+    import numpy as np
+    import torch
+
+    from limbeck.banks.bank import Bank
+    from limbeck.problems.registry import problem
+    from limbeck.teachers.callable import CallableTeacher
+
+    data = [{"key": i, "x": torch.ones(2)} for i in range(4)]
+    say = {"problem": None, "rows": None, "teacher": ("a", "b", "a"), "arrays": None}[place]
+    teacher = CallableTeacher(lambda inputs: {"logits": inputs["x"]}, class_names=say)
+    with pytest.raises(ClassNamesError, match="come twice: 'a'"):
+        if place == "problem":
+            problem("classification", ["a", "b", "a"])
+        elif place == "arrays":
+            Bank.from_arrays(
+                tmp_path / "b", keys=range(4), features=np.ones((4, 2)), class_names=["a", "b", "a"]
+            )
+        else:
+            names = ["a", "b", "a"] if place == "rows" else None
+            Bank.build(tmp_path / "b", teacher, data, class_names=names)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limbeck.errors import UnknownNameError, nearest
 from limbeck.problems.metric import Metric
-from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.classes import UNLABELLED, refuse_twice
 
 PLACES = ("file", "line", "row")  # what ``limbeck predict`` adds to an answer
 Reading = Literal["classifier", "positions", "embedding", "prediction"]
@@ -96,6 +96,7 @@ class Problem:
     is_distribution: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        refuse_twice(self.names)
         known = [metric.name for metric in self.measures]
         if self.decides and self.decides not in known:
             raise UnknownNameError(

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import shutil
+import stat
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from limbeck.problems.registry import problem_class
 from limbeck.students.export.answer import Answer, answer_to, answered
 from limbeck.students.export.card import model_card
 from limbeck.students.export.exported import hashed_files, load_exported, predict, sha256_of
-from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR
+from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR, digest_of
 from limbeck.students.export.program import PROGRAM
 from limbeck.students.export.tracing import save_program
 from limbeck.students.pretrained import auto_class, quietly
@@ -76,15 +77,14 @@ def export_student(
         raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
     inputs = {name: value.detach().cpu() for name, value in inputs_example.items()}
     asked = _asked(model.model if isinstance(model, Student) else model, problem, class_names)
-    answer, names = answer_to(model, asked, inputs), asked.names
+    answer = answer_to(model, asked, inputs)
     _check_answer(asked, answered(answer, inputs))
-    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-        raise ClassNamesError(f"The class name {twice[0]!r} comes twice; give each logit a name of its own.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     new.mkdir()
     try:
         _write(answer, new, asked, inputs, preprocessor, provenance, processor)
+        _usual_modes(new)
         _verify(answer, new, inputs)
         _swap(new, folder)
     finally:
@@ -142,6 +142,9 @@ def _write(
             pretrained.save_pretrained(folder)
     if processor is not None:
         processor.save_pretrained(folder)
+    (folder / PREPROCESSOR).write_text(_plain_json(preprocessor, "preprocessor"), encoding="utf-8")
+    provenance = _finite(provenance)
+    _plain_json(provenance, "provenance")
     info = {
         "format": FORMAT,
         "loads_with": loads_with,
@@ -153,11 +156,12 @@ def _write(
         },
         "has_processor": processor is not None,
         "versions": {"limbeck": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "sha256": {path.name: sha256_of(path) for path in hashed_files(folder)},
+        "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in hashed_files(folder)},
+        "provenance": provenance,
     }
-    _write_json(folder / PREPROCESSOR, preprocessor, "preprocessor")
-    provenance = _finite(provenance)
-    _write_json(folder / INFO, {**info, "provenance": provenance}, "provenance")
+    (folder / INFO).write_text(
+        _plain_json(info | {"digest": digest_of(info)}, "student.json"), encoding="utf-8"
+    )
     card = model_card(info, asked, preprocessor, {**provenance, "versions": info["versions"]})
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -198,12 +202,20 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write_json(path: Path, values: Mapping[str, Any], what: str) -> None:
+def _plain_json(values: Mapping[str, Any], what: str) -> str:
     try:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        text.encode("utf-8")  # half a surrogate pair cannot be written
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The {what} of a student must be plain JSON values ({error}).") from error
+    return text + "\n"
+
+
+def _usual_modes(folder: Path) -> None:
+    """Files as the umask has them, which some writers do not ask: the folder was made with it."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    for path in folder.rglob("*"):
+        path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 def _check_target(folder: Path) -> None:
