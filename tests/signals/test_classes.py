@@ -36,15 +36,16 @@ def test_names_that_come_twice_are_refused_wherever_classes_get_names(place, tmp
     from limbeck.teachers.callable import CallableTeacher
 
     data = [{"key": i, "x": torch.ones(2)} for i in range(4)]
-    say = {"problem": None, "rows": None, "teacher": ("a", "b", "a"), "arrays": None}[place]
+    say = ("a", "b", "a") if place == "teacher" else None
     teacher = CallableTeacher(lambda inputs: {"logits": inputs["x"]}, class_names=say)
+    names = ["a", "b", "a"]
+    name = {
+        "problem": lambda: problem("classification", names),
+        "arrays": lambda: Bank.from_arrays(
+            tmp_path / "b", keys=range(4), features=np.ones((4, 2)), class_names=names
+        ),
+        "rows": lambda: Bank.build(tmp_path / "b", teacher, data, class_names=names),
+        "teacher": lambda: Bank.build(tmp_path / "b", teacher, data),
+    }[place]
     with pytest.raises(ClassNamesError, match="come twice: 'a'"):
-        if place == "problem":
-            problem("classification", ["a", "b", "a"])
-        elif place == "arrays":
-            Bank.from_arrays(
-                tmp_path / "b", keys=range(4), features=np.ones((4, 2)), class_names=["a", "b", "a"]
-            )
-        else:
-            names = ["a", "b", "a"] if place == "rows" else None
-            Bank.build(tmp_path / "b", teacher, data, class_names=names)
+        name()

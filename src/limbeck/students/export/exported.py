@@ -23,6 +23,7 @@ from limbeck.students.export.info import (
     read_info,
     read_preprocessor,
 )
+from limbeck.students.export.pooled import POOLED, run_pooled
 from limbeck.students.export.program import PROGRAM, load_program
 from limbeck.students.foreign import refuse_links
 from limbeck.students.pretrained import load_shipped
@@ -107,8 +108,14 @@ def load_exported(folder: str | Path) -> ExportedStudent:
     folder = Path(folder)
     info = whole_info(folder)
     settings = read_preprocessor(folder)
-    run = load_program(folder) if info["loads_with"] == PROGRAM else load_shipped(folder, info["loads_with"])
-    return ExportedStudent(run, problem(info["problem"], info["class_names"]), settings, info)
+    asked, loads_with = problem(info["problem"], info["class_names"]), info["loads_with"]
+    if loads_with == PROGRAM:
+        run: Callable[[dict[str, Tensor]], Tensor] = load_program(folder)
+    elif loads_with == POOLED:
+        run = run_pooled(folder, asked)
+    else:
+        run = load_shipped(folder, loads_with)
+    return ExportedStudent(run, asked, settings, info)
 
 
 def whole_info(folder: Path) -> dict[str, Any]:

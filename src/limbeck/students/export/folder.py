@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,11 +23,15 @@ from limbeck.errors import ClassNamesError, ConfigError, ExportError
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import problem_class
 from limbeck.students.export.answer import Answer, answer_to, answered
-from limbeck.students.export.card import model_card
+from limbeck.students.export.card import check_card, model_card
 from limbeck.students.export.exported import hashed_files, load_exported, predict, sha256_of
 from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR, digest_of
+from limbeck.students.export.pooled import POOLED, save_pooled
+from limbeck.students.export.preprocessing import save_preprocessing
+from limbeck.students.export.processors import image_processor
 from limbeck.students.export.program import PROGRAM
 from limbeck.students.export.tracing import save_program
+from limbeck.students.pooled import PooledClassifier
 from limbeck.students.pretrained import auto_class, quietly
 from limbeck.students.student import Student
 
@@ -45,6 +51,7 @@ def export_student(
     preprocessor: Mapping[str, Any],
     provenance: Mapping[str, Any],
     processor: Any = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the student, and nothing else, to ``folder``; checked against ``model`` before it appears.
 
@@ -64,6 +71,8 @@ def export_student(
             ["text", ...], "max_length": L}``.
         provenance: JSON-able facts for the model card (method, teacher, data, seed).
         processor: a transformers processor or tokenizer whose files go into the folder; a student of texts needs it.
+            An image classifier of transformers that is shown RGB gets one that reads as ``preprocessor`` says.
+        card: what the head of the model card says: ``licence``, ``base_model``, ``datasets``, ``results``.
 
     Returns: the folder.
     Raises: ClassNamesError if names and logits differ in number; ConfigError if ``folder`` holds something else,
@@ -73,6 +82,7 @@ def export_student(
     """
     folder = Path(folder).absolute()
     _check_target(folder)
+    check_card(card or {})
     if preprocessor.get("kind") == "text" and processor is None:
         raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
     inputs = {name: value.detach().cpu() for name, value in inputs_example.items()}
@@ -83,7 +93,8 @@ def export_student(
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     new.mkdir()
     try:
-        _write(answer, new, asked, inputs, preprocessor, provenance, processor)
+        told = Told(asked, preprocessor, provenance, processor, card or {})
+        write_student(answer, new, inputs, told)
         _usual_modes(new)
         _verify(answer, new, inputs)
         _swap(new, folder)
@@ -120,19 +131,32 @@ def _verify(answer: Answer, folder: Path, inputs: Mapping[str, Tensor], toleranc
     return difference
 
 
-def _write(
-    answer: Answer,
-    folder: Path,
-    asked: Problem,
-    inputs: Mapping[str, Tensor],
-    preprocessor: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    processor: Any,
-) -> None:
-    model = answer.model
-    loads_with = auto_class(model) or PROGRAM
+@dataclass(frozen=True)
+class Told:
+    """What is said of a student beside its weights; see :func:`export_student`.
+
+    Args:
+        as_program: write a program also of a model that transformers has a class for.
+    """
+
+    asked: Problem
+    preprocessor: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    processor: Any
+    card: Mapping[str, Any]
+    as_program: bool = False
+
+
+def write_student(answer: Answer, folder: Path, inputs: Mapping[str, Tensor], told: Told) -> None:
+    """All files of an export into an empty folder, unchecked."""
+    model, asked, preprocessor = answer.model, told.asked, told.preprocessor
+    loads_with = PROGRAM if told.as_program else loader_of(model)
+    processor = told.processor
     if loads_with == PROGRAM:
         save_program(answer, inputs, folder)
+        save_preprocessing(preprocessor, folder)
+    elif loads_with == POOLED:
+        save_pooled(cast("PooledClassifier", model), folder, preprocessor.get("max_length"))
     else:
         pretrained = cast("PreTrainedModel", model)
         pretrained.config.__dict__.pop("auto_map", None)  # the class is transformers' own
@@ -140,10 +164,12 @@ def _write(
         pretrained.config.label2id = {name: i for i, name in enumerate(asked.names)}
         with quietly():
             pretrained.save_pretrained(folder)
+        inputs = _by_its_name(pretrained, inputs)
+        processor = processor or image_processor(loads_with, preprocessor)
     if processor is not None:
         processor.save_pretrained(folder)
     (folder / PREPROCESSOR).write_text(_plain_json(preprocessor, "preprocessor"), encoding="utf-8")
-    provenance = _finite(provenance)
+    provenance = _finite(told.provenance)
     _plain_json(provenance, "provenance")
     info = {
         "format": FORMAT,
@@ -162,8 +188,26 @@ def _write(
     (folder / INFO).write_text(
         _plain_json(info | {"digest": digest_of(info)}, "student.json"), encoding="utf-8"
     )
-    card = model_card(info, asked, preprocessor, {**provenance, "versions": info["versions"]})
+    pooling = model.pooling if loads_with == POOLED else None
+    facts = {**provenance, "versions": info["versions"]}
+    card = model_card(info, asked, preprocessor, facts, told.card, cast("str | None", pooling))
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _by_its_name(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A single input under the name that the model's forward has for it."""
+    if len(inputs) != 1 or next(iter(inputs)) in inspect.signature(model.forward).parameters:
+        return inputs
+    return {model.main_input_name: next(iter(inputs.values()))}
+
+
+def loader_of(model: nn.Module) -> str:
+    """What opens a model's folder: the ``AutoModelFor...`` of transformers, sentence-transformers, or a program."""
+    if isinstance(model, PooledClassifier) and type(model.encoder).__module__.startswith(
+        "transformers.models."
+    ):
+        return POOLED
+    return auto_class(model) or PROGRAM
 
 
 def _asked(model: nn.Module, problem: Problem | None, class_names: Sequence[str] | None) -> Problem:

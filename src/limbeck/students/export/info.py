@@ -12,6 +12,7 @@ from typing import Any
 
 from limbeck.errors import DataError, LimbeckError
 from limbeck.problems.registry import problem
+from limbeck.students.export.pooled import POOLED
 from limbeck.students.export.program import PROGRAM, check_input
 from limbeck.students.foreign import is_own_file
 from limbeck.students.pretrained import TASKS
@@ -51,7 +52,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def _check(info: Mapping[str, Any], folder: Path) -> None:
-    if info.get("loads_with") not in (PROGRAM, *AUTO_CLASSES):
+    if info.get("loads_with") not in (PROGRAM, POOLED, *AUTO_CLASSES):
         raise ValueError(f"loads_with is {info.get('loads_with')!r}")
     check_class_names(info.get("class_names"))
     try:
