@@ -81,7 +81,7 @@ def export_student(
     traced or the copy's logits differ.
     """
     folder = Path(folder).absolute()
-    _check_target(folder)
+    check_target(folder)
     check_card(card or {})
     if preprocessor.get("kind") == "text" and processor is None:
         raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
@@ -95,9 +95,9 @@ def export_student(
     try:
         told = Told(asked, preprocessor, provenance, processor, card or {})
         write_student(answer, new, inputs, told)
-        _usual_modes(new)
+        usual_modes(new)
         _verify(answer, new, inputs)
-        _swap(new, folder)
+        swap(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return folder
@@ -182,16 +182,23 @@ def write_student(answer: Answer, folder: Path, inputs: Mapping[str, Tensor], to
         },
         "has_processor": processor is not None,
         "versions": {"limbeck": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in hashed_files(folder)},
         "provenance": provenance,
+        "card": _finite(told.card),
     }
-    (folder / INFO).write_text(
-        _plain_json(info | {"digest": digest_of(info)}, "student.json"), encoding="utf-8"
-    )
+    info = write_info(folder, info)
     pooling = model.pooling if loads_with == POOLED else None
     facts = {**provenance, "versions": info["versions"]}
-    card = model_card(info, asked, preprocessor, facts, told.card, cast("str | None", pooling))
+    card = model_card(info, asked, preprocessor, facts, info["card"], cast("str | None", pooling))
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def write_info(folder: Path, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``student.json`` with the hashes of the files that are there, and its own; returns what it holds."""
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in hashed_files(folder)}
+    whole = {**info, "sha256": hashes}
+    whole["digest"] = digest_of(whole)
+    (folder / INFO).write_text(_plain_json(whole, "student.json"), encoding="utf-8")
+    return whole
 
 
 def _by_its_name(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -255,21 +262,22 @@ def _plain_json(values: Mapping[str, Any], what: str) -> str:
     return text + "\n"
 
 
-def _usual_modes(folder: Path) -> None:
+def usual_modes(folder: Path) -> None:
     """Files as the umask has them, which some writers do not ask: the folder was made with it."""
     mode = stat.S_IMODE(folder.stat().st_mode)
     for path in folder.rglob("*"):
         path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
-def _check_target(folder: Path) -> None:
+def check_target(folder: Path) -> None:
+    """ConfigError for a folder that holds something other than a student."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / INFO).is_file():
         raise ConfigError(f"{folder} holds something other than an exported student; name another folder.")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; name a folder for the exported student.")
 
 
-def _swap(new: Path, folder: Path) -> None:
+def swap(new: Path, folder: Path) -> None:
     """Put ``new`` in the place of ``folder``; killed in between, the older export is kept under a hidden name."""
     old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
     if folder.exists():

@@ -79,7 +79,7 @@ def _check(info: Mapping[str, Any], folder: Path) -> None:
             raise ValueError(f"the hash of {name!r} is none")
         if (folder / str(name)).exists() and not _is_part(folder, name):
             raise ValueError(f"{name!r} is no file of the folder itself")
-    for key in ("provenance", "versions"):
+    for key in ("provenance", "versions", "card"):
         if not isinstance(info.get(key, {}), dict):
             raise ValueError(f"{key} is no object")
 
