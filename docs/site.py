@@ -17,7 +17,9 @@ def modules() -> list[str]:
     """Rooms and single files of the library that have a page of their own."""
     package = ROOT / "src" / "limbeck"
     rooms = [path.parent.name for path in package.glob("*/__init__.py")]
-    files = [path.stem for path in package.glob("*.py") if not path.stem.startswith("__") and path.stem != "moved"]
+    files = [
+        path.stem for path in package.glob("*.py") if not path.stem.startswith("__") and path.stem != "moved"
+    ]
     return sorted(rooms) + sorted(files)
 
 
