@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_LEFT, _WIDTH, _TOP, _ROW = 300, 400, 66, 30
+_LEFT, _WIDTH, _TOP, _ROW = 300, 400, 84, 30
 _STYLE = (
     'text{font-family:system-ui,-apple-system,"Segoe UI",sans-serif;fill:#24292f;font-size:13px}.t{font-size:17px;'
     "font-weight:600}.u{font-size:12.5px;fill:#57606a}.n{font-weight:600}.g{fill:#8c959f}.b{fill:#2f6fbb}"
@@ -52,8 +52,8 @@ def picture(lines: list[Line]) -> str:
     bottom = _TOP + _ROW * len(lines)
     parts = [
         '<text x="8" y="24" class="t">An image model teaches an audio model to hear spoken digits</text>',
-        '<text x="8" y="44" class="u">2 labelled clips of each digit, 240 steps; bar: mean of 5 seeds, line: standard '
-        "deviation, circle: mean with the teacher shuffled</text>",
+        '<text x="8" y="44" class="u">2 labelled clips of each digit, 240 steps, 5 seeds</text>',
+        '<text x="8" y="61" class="u">bar: mean; line: standard deviation; circle: with the teacher shuffled</text>',
     ]
     for tick in range(0, 101, 20):
         parts.append(f'<line x1="{x(tick)}" x2="{x(tick)}" y1="{_TOP - 6}" y2="{bottom}" class="h"/>')
