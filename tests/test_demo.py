@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 
 import pytest
 from raw_files import fsdd_folder, mnist_folder
@@ -130,3 +131,20 @@ def values(found):
         for cell in found.done
         for row in found.outcomes[cell].rows
     ]
+
+
+@pytest.mark.parametrize(
+    "missing", [["sklearn", "espeakng_loader", "soundfile"], ["espeakng_loader"], ["soundfile"]]
+)
+def test_from_a_bare_wheel_it_names_the_extra(missing, monkeypatch, tmp_path, capsys):
+    """Without what the extra brings; the clips of an earlier demo are not taken for it."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in missing:
+            monkeypatch.delitem(sys.modules, name)
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    assert cli.main(["demo", "--quick", "--output", str(tmp_path / "demo")]) != 0
+    said = capsys.readouterr().err
+    assert "pip install 'limbeck[demo]'" in said
+    assert "Traceback" not in said

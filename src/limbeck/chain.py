@@ -18,7 +18,7 @@ from limbeck.recipes.chain_spec import Chain, load_chain, make_chain
 from limbeck.recipes.stages import StageRecord, differences, read_records, write_records
 from limbeck.reporting import report_folder
 from limbeck.signals.fingerprint import settings_fingerprint
-from limbeck.students.export.exported import hashed_files, sha256_of
+from limbeck.students.export.exported import sha256_of, weight_files
 from limbeck.students.export.info import INFO
 from limbeck.students.own_model import own_models
 from limbeck.training.processes import is_first_process, wait_for_all
@@ -200,7 +200,7 @@ def _run_stage(chain: Chain, planned: PlannedStage) -> None:
 def stage_digest(chain: Chain, name: str) -> str:
     """Digest of what a stage left: weights and program of its student, and the parts of its method, if it has some."""
     parts = chain.folder(name) / PARTS_FILE
-    files = [*hashed_files(chain.shipped(name)), *([parts] if parts.is_file() else [])]
+    files = [*weight_files(chain.shipped(name)), *([parts] if parts.is_file() else [])]
     return settings_fingerprint({path.name: sha256_of(path) for path in files})
 
 

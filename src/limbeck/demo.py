@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,17 @@ class DemoOptions:
         for what, most in MOST.items():
             if not 1 <= getattr(self, what) <= most:
                 raise ConfigError(f"--{what} must lie in [1, {most:,}]; it is {getattr(self, what)}.")
+
+
+def check_extra(options: DemoOptions) -> None:
+    """ConfigError, before anything is computed, without the packages that these sources need."""
+    needed = ["soundfile"]
+    needed += ["sklearn"] if options.images == "sklearn" else []
+    needed += ["espeakng_loader"] if options.audio == "speech" else []
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise ConfigError(
+            f"The demo needs more packages ({', '.join(missing)}); install them with: pip install 'limbeck[demo]'."
+        )
 
 
 def demo_recipe(options: DemoOptions) -> Recipe:

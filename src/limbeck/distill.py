@@ -28,6 +28,7 @@ from limbeck.recipes.recipe import Recipe, TeacherSpec
 from limbeck.recipes.stages import differences
 from limbeck.reporting import report_folder
 from limbeck.runner import run
+from limbeck.students.export.card import check_card
 from limbeck.students.export.folder import export_student
 from limbeck.students.export.swapping import clear_killed
 from limbeck.training.arguments import DistillationArguments
@@ -66,6 +67,7 @@ def distill(
     Raises: ConfigError for a run folder that holds the results of another recipe, in which another run is writing, or
         which holds links; and see :func:`limbeck.runner.run`.
     """
+    check_card(recipe.card)
     with _one_run(recipe):
         return _distilled(recipe, student, trust_code, verify, resume, overwrite, stage, before)
 
@@ -118,6 +120,7 @@ def _distilled(
         preprocessor=result.task.preprocessor,
         provenance=_provenance(recipe, result),
         processor=result.tokenizer,
+        card=_card(recipe, result),
     )
     report_folder(result.folder)
     if "save_strategy" not in recipe.training:  # they were for an interruption
@@ -232,6 +235,23 @@ def _provenance(recipe: Recipe, result: RunResult) -> dict[str, Any]:
         result.task.problem.metric.name: result.scores,
         "limbeck": __version__,
     }
+
+
+def _card(recipe: Recipe, result: RunResult) -> dict[str, Any]:
+    """What the head of the card says: the recipe's own words, and what the run knows. Folders are nobody's model."""
+    path = recipe.student.model.removeprefix("hf:")
+    known: dict[str, Any] = {}
+    if recipe.student.model == "minilm":
+        known["base_model"] = "sentence-transformers/all-MiniLM-L6-v2"
+    elif path != recipe.student.model and not Path(path).exists():
+        known["base_model"] = path
+    rows = result_rows(result, arm=recipe.method.name)
+    known["results"] = [
+        {"dataset": result.task.name, "split": row.split, "metric": row.metric, "value": row.value}
+        for row in rows
+        if row.split == "test"
+    ]
+    return {**known, **recipe.card}
 
 
 def _teacher_facts(spec: TeacherSpec, folder: Path) -> dict[str, Any]:

@@ -24,3 +24,28 @@ def test_joined_by_name():
 def test_refused(ours, theirs, class_map, message):
     with pytest.raises(ClassNamesError, match=message):
         join_class_names(ours, theirs, class_map)
+
+
+@pytest.mark.parametrize("place", ["problem", "arrays", "rows", "teacher"])
+def test_names_that_come_twice_are_refused_wherever_classes_get_names(place, tmp_path):
+    import numpy as np
+    import torch
+
+    from limbeck.banks.bank import Bank
+    from limbeck.problems.registry import problem
+    from limbeck.teachers.callable import CallableTeacher
+
+    data = [{"key": i, "x": torch.ones(2)} for i in range(4)]
+    say = ("a", "b", "a") if place == "teacher" else None
+    teacher = CallableTeacher(lambda inputs: {"logits": inputs["x"]}, class_names=say)
+    names = ["a", "b", "a"]
+    name = {
+        "problem": lambda: problem("classification", names),
+        "arrays": lambda: Bank.from_arrays(
+            tmp_path / "b", keys=range(4), features=np.ones((4, 2)), class_names=names
+        ),
+        "rows": lambda: Bank.build(tmp_path / "b", teacher, data, class_names=names),
+        "teacher": lambda: Bank.build(tmp_path / "b", teacher, data),
+    }[place]
+    with pytest.raises(ClassNamesError, match="come twice: 'a'"):
+        name()

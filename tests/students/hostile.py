@@ -17,6 +17,8 @@ from limbeck.data.base import texts
 from limbeck.problems.registry import PROBLEMS, problem_class
 from limbeck.students import model_from_spec
 from limbeck.students.export import export_student
+from limbeck.students.export.exported import hashed_files
+from limbeck.students.export.info import digest_of
 from limbeck.students.text import encode, tokenizer_of
 
 X = torch.linspace(-1, 1, 20).reshape(4, 5)
@@ -53,18 +55,25 @@ def running() -> Iterator[list[str]]:
 
 
 def change_json(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change a file of a student, whose hashes are then right again, or of another folder."""
     value = json.loads(path.read_text())
     changed = change(value)
-    path.write_text(json.dumps(value if changed is None else changed))
+    value = value if changed is None else changed
+    if path.name == "student.json" and isinstance(value, dict) and "digest" in value:
+        value["digest"] = digest_of(value)
+    path.write_text(json.dumps(value))
+    if path.name != "student.json" and (path.parent / "student.json").is_file():
+        rehash(path.parent)
 
 
 def rehash(folder: Path) -> Path:
-    """Right hashes again, as whoever changes a file changes them too."""
+    """Right hashes again, of files that were added too, as whoever changes a file changes them as well."""
 
     def change(info):
-        for name in info["sha256"]:
-            if (folder / name).is_file():
-                info["sha256"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        info["sha256"] = {
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in hashed_files(folder)
+        }
 
     change_json(folder / "student.json", change)
     return folder

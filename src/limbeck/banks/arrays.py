@@ -32,7 +32,7 @@ from limbeck.banks.swap import beside, put_in_place, tidy
 from limbeck.banks.verifying import check_hashes, is_verifying
 from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
 from limbeck.signals.cells import is_nothing
-from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.classes import UNLABELLED, refuse_twice
 from limbeck.signals.key import Key
 from limbeck.signals.output import ACCESS_OF_SIGNAL, SIGNALS, AccessLevel, Head, TeacherOutput, as_signal
 from limbeck.signals.ragged import Signal, parts_of, rows_of
@@ -104,6 +104,7 @@ def write_arrays(
     said = {name: as_signal(name, value) for name, value in given.items() if value is not None}
     output = TeacherOutput(**said, hidden_states=as_signal("hidden_states", hidden_states or {}))
     columns = _columns(output, keys)
+    refuse_twice(class_names or ())
     numbers = _labels(labels, class_names, keys)
     _check_lengths(keys, labels=numbers, views=views)
     _check_classes(columns, class_names)

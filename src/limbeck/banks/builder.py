@@ -33,7 +33,7 @@ from limbeck.banks.shards import corrupt, file_hash, read_notes, shard_name, tex
 from limbeck.banks.verifying import is_verifying
 from limbeck.errors import BankError, ClassNamesError, DataError, some
 from limbeck.progress import progress
-from limbeck.signals.classes import UNLABELLED, join_class_names
+from limbeck.signals.classes import UNLABELLED, join_class_names, refuse_twice
 from limbeck.signals.fingerprint import check_fingerprint, stale
 from limbeck.signals.output import Head, TeacherOutput
 from limbeck.signals.teacher import SortsRows, Teacher
@@ -281,6 +281,7 @@ def _join_labels(
     theirs, ours = teacher.class_names, reader.class_names
     if theirs is None or ours is None:
         chosen = theirs if theirs is not None else ours
+        refuse_twice(chosen or ())
         return (None if chosen is None else list(chosen)), None
     picked = join_class_names(ours, theirs, class_map, whose=("data", "teacher"), subset=True)
     return list(theirs), {UNLABELLED: UNLABELLED, **dict(enumerate(picked))}

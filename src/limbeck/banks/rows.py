@@ -19,6 +19,7 @@ from limbeck.data.files.hub_rows import hub_rows, is_of_hub
 from limbeck.data.files.table_files import table_file
 from limbeck.errors import DataError, UnreadableRowsError, nearest, some
 from limbeck.signals.cells import is_nothing
+from limbeck.signals.classes import refuse_twice
 from limbeck.signals.fingerprint import input_digests
 from limbeck.signals.key import Key
 
@@ -86,6 +87,7 @@ class RowReader:
         if self.total is not None and self._leave_out:  # a key may be there in several views
             self.total = self.total - len(self._leave_out) if columns.view is None else None
         self.class_names = tuple(class_names) if class_names else _names_of(data, columns.label)
+        refuse_twice(self.class_names or ())
         self._number = {name: i for i, name in enumerate(self.class_names or ())}
 
     def take(self, n: int) -> RowBatch:

@@ -11,7 +11,7 @@ from typing import Any
 from limbeck.data.files.table_files import TableFile, table_file
 from limbeck.errors import ClassNamesError, DataError, UnknownNameError, nearest, some
 from limbeck.signals.cells import classes_of, is_nothing, is_whole, keys_of, name_of, number_of
-from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.classes import UNLABELLED, refuse_twice
 from limbeck.signals.key import Key
 
 _ROWS = 1024  # read at once
@@ -153,6 +153,7 @@ def _numbered(
         first.setdefault(value, place)
     texts = {name for value in first if isinstance(value, str) and (name := name_of(value))}
     given = None if class_names is None else [name_of(name) for name in class_names]
+    refuse_twice(given or ())
     if all(map(is_whole, texts)) and not (texts and texts <= set(given or ())):
         number = {value: _class_number(table, value, place, column) for value, place in first.items()}
         return [number[value] for value in labels], None if given is None else list(class_names or ())

@@ -12,7 +12,7 @@ from limbeck.commands.terminal import waiting
 
 
 def command(arguments: Sequence[str]) -> int:
-    from limbeck.demo import QUICK, DemoOptions, run_demo
+    from limbeck.demo import QUICK, DemoOptions, check_extra, run_demo
 
     parser = _parser()
     values, unknown = parser.parse_known_args(arguments)
@@ -20,6 +20,7 @@ def command(arguments: Sequence[str]) -> int:
     given = vars(values)  # without what was not given
     as_json, quick = given.pop("json", False), given.pop("quick", False)
     options = DemoOptions(**(QUICK if quick else {}) | given)
+    check_extra(options)
     Path(options.output).mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
     with waiting("Starting torch and transformers"):
         import limbeck.arms  # noqa: F401

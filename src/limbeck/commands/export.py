@@ -7,40 +7,47 @@ from pathlib import Path
 
 from limbeck.commands.parser import Parser, folder_name
 from limbeck.commands.terminal import waiting
-from limbeck.errors import ConfigError
 
 
 def command(arguments: Sequence[str]) -> int:
     parser = _parser()
     values, unknown = parser.parse_known_args(arguments)
     parser.check_unknown(unknown)
-    folder = Path(values.student).expanduser()
-    folder = folder / "student" if (folder / "student").is_dir() else folder
-    path = Path(values.output).expanduser() if values.output else folder.parent / f"{folder.name}.onnx"
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder; name the file to write, such as {path / 'student.onnx'}.")
+    run = Path(values.student).expanduser()
+    folder = run / "student" if (run / "student").is_dir() else run
+    name = "-".join([folder.name, values.format, *([values.quantize] if values.quantize else [])])
+    output = Path(values.output).expanduser() if values.output else folder.parent / name
     with waiting("Starting torch and transformers"):
-        from limbeck.students.export.onnx import export_shipped_onnx
-    path.parent.mkdir(parents=True, exist_ok=True)
-    difference = export_shipped_onnx(folder, path)
-    print(f"{path}: {path.stat().st_size:,} bytes, largest difference on 32 drawn rows {difference:.2g}")
+        from limbeck.evaluation.results import METRICS_FILE
+        from limbeck.reporting import report_folder
+        from limbeck.students.export.formats import convert, note_export
+    result = convert(folder, output, values.format, values.quantize)
+    print(result.told())
+    if (run / METRICS_FILE).is_file():
+        note_export(run, result)
+        report_folder(run)
     return 0
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="limbeck export",
-        description="Write a student as ONNX, for runtimes without Python (extra onnx). Its inputs are those of\n"
-        "student.json, made from raw samples as preprocessor.json says.",
-        epilog="example:\n  limbeck export runs/mine --format onnx --output mine.onnx",
+        description="Write a student in another format, into a folder of its own:\n"
+        "  onnx   for onnxruntime, without torch (extra onnx)\n"
+        "  torch  a list of PyTorch operators with weights, for torch without transformers\n"
+        "  hf     a folder of transformers or sentence-transformers, where the student is one of theirs\n"
+        "It is checked against the student on 32 drawn rows; size and time before and after are printed, and kept\n"
+        "in the report of the run.",
+        epilog="example:\n  limbeck export runs/mine --format onnx --quantize int8",
     )
     add = parser.add_argument
     add("student", metavar="RUN", help="the folder of a run, or of a student")
-    add("--format", required=True, choices=("onnx",), help="of the file")
+    add("--format", required=True, choices=("onnx", "torch", "hf"), help="of the student")
+    add("--quantize", choices=("int8",), help="weights of 8 bit (onnx, torch)")
     add(
         "--output",
         type=folder_name,
-        metavar="FILE",
-        help="(default: student.onnx beside the student's folder)",
+        metavar="FOLDER",
+        help="(default: student-FORMAT beside the student's folder)",
     )
     return parser

@@ -16,7 +16,7 @@ from torch import Tensor
 from limbeck.errors import UnknownNameError, nearest
 from limbeck.functional.precision import widened
 from limbeck.problems.metric import Metric
-from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.classes import UNLABELLED, refuse_twice
 
 PLACES = ("file", "line", "row")  # what ``limbeck predict`` adds to an answer
 Reading = Literal["classifier", "positions", "embedding", "prediction"]
@@ -97,6 +97,7 @@ class Problem:
     is_distribution: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        refuse_twice(self.names)
         known = [metric.name for metric in self.scored_by]
         if self.decides and self.decides not in known:
             raise UnknownNameError(

@@ -169,6 +169,8 @@ class Recipe:
         training: settings of :class:`limbeck.training.DistillationArguments`.
         tune: what ``limbeck compare --tune N`` searches in, key to a list of values or a range,
             ``{training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}}``; a single run does not read it.
+        card: what the model card of the shipped student says: ``{licence: apache-2.0, base_model: ORG/NAME, datasets:
+            [ORG/NAME]}``, each as the Hugging Face hub names it; nothing that is learned depends on it.
         output_dir: the run folder.
         seed: of the data, the student's weights and all draws.
     """
@@ -182,6 +184,7 @@ class Recipe:
     control: str = "none"
     training: dict[str, Any] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
     output_dir: str = "runs/distill"
     seed: int = 0
 
@@ -254,6 +257,12 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
     parser.add_argument(
         "--tune", type=dict[str, Any], default={}, help="Search space of `limbeck compare --tune N`."
     )
+    parser.add_argument(
+        "--card",
+        type=dict[str, Any],
+        default={},
+        help="Of the shipped student: {licence: ..., datasets: ...}.",
+    )
     parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
     parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")
     parser.add_class_arguments(DistillationArguments, "training", skip=set(OWNED_BY_RECIPE))
@@ -297,6 +306,7 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
         control=values.control,
         training={} if given is None else given.as_dict(),
         tune=dict(values.tune or {}),
+        card=dict(values.card or {}),
         output_dir=values.output_dir,
         seed=values.seed,
     )

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 UNLABELLED = -100  # the number of no class, where labels are numbers
 
 
+def refuse_twice(names: Sequence[str]) -> None:
+    """ClassNamesError for class names of which one comes twice: joined by name, both would be the first."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ClassNamesError(
+            f"Class names must be unique; these come twice: {some(twice)}. Give each class a name of its own."
+        )
+
+
 def join_class_names(
     ours: Sequence[str],
     theirs: Sequence[str],
@@ -32,9 +40,8 @@ def join_class_names(
 
     Raises: ClassNamesError that names the classes in question.
     """
-    twice = [name for side in (ours, theirs) for name, count in Counter(side).items() if count > 1]
-    if twice:
-        raise ClassNamesError(f"Class names must be unique; these come twice: {some(twice)}.")
+    for side in (ours, theirs):
+        refuse_twice(side)
     wanted = [(class_map or {}).get(name, name) for name in ours]
     place = {name: i for i, name in enumerate(theirs)}
     unknown = [name for name in wanted if name not in place]

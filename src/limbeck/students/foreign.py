@@ -32,7 +32,7 @@ _CLASSES = {
 # Files of words, and those of our own, whose keys are no settings of transformers.
 _OTHER = (
     "tokenizer.json", "vocab.json", "added_tokens.json", "special_tokens_map.json",
-    "program.json", "student.json", "preprocessor.json",
+    "program.json", "preprocessing.json", "student.json", "preprocessor.json",
 )  # fmt: skip
 _MEND = "take a checkpoint without it"
 

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError
+from limbeck.problems.registry import problem
 from limbeck.students.export.exported import whole_info
+from limbeck.students.export.pooled import POOLED, load_pooled
 from limbeck.students.export.program import PROGRAM, WEIGHTS
 from limbeck.students.pretrained import shipped_model
 
@@ -41,6 +43,8 @@ def exported_weights(folder: Path) -> Mapping[str, Tensor]:
     info = whole_info(folder)
     if info["loads_with"] == PROGRAM:
         return load_file(folder / WEIGHTS)
+    if info["loads_with"] == POOLED:
+        return load_pooled(folder, problem(info["problem"], info["class_names"])).state_dict()
     return shipped_model(folder, info["loads_with"]).state_dict()
 
 

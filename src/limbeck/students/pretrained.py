@@ -111,6 +111,23 @@ def shipped_model(folder: Path, auto: str) -> PreTrainedModel:
     return model.eval()
 
 
+def shipped_encoder(folder: Path) -> PreTrainedModel:
+    """The text encoder of an exported student without a head of its own, in evaluation mode; errors as
+    :func:`shipped_model`."""
+    config = _config(str(folder), {})
+    kind = None if config.model_type in _OUTSIDE else encoder_class(config)
+    if kind is None or "input_ids" not in inspect.signature(kind.forward).parameters:
+        raise DataError(f"{folder} holds no text encoder but '{config.model_type}'; export it again.")
+    extra = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
+    with quietly(), loading(folder):
+        encoder, found = kind.from_pretrained(
+            folder, config=config, local_files_only=True, output_loading_info=True, **PLAIN_WEIGHTS, **extra
+        )
+    if missing := sorted(found["missing_keys"]):
+        raise DataError(f"{folder} lacks the weights {missing[0]}; copy or export it again.")
+    return encoder.eval()
+
+
 def _config(path: str, changes: Mapping[str, Any]) -> PreTrainedConfig:
     """The configuration with ``changes``; errors for a path without one and for settings it does not have."""
     from transformers import AutoConfig

@@ -120,12 +120,13 @@ def test_only_the_student_is_in_the_folder(tiny, tmp_path):
     student, _, folder = export(
         tiny, "llama", "classification", tmp_path / "s", lora={"r": 2}, pooling="mean"
     )
-    names = set(load_file(folder / "model.safetensors"))
-    assert names == set(bare_copy(student).state_dict())
-    assert all(name.startswith(("encoder.", "head.")) for name in names)
+    names = {f"encoder.{name}" for name in load_file(folder / "model.safetensors")}
+    assert set(load_file(folder / "2_Dense" / "model.safetensors")) == {"linear.weight", "linear.bias"}
+    assert names | {"head.weight", "head.bias"} == set(bare_copy(student).state_dict())
     files = {path.name for path in folder.iterdir()}
     assert {
-        "program.json",
+        "config.json",
+        "modules.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",

@@ -45,7 +45,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[a-z])?")
 def stem(word: str) -> str:
     """A word without the endings of plurals and verbs: ``cities`` and ``city`` are one, so are ``running`` and ``run``.
 
-    Example:
+    Examples:
         >>> [stem(word) for word in ("Houses", "cities", "running", "boxes", "glass", "pope")]
         ['house', 'city', 'run', 'box', 'glass', 'pope']
     """

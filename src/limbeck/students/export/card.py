@@ -3,72 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from limbeck.errors import ConfigError, nearest
 from limbeck.problems.base import Problem
-from limbeck.students.export.program import CONSTANTS, PROGRAM
-
-_SNIPPET = """{imports}
-
-folder = Path(".")  # where this file lies
-{load}
-class_names = json.loads((folder / "student.json").read_text(encoding="utf-8"))["class_names"]
-{inputs}
-with torch.no_grad():
-    {result}
-{show}
-"""
-
-# What runs program.json without limbeck; limbeck.students.export.program does it with checks.
-_PROGRAM = """program = json.loads((folder / "program.json").read_text(encoding="utf-8"))
-weights = {name: value for path in folder.glob("*.safetensors") for name, value in load_file(path).items()}
-
-
-def model(inputs):
-    known = {"input": inputs, "weight": weights, "value": {}}
-
-    def made(argument):
-        if isinstance(argument, list):
-            return [made(part) for part in argument]
-        if not isinstance(argument, dict):
-            return argument
-        ((kind, name),) = argument.items()
-        if kind in known:
-            return known[kind][name]
-        return torch.device(name) if kind == "device" else float(name) if kind == "float" else getattr(torch, name)
-
-    for step in program["steps"]:
-        kind, *names = step["call"].split(".")
-        if kind == "aten":
-            call = getattr(getattr(torch.ops.aten, names[0]), names[1])
-        elif kind == "item":
-            call = operator.getitem
-        else:
-            call = next(getattr(m, names[0]) for m in (operator, math, builtins) if hasattr(m, names[0]))
-        options = {name: made(argument) for name, argument in step["options"].items()}
-        known["value"][step["name"]] = call(*map(made, step["args"]), **options)
-    return known["value"][program["output"]]
-
-"""
-
-_TENSORS = "inputs = {{{examples}}}  # yours come here"
-
-# What limbeck reads, in the order in which it gives it to the tokenizer; a row of each.
-_TEXTS = """tokenizer = AutoTokenizer.from_pretrained(folder)
-texts = {texts}  # yours come here
-tokens = tokenizer(*texts, truncation=True, max_length={max_length}, padding=True, return_tensors="pt")
-inputs = {{name: tokens[name]{choices} for name in {names}}}"""
-
-_SHOW = """for row in predictions.flatten(0, -2).tolist():
-    print({name: round(value, 3) for name, value in zip(class_names, row)})"""
+from limbeck.students.export.pooled import POOLED
+from limbeck.students.export.program import CONSTANTS, PREPARING, PROGRAM
+from limbeck.students.export.snippets import short_snippet, snippet
 
 _CARD = """---
-library_name: {library}
-tags:
-- limbeck
-- knowledge-distillation
----
+{front}---
 
 # Student
 
@@ -82,7 +28,7 @@ to use it.
 
 ```python
 {snippet}```
-
+{short}
 Inputs: {inputs}. `preprocessor.json` says how they are made from raw samples:
 
 ```json
@@ -111,24 +57,64 @@ stranger's copy too: it refuses settings that would make transformers run anythi
 }
 
 _PROGRAM_FILES = """- `program.json`: the model as a list of PyTorch operators
-- `model.safetensors`: its weights, under the names that the model's own code has for them{constants}
+- `model.safetensors`: its weights, under the names that the model's own code has for them{constants}{preparing}
 - `student.json`: class names, inputs, hashes
 - `preprocessor.json`: how inputs are made"""
+_PREPARING_FILES = """
+- `preprocessing.json`, `preprocessing.safetensors`: from raw samples or pixels to inputs, as operators too"""
 
-_TRANSFORMERS_FILES = """- `config.json`, `model.safetensors`: the model, for transformers
+_TRANSFORMERS_FILES = """- `config.json`, `model.safetensors`: the model, for transformers{pooled}
 - `student.json`: class names, inputs, hashes
 - `preprocessor.json`: how inputs are made"""
+_POOLED_FILES = """ (without its head)
+- `modules.json`, `1_Pooling`, `2_Dense`: pooling and head, for sentence-transformers"""
+
+SETTINGS = ("licence", "base_model", "datasets", "results")
+UNKNOWN = "unknown"  # a licence that the hub knows
+_TASKS = {
+    ("text", "token_classes"): "token-classification",
+    ("text", "choice"): "multiple-choice",
+    ("text", "embedding"): "sentence-similarity",
+    ("text", ""): "text-classification",
+    ("image", "classification"): "image-classification",
+    ("image", "multilabel"): "image-classification",
+    ("image", "segmentation"): "image-segmentation",
+    ("image", "embedding"): "image-feature-extraction",
+    ("log_mel", "classification"): "audio-classification",
+    ("log_mel", "multilabel"): "audio-classification",
+    ("table", "classification"): "tabular-classification",
+    ("table", "regression"): "tabular-regression",
+}
+_METRICS = {"macro_f1": "f1", "pearson": "pearsonr"}  # as the hub calls them
+
+
+def check_card(card: Mapping[str, Any]) -> None:
+    """ConfigError for a setting of a card that there is not, or that is of another type."""
+    for name, value in card.items():
+        if name not in SETTINGS:
+            raise ConfigError(f"A card has no setting {name!r}; {nearest(name, SETTINGS)}")
+        is_list = isinstance(value, list)
+        of_texts = all(isinstance(part, str) for part in value) if is_list else isinstance(value, str)
+        if name != "results" and (not of_texts or (name == "licence" and is_list) or not value):
+            wanted = "a text" if name == "licence" else "a text or a list of texts"
+            raise ConfigError(f"card.{name} is {value!r}; give {wanted}.")
 
 
 def model_card(
-    info: Mapping[str, Any], asked: Problem, preprocessor: Mapping[str, Any], provenance: Mapping[str, Any]
+    info: Mapping[str, Any],
+    asked: Problem,
+    preprocessor: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    card: Mapping[str, Any],
+    pooling: str | None = None,
 ) -> str:
     """README.md of an export.
 
     Args:
         info: what ``student.json`` holds.    asked: what the student answers.    preprocessor, provenance: JSON-able.
+        card: what the user says of it, see :func:`front_matter`.    pooling: of a pooled text student.
     """
-    is_program = info["loads_with"] == PROGRAM
+    is_program, is_pooled = info["loads_with"] == PROGRAM, info["loads_with"] == POOLED
     inputs = ", ".join(f"`{k}` {v['dtype']} {v['shape']}".replace("'", "") for k, v in info["inputs"].items())
     processor = (
         "\nThe processor's own files lie beside it, for `transformers.AutoProcessor` or `AutoTokenizer`.\n"
@@ -136,67 +122,71 @@ def model_card(
     constants = (
         "\n- `constants.safetensors`: fixed tensors that it reads" if CONSTANTS in info["sha256"] else ""
     )
+    preparing = _PREPARING_FILES if PREPARING in info["sha256"] else ""
+    short = short_snippet(info, asked, preprocessor, task_of(asked, preprocessor))
     return _CARD.format(
-        library="pytorch" if is_program else "transformers",
+        front=front_matter(info, asked, preprocessor, card),
         what=asked.title.format(n=len(asked.names), names=", ".join(asked.names)),
-        snippet=_snippet(info, asked, preprocessor),
+        snippet=snippet(info, asked, preprocessor, pooling),
+        short=f"\nOr in short:\n\n```python\n{short}```\n" if short else "",
         inputs=inputs,
         preprocessor=json.dumps(preprocessor, indent=2),
         processor=processor if info["has_processor"] else "",
-        files=_PROGRAM_FILES.format(constants=constants) if is_program else _TRANSFORMERS_FILES,
+        files=_PROGRAM_FILES.format(constants=constants, preparing=preparing)
+        if is_program
+        else _TRANSFORMERS_FILES.format(pooled=_POOLED_FILES if is_pooled else ""),
         safety=_SAFETY[is_program],
         provenance=json.dumps(provenance, indent=2),
     )
 
 
-def _snippet(info: Mapping[str, Any], asked: Problem, preprocessor: Mapping[str, Any]) -> str:
-    auto, is_text = info["loads_with"], preprocessor.get("kind") == "text"
-    is_program = auto == PROGRAM
-    call = "model(inputs)" if is_program else "model(**inputs).logits"
-    if auto.endswith("SemanticSegmentation"):
-        call += ".movedim(1, -1)"
-    return _SNIPPET.format(
-        imports=_imports(auto, is_program, is_text),
-        load=_PROGRAM if is_program else f"model = {auto}.from_pretrained(folder).eval()",
-        inputs=_texts(info, preprocessor) if is_text else _tensors(info),
-        result=f"predictions = {call}.float(){asked.turned}",
-        show=_SHOW
-        if asked.reading in ("classifier", "positions")
-        else "print(predictions.shape, predictions)",
+def front_matter(
+    info: Mapping[str, Any], asked: Problem, preprocessor: Mapping[str, Any], card: Mapping[str, Any]
+) -> str:
+    """The YAML at the head of the card, as the Hugging Face hub reads it.
+
+    Args:
+        card: ``licence`` (default unknown), ``base_model`` and ``datasets`` (hub ids), and ``results``, rows with
+            ``dataset``, ``split``, ``metric``, ``value``.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    task = task_of(asked, preprocessor)
+    results = [
+        EvalResult(
+            task_type=task or asked.kind,
+            dataset_type=_slug(row["dataset"]),
+            dataset_name=row["dataset"],
+            dataset_split=row["split"],
+            metric_type=_METRICS.get(row["metric"], row["metric"]),
+            metric_value=row["value"],
+        )
+        for row in card.get("results", ())
+    ]
+    licence = str(card.get("licence", UNKNOWN))
+    is_short = re.fullmatch(r"[a-z][a-z0-9.\-]*", licence) is not None
+    data = ModelCardData(
+        license=licence if is_short else "other",
+        license_name=None if is_short else _slug(licence),
+        library_name={PROGRAM: "pytorch", POOLED: "sentence-transformers"}.get(
+            info["loads_with"], "transformers"
+        ),
+        pipeline_tag=task,
+        base_model=card.get("base_model"),
+        datasets=card.get("datasets"),
+        metrics=sorted({_METRICS.get(metric.name, metric.name) for metric in asked.metrics}),
+        tags=["limbeck", "knowledge-distillation"],
+        model_name="student" if results else None,
+        eval_results=results or None,
     )
+    return data.to_yaml() + "\n"
 
 
-def _imports(auto: str, is_program: bool, is_text: bool) -> str:
-    own = ["json", "pathlib"] if not is_program else ["builtins", "json", "math", "operator", "pathlib"]
-    lines = ["from pathlib import Path" if name == "pathlib" else f"import {name}" for name in own]
-    lines += ["", "import torch"]
-    if is_program:
-        lines.append("from safetensors.torch import load_file")
-    if needed := [name for name, used in ((auto, not is_program), ("AutoTokenizer", is_text)) if used]:
-        lines.append(f"from transformers import {', '.join(sorted(needed))}")
-    return "\n".join(lines)
+def task_of(asked: Problem, preprocessor: Mapping[str, Any]) -> str | None:
+    """The hub's name of what the student does; None where it has none."""
+    kind = str(preprocessor.get("kind"))
+    return _TASKS.get((kind, asked.kind), _TASKS.get((kind, "")))
 
 
-def _tensors(info: Mapping[str, Any]) -> str:
-    examples = (f'"{name}": {_example(spec)}' for name, spec in info["inputs"].items())
-    return _TENSORS.format(examples=", ".join(examples))
-
-
-def _example(spec: Mapping[str, Any]) -> str:
-    shape = ", ".join("1" if size == "rows" else str(size) for size in spec["shape"])
-    return f"torch.ones({shape}, dtype=torch.{spec['dtype']})"
-
-
-def _texts(info: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> str:
-    """The lines of a snippet that make the inputs of one row of texts."""
-    columns = preprocessor.get("columns", ["text"])
-    samples = {"text": ["a text"], "text_pair": ["another text"]}
-    if "choices" in columns:
-        n = len(info["class_names"])
-        samples = {"text": ["what they share"] * n, "choices": [f"choice {i + 1}" for i in range(n)]}
-    return _TEXTS.format(
-        texts=json.dumps([values for name, values in samples.items() if name in columns]),
-        max_length=preprocessor["max_length"],
-        choices="[None]" if "choices" in columns else "",
-        names=json.dumps(list(info["inputs"])),
-    )
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.\-/]+", "-", name.strip().lower()).strip("-") or UNKNOWN

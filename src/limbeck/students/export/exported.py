@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,20 @@ from torch import Tensor
 from limbeck.errors import ConfigError, DataError
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import problem
-from limbeck.students.export.info import read_info, read_preprocessor
+from limbeck.students.export.info import (
+    FIRST_WHOLE,
+    INFO,
+    SUBFOLDERS,
+    digest_of,
+    read_info,
+    read_preprocessor,
+)
+from limbeck.students.export.pooled import POOLED, run_pooled
 from limbeck.students.export.program import PROGRAM, load_program
 from limbeck.students.foreign import refuse_links
 from limbeck.students.pretrained import load_shipped
+
+_FOR_PEOPLE = re.compile(r"README\.md|(LICEN[CS]E|NOTICE|CITATION)\b.*|\..*")
 
 
 @dataclass(frozen=True)
@@ -91,27 +102,36 @@ class ExportedStudent:
 def load_exported(folder: str | Path) -> ExportedStudent:
     """Load what ``export_student`` wrote, from whomever it comes: weights and settings are read, no code.
 
-    Raises: DataError for a folder that is no export, of a newer format, whose weights have changed, or that holds
+    Raises: DataError for a folder that is no export, of a newer format, of which a file has changed, or that holds
     what no export holds.
     """
     folder = Path(folder)
     info = whole_info(folder)
     settings = read_preprocessor(folder)
-    run = load_program(folder) if info["loads_with"] == PROGRAM else load_shipped(folder, info["loads_with"])
-    return ExportedStudent(run, problem(info["problem"], info["class_names"]), settings, info)
+    asked, loads_with = problem(info["problem"], info["class_names"]), info["loads_with"]
+    if loads_with == PROGRAM:
+        run: Callable[[dict[str, Tensor]], Tensor] = load_program(folder)
+    elif loads_with == POOLED:
+        run = run_pooled(folder, asked)
+    else:
+        run = load_shipped(folder, loads_with)
+    return ExportedStudent(run, asked, settings, info)
 
 
 def whole_info(folder: Path) -> dict[str, Any]:
-    """What ``student.json`` holds, where the files beside it are those that were exported; errors as
+    """What ``student.json`` holds, where it and the files beside it are those that were exported; errors as
     :func:`load_exported`."""
     refuse_links(folder)
     info = read_info(folder)
     for name, digest in info["sha256"].items():
         if not (folder / name).is_file() or sha256_of(folder / name) != digest:
             raise DataError(f"{folder / name} is missing or not what was exported; copy or export it again.")
-    for path in hashed_files(folder):
-        if path.name not in info["sha256"]:
+    is_older = info["format"] < FIRST_WHOLE  # which knows its weights alone
+    for path in weight_files(folder) if is_older else hashed_files(folder):
+        if path.relative_to(folder).as_posix() not in info["sha256"]:
             raise DataError(f"{path} is not among what was exported; remove it, or export the student again.")
+    if not is_older and info["digest"] != digest_of(info):
+        raise DataError(f"{folder / INFO} is not what was exported; copy or export it again.")
     return info
 
 
@@ -133,6 +153,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hashed_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The files that the logits come from, weights and program."""
-    return sorted(path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name == PROGRAM)
+    return [path for path in hashed_files(folder) if path.suffix == ".safetensors" or path.name == PROGRAM]
+
+
+def hashed_files(folder: Path) -> list[Path]:
+    """The files that ``student.json`` has a hash of: all that a loader may read. It holds no own one in the list, and
+    none of what people read and hubs rewrite: the card, licences, hidden files."""
+    places = [folder, *(folder / name for name in SUBFOLDERS if (folder / name).is_dir())]
+    return sorted(
+        path
+        for place in places
+        for path in place.iterdir()
+        if path.is_file() and path.name != INFO and not _FOR_PEOPLE.fullmatch(path.name)
+    )

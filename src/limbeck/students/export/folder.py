@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import platform
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,12 +22,16 @@ from limbeck.files import writing
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import problem_class
 from limbeck.students.export.answer import Answer, answer_to, answered
-from limbeck.students.export.card import model_card
+from limbeck.students.export.card import check_card, model_card
 from limbeck.students.export.exported import hashed_files, load_exported, predict, sha256_of
-from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR
+from limbeck.students.export.info import FORMAT, INFO, PREPROCESSOR, digest_of
+from limbeck.students.export.pooled import POOLED, save_pooled
+from limbeck.students.export.preprocessing import save_preprocessing
+from limbeck.students.export.processors import image_processor
 from limbeck.students.export.program import PROGRAM
 from limbeck.students.export.swapping import beside, clear_killed, swap
 from limbeck.students.export.tracing import save_program
+from limbeck.students.pooled import PooledClassifier
 from limbeck.students.pretrained import auto_class, quietly
 from limbeck.students.student import Student
 
@@ -44,6 +51,7 @@ def export_student(
     preprocessor: Mapping[str, Any],
     provenance: Mapping[str, Any],
     processor: Any = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the student, and nothing else, to ``folder``; checked against ``model`` before it appears.
 
@@ -63,6 +71,8 @@ def export_student(
             ["text", ...], "max_length": L}``.
         provenance: JSON-able facts for the model card (method, teacher, data, seed).
         processor: a transformers processor or tokenizer whose files go into the folder; a student of texts needs it.
+            An image classifier of transformers that is shown RGB gets one that reads as ``preprocessor`` says.
+        card: what the head of the model card says: ``licence``, ``base_model``, ``datasets``, ``results``.
 
     Returns: the folder.
     Raises: ClassNamesError if names and logits differ in number; ConfigError if ``folder`` holds something else,
@@ -71,22 +81,23 @@ def export_student(
     traced or the copy's logits differ.
     """
     folder = Path(folder).absolute()
-    _check_target(folder)
+    check_target(folder)
+    check_card(card or {})
     if preprocessor.get("kind") == "text" and processor is None:
         raise ConfigError("A student of texts is shipped with its tokenizer; pass processor=tokenizer.")
     inputs = {name: value.detach().cpu() for name, value in inputs_example.items()}
     asked = _asked(model.model if isinstance(model, Student) else model, problem, class_names)
-    answer, names = answer_to(model, asked, inputs), asked.names
+    answer = answer_to(model, asked, inputs)
     _check_answer(asked, answered(answer, inputs))
-    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-        raise ClassNamesError(f"The class name {twice[0]!r} comes twice; give each logit a name of its own.")
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         clear_killed(folder)
         new = beside(folder)
         new.mkdir()
         try:
-            _write(answer, new, asked, inputs, preprocessor, provenance, processor)
+            told = Told(asked, preprocessor, provenance, processor, card or {})
+            write_student(answer, new, inputs, told)
+            usual_modes(new)
             _verify(answer, new, inputs)
             swap(new, folder)
         finally:
@@ -122,19 +133,32 @@ def _verify(answer: Answer, folder: Path, inputs: Mapping[str, Tensor], toleranc
     return difference
 
 
-def _write(
-    answer: Answer,
-    folder: Path,
-    asked: Problem,
-    inputs: Mapping[str, Tensor],
-    preprocessor: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    processor: Any,
-) -> None:
-    model = answer.model
-    loads_with = auto_class(model) or PROGRAM
+@dataclass(frozen=True)
+class Told:
+    """What is said of a student beside its weights; see :func:`export_student`.
+
+    Args:
+        as_program: write a program also of a model that transformers has a class for.
+    """
+
+    asked: Problem
+    preprocessor: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    processor: Any
+    card: Mapping[str, Any]
+    as_program: bool = False
+
+
+def write_student(answer: Answer, folder: Path, inputs: Mapping[str, Tensor], told: Told) -> None:
+    """All files of an export into an empty folder, unchecked."""
+    model, asked, preprocessor = answer.model, told.asked, told.preprocessor
+    loads_with = PROGRAM if told.as_program else loader_of(model)
+    processor = told.processor
     if loads_with == PROGRAM:
         save_program(answer, inputs, folder)
+        save_preprocessing(preprocessor, folder)
+    elif loads_with == POOLED:
+        save_pooled(cast("PooledClassifier", model), folder, preprocessor.get("max_length"))
     else:
         pretrained = cast("PreTrainedModel", model)
         pretrained.config.__dict__.pop("auto_map", None)  # the class is transformers' own
@@ -142,8 +166,13 @@ def _write(
         pretrained.config.label2id = {name: i for i, name in enumerate(asked.names)}
         with quietly():
             pretrained.save_pretrained(folder)
+        inputs = _by_its_name(pretrained, inputs)
+        processor = processor or image_processor(loads_with, preprocessor)
     if processor is not None:
         processor.save_pretrained(folder)
+    (folder / PREPROCESSOR).write_text(_plain_json(preprocessor, "preprocessor"), encoding="utf-8")
+    provenance = _finite(told.provenance)
+    _plain_json(provenance, "provenance")
     info = {
         "format": FORMAT,
         "loads_with": loads_with,
@@ -155,13 +184,39 @@ def _write(
         },
         "has_processor": processor is not None,
         "versions": {"limbeck": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "sha256": {path.name: sha256_of(path) for path in hashed_files(folder)},
+        "provenance": provenance,
+        "card": _finite(told.card),
     }
-    _write_json(folder / PREPROCESSOR, preprocessor, "preprocessor")
-    provenance = _finite(provenance)
-    _write_json(folder / INFO, {**info, "provenance": provenance}, "provenance")
-    card = model_card(info, asked, preprocessor, {**provenance, "versions": info["versions"]})
+    info = write_info(folder, info)
+    pooling = model.pooling if loads_with == POOLED else None
+    facts = {**provenance, "versions": info["versions"]}
+    card = model_card(info, asked, preprocessor, facts, info["card"], cast("str | None", pooling))
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def write_info(folder: Path, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``student.json`` with the hashes of the files that are there, and its own; returns what it holds."""
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in hashed_files(folder)}
+    whole = {**info, "sha256": hashes}
+    whole["digest"] = digest_of(whole)
+    (folder / INFO).write_text(_plain_json(whole, "student.json"), encoding="utf-8")
+    return whole
+
+
+def _by_its_name(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A single input under the name that the model's forward has for it."""
+    if len(inputs) != 1 or next(iter(inputs)) in inspect.signature(model.forward).parameters:
+        return inputs
+    return {model.main_input_name: next(iter(inputs.values()))}
+
+
+def loader_of(model: nn.Module) -> str:
+    """What opens a model's folder: the ``AutoModelFor...`` of transformers, sentence-transformers, or a program."""
+    if isinstance(model, PooledClassifier) and type(model.encoder).__module__.startswith(
+        "transformers.models."
+    ):
+        return POOLED
+    return auto_class(model) or PROGRAM
 
 
 def _asked(model: nn.Module, problem: Problem | None, class_names: Sequence[str] | None) -> Problem:
@@ -200,15 +255,24 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write_json(path: Path, values: Mapping[str, Any], what: str) -> None:
+def _plain_json(values: Mapping[str, Any], what: str) -> str:
     try:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        text.encode("utf-8")  # half a surrogate pair cannot be written
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The {what} of a student must be plain JSON values ({error}).") from error
+    return text + "\n"
 
 
-def _check_target(folder: Path) -> None:
+def usual_modes(folder: Path) -> None:
+    """Files as the umask has them, which some writers do not ask: the folder was made with it."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    for path in folder.rglob("*"):
+        path.chmod(mode if path.is_dir() else mode & 0o666)
+
+
+def check_target(folder: Path) -> None:
+    """ConfigError for a folder that holds something other than a student."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / INFO).is_file():
         raise ConfigError(f"{folder} holds something other than an exported student; name another folder.")
     if folder.exists() and not folder.is_dir():

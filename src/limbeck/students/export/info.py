@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -10,14 +12,18 @@ from typing import Any
 
 from limbeck.errors import DataError, LimbeckError
 from limbeck.problems.registry import problem
+from limbeck.students.export.pooled import POOLED
 from limbeck.students.export.program import PROGRAM, check_input
 from limbeck.students.foreign import is_own_file
 from limbeck.students.pretrained import TASKS
 from limbeck.students.strict_json import read_object
 
 INFO, PREPROCESSOR = "student.json", "preprocessor.json"
-FORMAT = 2
-FORMATS = (1, 2)  # 1 held plain models as a program of torch.export, which only torch's own loader reads
+FORMAT = 3
+# 1 held plain models as a program of torch.export, which only torch's own loader reads; 1 and 2 hash weights alone
+FORMATS = (1, 2, 3)
+FIRST_WHOLE = 3  # whose hashes are those of all files, student.json too
+SUBFOLDERS = ("1_Pooling", "2_Dense")  # of sentence-transformers, which keeps parts of a model so
 AUTO_CLASSES = tuple(f"AutoModelFor{task}" for task in TASKS)
 _JSON_BYTES = 64 * 2**20
 _OLD = "torch.export"
@@ -46,7 +52,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def _check(info: Mapping[str, Any], folder: Path) -> None:
-    if info.get("loads_with") not in (PROGRAM, *AUTO_CLASSES):
+    if info.get("loads_with") not in (PROGRAM, POOLED, *AUTO_CLASSES):
         raise ValueError(f"loads_with is {info.get('loads_with')!r}")
     check_class_names(info.get("class_names"))
     try:
@@ -63,17 +69,32 @@ def _check(info: Mapping[str, Any], folder: Path) -> None:
         check_input(name, spec)
         if spec["shape"][0] != "rows" or any(isinstance(size, str) for size in spec["shape"][1:]):
             raise ValueError(f"the input {name!r} has no shape of rows")
+    if ("digest" in info) != (info["format"] >= FIRST_WHOLE):
+        raise ValueError("it must have a digest of its own from format 3 on, and only then")
     hashes = info.get("sha256")
     if not isinstance(hashes, dict):
         raise ValueError("it has no hashes")
     for name, digest in hashes.items():
         if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
             raise ValueError(f"the hash of {name!r} is none")
-        if (folder / str(name)).exists() and not is_own_file(folder, name):
+        if (folder / str(name)).exists() and not _is_part(folder, name):
             raise ValueError(f"{name!r} is no file of the folder itself")
-    for key in ("provenance", "versions"):
+    for key in ("provenance", "versions", "card"):
         if not isinstance(info.get(key, {}), dict):
             raise ValueError(f"{key} is no object")
+
+
+def _is_part(folder: Path, name: str) -> bool:
+    """Whether ``name`` is a file of the folder itself, or of one of the folders that a model may have in it."""
+    inner, _, last = name.rpartition("/")
+    return is_own_file(folder / inner, last) if inner in SUBFOLDERS else is_own_file(folder, name)
+
+
+def digest_of(info: Mapping[str, Any]) -> str:
+    """SHA-256 of what ``student.json`` says, its own ``digest`` aside, however it is spaced."""
+    said = {key: value for key, value in info.items() if key != "digest"}
+    text = json.dumps(said, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def check_class_names(names: Any) -> None:

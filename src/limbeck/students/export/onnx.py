@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -16,21 +15,18 @@ from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, ExportError
 from limbeck.files import writing
-from limbeck.problems.base import Problem, Reading
+from limbeck.problems.base import Problem
 from limbeck.problems.registry import problem_class
 from limbeck.students.export.answer import Answer, answer_to, answered
-from limbeck.students.export.exported import load_exported
-from limbeck.students.export.program import DTYPES, PROGRAM
 from limbeck.students.export.swapping import beside, clear_killed
 from limbeck.students.export.tracing import traced
-from limbeck.students.pretrained import shipped_model
 from limbeck.students.student import Student
 
-_ROWS = 32  # that a shipped student is checked on
+MODEL = "model.onnx"
 
 
 def export_onnx(
-    model: Student | nn.Module,
+    model: Student | nn.Module | Answer,
     path: str | Path,
     inputs_example: Mapping[str, Tensor],
     *,
@@ -44,65 +40,21 @@ def export_onnx(
 
     Args:
         inputs_example: argument name to ``[n, ...]``, preprocessed.
-        problem: what the model answers; None: a classification.
+        problem: what the model answers; None: a classification. An :class:`Answer` knows it.
         tolerance: allowed difference of the logits, relative to the largest (at least 1).
 
     Returns: the largest difference of the logits.
     Raises: ConfigError without the extra; ExportError if the model cannot be traced or the logits differ.
     """
-    _check_extra()
+    check_extra()
     inputs = {name: value.detach().cpu() for name, value in inputs_example.items()}
-    answer = answer_to(model, problem or problem_class("classification")(()), inputs)
+    asked = problem or problem_class("classification")(())
+    answer = model if isinstance(model, Answer) else answer_to(model, asked, inputs)
     return _written(answer, Path(path), inputs, inputs, tolerance)
 
 
-def export_shipped_onnx(folder: str | Path, path: str | Path, *, tolerance: float = 1e-4) -> float:
-    """:func:`export_onnx` of a student that was shipped (``RUN/student``), of which no code is run.
-
-    Checked on 32 rows that are drawn in the shapes and types of its inputs.
-
-    Raises: also DataError for a folder that is no student.
-    """
-    _check_extra()
-    folder = Path(folder)
-    student = load_exported(folder)
-    inputs = _drawn(folder, student.info["inputs"])
-    if student.info["loads_with"] == PROGRAM:
-        answer: Answer = _Shipped(student.run, student.problem.reading)
-    else:
-        answer = answer_to(shipped_model(folder, student.info["loads_with"]), student.problem, inputs)
-    two = {name: value[:2] for name, value in inputs.items()}
-    return _written(answer, Path(path), two, inputs, tolerance)
-
-
-class _Shipped(Answer):
-    """A program in the place of a model."""
-
-    def __init__(self, run: Any, reading: Reading) -> None:
-        super().__init__(nn.Identity(), reading)
-        self._run_program = run
-
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        return self._run_program(dict(inputs))
-
-
-def _drawn(folder: Path, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
-    """32 rows: numbers from a normal distribution, tokens of the vocabulary where there is one, nothing masked."""
-    generator = torch.Generator().manual_seed(0)
-    config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
-    rows = {}
-    for name, spec in wanted.items():
-        shape, dtype = (_ROWS, *spec["shape"][1:]), DTYPES[spec["dtype"]]
-        if dtype.is_floating_point:
-            rows[name] = torch.randn(shape, generator=generator).to(dtype)
-        elif name == "input_ids":
-            rows[name] = torch.randint(int(config.get("vocab_size", 2)), shape, generator=generator).to(dtype)
-        else:
-            rows[name] = torch.full(shape, int(name.endswith("mask")), dtype=dtype)
-    return rows
-
-
-def _check_extra() -> None:
+def check_extra() -> None:
+    """ConfigError without the extra."""
     if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise ConfigError("ONNX export needs more packages; install them with: pip install 'limbeck[onnx]'.")
 
@@ -148,8 +100,7 @@ def _written(
 def _difference(answer: Answer, path: Path, inputs: Mapping[str, Tensor]) -> tuple[float, float]:
     """Largest difference of the logits, and the largest logit."""
     wanted = answered(answer, inputs)
-    (found,) = _evaluator(path).run(None, {name: value.numpy() for name, value in inputs.items()})
-    return float((torch.from_numpy(found) - wanted).abs().max()), float(wanted.abs().max())
+    return float((Session(path)(inputs) - wanted).abs().max()), float(wanted.abs().max())
 
 
 def _evaluator(path: Path) -> Any:
@@ -161,3 +112,37 @@ def _evaluator(path: Path) -> Any:
     from onnx.reference import ReferenceEvaluator
 
     return ReferenceEvaluator(str(path))
+
+
+def quantize_onnx(path: Path) -> None:
+    """Weights of 8 bit in the place of those of ``path``; inputs of a layer are brought to 8 bit as they come.
+
+    Raises: ConfigError without onnxruntime; ExportError where nothing can be quantised.
+    """
+    if not importlib.util.find_spec("onnxruntime"):
+        raise ConfigError("Weights of 8 bit need onnxruntime; install it with: pip install 'limbeck[onnx]'.")
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    before, new = path.stat().st_size, path.with_name(f".{path.name}.int8")
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # its advice on preparing a model first
+    try:
+        quantize_dynamic(path, new, weight_type=QuantType.QUInt8)
+        if new.stat().st_size >= before:
+            raise ExportError("The student has no weights that 8 bit would make smaller as ONNX.")
+        os.replace(new, path)
+    finally:
+        root.setLevel(level)
+        new.unlink(missing_ok=True)
+
+
+class Session:
+    """An ONNX file, ready to run: from inputs by name to its one output."""
+
+    def __init__(self, path: Path) -> None:
+        self._run = _evaluator(path).run
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        (found,) = self._run(None, {name: value.numpy() for name, value in inputs.items()})
+        return torch.from_numpy(found)

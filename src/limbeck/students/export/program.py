@@ -30,6 +30,7 @@ from limbeck.students.strict_json import read_object
 
 FORMAT = 1
 PROGRAM, WEIGHTS, CONSTANTS = "program.json", "model.safetensors", "constants.safetensors"
+PREPARING, PREPARING_WEIGHTS = "preprocessing.json", "preprocessing.safetensors"  # from raw samples to inputs
 DTYPES = {
     name: getattr(torch, name)
     for name in (
@@ -131,14 +132,19 @@ class Program:
                 )
 
 
-def load_program(folder: Path) -> Program:
+def load_program(
+    folder: Path, name: str = PROGRAM, weights_in: tuple[str, ...] = (WEIGHTS, CONSTANTS)
+) -> Program:
     """The program in ``folder``.
+
+    Args:
+        name: of its file.    weights_in: files of its tensors; those after the first may be missing.
 
     Raises: DataError for a file that is missing or broken, and for whatever a program may not hold.
     """
-    path = folder / PROGRAM
+    path = folder / name
     found = read_object(path)
-    weights = _read_weights(folder)
+    weights = _read_weights(folder, weights_in)
     try:
         _check(found, weights)
     except ValueError as error:
@@ -148,11 +154,11 @@ def load_program(folder: Path) -> Program:
     return Program(found["steps"], found["output"], weights, found["inputs"])
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def _read_weights(folder: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
-    for name in (WEIGHTS, CONSTANTS):
+    for name in names:
         path = folder / name
-        if name == CONSTANTS and not path.exists():
+        if name != names[0] and not path.exists():
             continue
         try:
             part = load_file(path)

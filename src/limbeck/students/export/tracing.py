@@ -30,23 +30,32 @@ _OWN_NAMES = {
 }  # fmt: skip
 
 
-def save_program(answer: Answer, inputs: Mapping[str, Tensor], folder: Path) -> None:
+def save_program(
+    answer: Answer,
+    inputs: Mapping[str, Tensor],
+    folder: Path,
+    name: str = PROGRAM,
+    weights_in: tuple[str, str] = (WEIGHTS, CONSTANTS),
+) -> None:
     """Write a model, in evaluation mode, as a program (:mod:`limbeck.students.export.program`) with its weights.
 
     Any number of rows, and other sizes where the model allows them (image sides, frames, tokens).
     ``model.safetensors`` holds the weights as ``model.state_dict()`` names them, tied ones once;
-    ``constants.safetensors``, where it is needed, whatever else the forward reads.
+    ``constants.safetensors``, where it is needed, whatever else the forward reads. One file twice in ``weights_in``
+    holds both.
 
     Raises: ExportError when the model's forward cannot be traced, or calls what a program may not.
     """
     model = answer.model
     program, shapes = _trace(answer, inputs, functional=True)
-    save_model(model, str(folder / WEIGHTS))
-    writer = _Writer(program, model, load_file(folder / WEIGHTS))
+    weights, constants = (folder / file for file in weights_in)
+    save_model(model, str(weights))
+    writer = _Writer(program, model, load_file(weights))
     text = json.dumps(writer.program(list(inputs), shapes), separators=(",", ":"), allow_nan=False)
     if writer.constants:
-        save_file(writer.constants, folder / CONSTANTS)
-    (folder / PROGRAM).write_text(text + "\n", encoding="utf-8")
+        held = load_file(weights) if constants == weights else {}
+        save_file({**held, **writer.constants}, constants)
+    (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
 def traced(answer: Answer, inputs: Mapping[str, Tensor]) -> Traced:
