@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import moved_rows, prototype_like, random_like, shuffled, uniform_like
+from limbeck.banks.folder.fields import HIDDEN
 from limbeck.banks.layout import entry_of, width_of
-from limbeck.banks.manifest_fields import HIDDEN
 from limbeck.data.base import Examples
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, DataError, LinkError, MissingSignalError, some

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from limbeck.banks.manifest_fields import check_notes
+from limbeck.banks.folder.fields import check_notes
 from limbeck.errors import CorruptShardError
 from limbeck.files import write_whole
 
