@@ -154,11 +154,6 @@ def all_but_manifest(folder: Path) -> list[Path]:
     return [path for path in all_files(folder) if path.name != "bank.json"]
 
 
-def all_but_manifest(folder: Path) -> list[Path]:
-    """Of an older bank, whose manifest has no hash of its own."""
-    return [path for path in all_files(folder) if path.name != "bank.json"]
-
-
 def manifest_of(folder: Path) -> list[Path]:
     return [folder / "bank.json"]
 
