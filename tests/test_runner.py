@@ -1,6 +1,7 @@
 """From a recipe to a result: the same numbers twice, controls that lose, refusals before the first step."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from limbeck.banks import Bank
 from limbeck.errors import (
     ClassNamesError,
     ConfigError,
+    CorruptShardError,
     LinkError,
     MissingKeysError,
     MissingSignalError,
@@ -225,3 +227,21 @@ def test_a_teacher_of_ones_own_needs_the_same_leave(tmp_path, monkeypatch):
 def test_a_network_that_cannot_read_the_rows(net, words, tmp_path, bank):
     with pytest.raises(ConfigError, match=words):
         run(recipe(tmp_path, "supervised", student=StudentSpec()), task=tiny_task(), student=net)
+
+
+def test_a_damaged_bank_is_refused_before_the_first_step(tmp_path, bank):
+    """Given, or named by the recipe; unless one says not to look."""
+    shutil.copytree(bank.path, tmp_path / "bank")
+    shard = tmp_path / "bank" / "shard-00000.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-5] ^= 1  # of what the teacher said
+    shard.write_bytes(content)
+    spoilt, named = Bank.open(tmp_path / "bank"), TeacherSpec(bank=str(tmp_path / "bank"))
+    short = {**TRAINING, "max_steps": 1}
+    for options, teacher in (({"bank": spoilt}, TEACHER), ({}, named)):
+        with pytest.raises(CorruptShardError, match="its bytes have changed"):
+            run(recipe(tmp_path / "run", teacher=teacher), task=tiny_task(), **options)
+    assert (
+        run(recipe(tmp_path / "run", teacher=named, training=short), task=tiny_task(), verify=False).steps
+        == 1
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 from limbeck import __version__
 from limbeck.arm_run import LABEL_SMOOTHING, ArmRun, controlled, data_fingerprint
-from limbeck.banks.verifying import verifying
+from limbeck.banks.folder.verifying import verifying
 from limbeck.data import make_task
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from limbeck.banks.verifying import verifying
+from limbeck.banks.folder.verifying import verifying
 from limbeck.distill import distill, saved
 from limbeck.errors import ConfigError
 from limbeck.evaluation.results import read_metrics, write_metrics

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from limbeck.banks.bank import Bank
-from limbeck.banks.verifying import verifying
+from limbeck.banks.folder.verifying import verifying
 from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.task import Task

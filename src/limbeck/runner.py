@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck import moved
 from limbeck.banks.bank import Bank
-from limbeck.banks.verifying import verifying
+from limbeck.banks.folder.verifying import verifying
 from limbeck.data.task import Task
 from limbeck.fit import Prepared, RunResult, fit, prepare
 from limbeck.plan import check_ahead

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sqlite3
 import tracemalloc
 from pathlib import Path
 
@@ -111,3 +112,68 @@ def test_known_answers_are_told_without_reading_them(tmp_path: Path) -> None:
     assert known == {f"i{n}" for n in range(0, 20, 2)}
     assert n == 20
     assert most < 1_000_000  # less than one of the pictures
+
+
+# ---- damage ------------------------------------------------------------------------------------------------
+
+
+def _written(path: Path) -> bytes:
+    """A store with two answers, all in one file; its bytes."""
+    with AnswerStore(path) as store:
+        store.put("first", Answer({"text": "a cat that sleeps"}, bytes(range(100, 140))))
+        store.put("second", Answer({"text": "a dog"}, b"\x01" * 40))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("what", [b"a cat that sleeps", bytes(range(100, 140))])
+def test_a_damaged_answer_is_dropped_with_a_sentence_and_asked_again(tmp_path: Path, what: bytes) -> None:
+    path = tmp_path / "answers.sqlite"
+    content = bytearray(_written(path))
+    content[content.index(what) + 3] ^= 0x90  # of a text no character, of a vector another number
+    path.write_bytes(content)
+    with AnswerStore(path) as store:
+        with pytest.warns(UserWarning, match=r"1 answers in .*answers\.sqlite are not what was put there"):
+            assert store.get_many(["first", "second"]) == {"second": Answer({"text": "a dog"}, b"\x01" * 40)}
+        assert store.known(["first", "second"]) == {"second"}
+        store.put("first", Answer({"text": "asked again"}))
+        assert store.get("first") == Answer({"text": "asked again"})
+
+
+def test_an_answer_to_another_question_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    _written(path)
+    with sqlite3.connect(path) as connection:
+        data, blob, digest = connection.execute("SELECT data, blob, digest FROM answers").fetchone()
+        connection.execute("UPDATE answers SET data = ?, blob = ?, digest = ?", (data, blob, digest))
+    connection.close()
+    with AnswerStore(path) as store, pytest.warns(UserWarning, match="not what was put"):
+        assert set(store.get_many(["first", "second"])) == {"first"}
+
+
+def test_a_store_of_before_opens_and_its_new_answers_have_digests(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE answers (identity TEXT PRIMARY KEY, endpoint TEXT, model TEXT, data TEXT NOT NULL, blob BLOB)"
+        )
+        connection.execute("INSERT INTO answers VALUES ('old', '', '', '{\"n\": 1}', NULL)")
+    connection.close()
+    with AnswerStore(path) as store:
+        assert store.get("old") == Answer({"n": 1})
+        store.put("new", Answer({"n": 2}))
+    with AnswerStore(path) as store:
+        assert store.get_many(["old", "new"]) == {"old": Answer({"n": 1}), "new": Answer({"n": 2})}
+    with sqlite3.connect(path) as connection:
+        digests = dict(connection.execute("SELECT identity, digest FROM answers"))
+    connection.close()
+    assert digests["old"] is None
+    assert len(digests["new"]) == 16
+
+
+def test_another_programs_database_is_no_store(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE photos (name TEXT)")
+    connection.close()
+    with pytest.raises(DataError, match="holds other tables than answers"):
+        AnswerStore(path).get("a")

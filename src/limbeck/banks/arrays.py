@@ -22,14 +22,14 @@ from limbeck.banks.files import (
     write_head,
     write_shard,
 )
+from limbeck.banks.folder.fields import DTYPES, TEXT
+from limbeck.banks.folder.opened import BankFiles
+from limbeck.banks.folder.swap import beside, put_in_place, tidy
+from limbeck.banks.folder.verifying import check_hashes, is_verifying
 from limbeck.banks.key_index import DEFAULT_VIEW, kind_of, plain_keys
 from limbeck.banks.layout import entry_of, width_of
 from limbeck.banks.manifest import MANIFEST_FILE, Manifest, dtype_name
-from limbeck.banks.manifest_fields import DTYPES, TEXT
-from limbeck.banks.opened import BankFiles
 from limbeck.banks.shards import read_texts
-from limbeck.banks.swap import beside, put_in_place, tidy
-from limbeck.banks.verifying import check_hashes, is_verifying
 from limbeck.errors import BankError, ClassNamesError, CorruptShardError, DataError, LimbeckError, some
 from limbeck.signals.cells import is_nothing
 from limbeck.signals.classes import UNLABELLED, refuse_twice

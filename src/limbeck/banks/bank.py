@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.columns import schema_of
+from limbeck.banks.folder.fields import HEAD_FILE, HIDDEN, INDEX_FILE, TEXT
+from limbeck.banks.folder.opened import classifier, opened, opened_index
+from limbeck.banks.folder.verifying import check_hashes, is_known_whole, is_verifying, keep_as_whole
 from limbeck.banks.key_index import KeyIndex, explained
 from limbeck.banks.layout import width_of
 from limbeck.banks.manifest import Manifest
-from limbeck.banks.manifest_fields import HEAD_FILE, HIDDEN, INDEX_FILE, TEXT
-from limbeck.banks.opened import classifier, opened, opened_index
 from limbeck.banks.shards import corrupt
 from limbeck.banks.stores import MappedStore, MovedStore, ShardStore, Store, class_means
-from limbeck.banks.verifying import check_hashes, is_known_whole, is_verifying, keep_as_whole
 from limbeck.errors import (
     AbsentClassError,
     BankError,
@@ -422,7 +422,7 @@ class Bank:
 
     def verify_once(self) -> None:
         """:meth:`verify`, unless this process has done so before and no file has changed since, or it is not wanted
-        (:func:`limbeck.banks.verifying.verifying`)."""
+        (:func:`limbeck.banks.folder.verifying.verifying`)."""
         if not isinstance(self._store, ShardStore):
             self._origin[1][0].verify_once()
         elif is_verifying() and not is_known_whole(self._store.files):

@@ -13,10 +13,10 @@ import torch
 from limbeck.banks.builder import Builder
 from limbeck.banks.engines.choose import engine_named
 from limbeck.banks.files import builder_lock, check_folder
+from limbeck.banks.folder.swap import beside, put_in_place, tidy
 from limbeck.banks.left_out import LeftOut, RowBatches
 from limbeck.banks.manifest import MANIFEST_FILE, Manifest, dtype_name
 from limbeck.banks.rows import RowColumns, RowReader, is_one_shot, opened
-from limbeck.banks.swap import beside, put_in_place, tidy
 from limbeck.errors import BankError, ConfigError, CorruptShardError, StaleFingerprintError
 from limbeck.signals.teacher import AsksAhead, Teacher
 

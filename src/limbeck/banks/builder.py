@@ -24,13 +24,13 @@ from limbeck.banks.files import (
     write_head,
     write_shard,
 )
+from limbeck.banks.folder.fields import DTYPES, HEAD_FILE, INDEX_FILE, TEXT
+from limbeck.banks.folder.verifying import is_verifying
 from limbeck.banks.key_index import kind_of
 from limbeck.banks.layout import width_of
 from limbeck.banks.manifest import MANIFEST_FILE, Manifest
-from limbeck.banks.manifest_fields import DTYPES, HEAD_FILE, INDEX_FILE, TEXT
 from limbeck.banks.rows import RowBatch, RowReader
 from limbeck.banks.shards import corrupt, file_hash, read_notes, shard_name, text_name
-from limbeck.banks.verifying import is_verifying
 from limbeck.errors import BankError, ClassNamesError, DataError, some
 from limbeck.progress import progress
 from limbeck.signals.classes import UNLABELLED, join_class_names, refuse_twice

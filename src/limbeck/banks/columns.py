@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.checks import check_boxes, check_finite, check_layouts, check_log_probs, check_top_k
+from limbeck.banks.folder.fields import HIDDEN, TEXT
 from limbeck.banks.layout import check_names, entry_of, told
-from limbeck.banks.manifest_fields import HIDDEN, TEXT
 from limbeck.errors import BankError, DataError, InconsistentOutputError, some
 from limbeck.functional.response.top_k import LOG_ZERO
 from limbeck.signals.key import Key

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.bank import Bank
-from limbeck.banks.manifest_fields import TEXT
+from limbeck.banks.folder.fields import TEXT
 from limbeck.banks.stores import MemoryStore, MovedStore
 from limbeck.errors import DataError, LinkError
 from limbeck.seeding import keyed_generator, keyed_seed

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.banks.folder.fields import HEAD_FILE, INDEX_FILE, TEXT, check_hashes
+from limbeck.banks.folder.swap import drop_new, logged_costs, own_files
 from limbeck.banks.key_index import KeyIndex, KeyKind, decode_keys, encode_keys
 from limbeck.banks.layout import written
 from limbeck.banks.manifest import BUILDER_FILE, FORMAT, LOCK_FILE, LOG_FILE, MANIFEST_FILE, Manifest
-from limbeck.banks.manifest_fields import HEAD_FILE, INDEX_FILE, TEXT, check_hashes
 from limbeck.banks.shards import (
     corrupt,
     file_hash,
@@ -31,7 +32,6 @@ from limbeck.banks.shards import (
     write_tensors,
     write_texts,
 )
-from limbeck.banks.swap import drop_new, logged_costs, own_files
 from limbeck.errors import BankBusyError, BankError, some
 from limbeck.files import append_line, refuse_links, write_whole, writing
 from limbeck.signals.key import Key

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.banks.files import log
+from limbeck.banks.folder.opened import BankFiles
 from limbeck.banks.manifest import MANIFEST_FILE, Manifest
-from limbeck.banks.opened import BankFiles
 from limbeck.banks.rows import RowBatch, RowColumns, RowReader
 from limbeck.errors import CorruptShardError
 from limbeck.signals.key import Key

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from limbeck.banks.manifest_fields import DTYPES, FIELDS, check_fields, check_whole
+from limbeck.banks.folder.fields import DTYPES, FIELDS, check_fields, check_whole
 from limbeck.errors import BankError, ConfigError, CorruptShardError, nearest
 from limbeck.files import write_whole
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from limbeck.banks.manifest_fields import check_notes
+from limbeck.banks.folder.fields import check_notes
 from limbeck.errors import CorruptShardError, MachineError, machine_error
 from limbeck.files import write_whole
 

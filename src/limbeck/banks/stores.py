@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from limbeck.banks import layout
+from limbeck.banks.folder.fields import INDEX_FILE, TEXT
+from limbeck.banks.folder.opened import BankFiles
 from limbeck.banks.key_index import KeyIndex
-from limbeck.banks.manifest_fields import INDEX_FILE, TEXT
-from limbeck.banks.opened import BankFiles
 from limbeck.banks.shards import as_numpy, corrupt, read_notes, shard_name, text_name
 from limbeck.signals.ragged import rows_of
 

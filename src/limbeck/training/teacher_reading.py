@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import prototype_like, random_like, shuffled, uniform_like
-from limbeck.banks.manifest_fields import HIDDEN
+from limbeck.banks.folder.fields import HIDDEN
 from limbeck.data.base import Examples
 from limbeck.errors import MissingSignalError
 from limbeck.methods.declared import Side

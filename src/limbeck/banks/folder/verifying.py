@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from limbeck.banks.opened import BankFiles
+from limbeck.banks.folder.opened import BankFiles
 from limbeck.banks.shards import corrupt, file_hash
 from limbeck.progress import progress
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.files import builder_lock
+from limbeck.banks.folder.fields import INDEX_FILE
+from limbeck.banks.folder.swap import NEW, is_pending, put_in_place
 from limbeck.banks.key_index import KeyIndex
 from limbeck.banks.manifest import MANIFEST_FILE, Manifest
-from limbeck.banks.manifest_fields import INDEX_FILE
 from limbeck.banks.shards import corrupt, file_hash, map_tensors, read_texts
-from limbeck.banks.swap import NEW, is_pending, put_in_place
 from limbeck.errors import BankError, CorruptShardError, some
 from limbeck.signals.output import Head
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from limbeck.banks.folder.fields import HEAD_FILE, INDEX_FILE
 from limbeck.banks.manifest import LOG_FILE, MANIFEST_FILE, Manifest
-from limbeck.banks.manifest_fields import HEAD_FILE, INDEX_FILE
 from limbeck.errors import BankError, LimbeckError
 from limbeck.files import write_whole
 
