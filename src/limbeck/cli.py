@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from limbeck import __version__
 from limbeck.commands.parser import WrongUse
 from limbeck.commands.terminal import Terminated, quiet_libraries, told_of_sigterm
-from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, known_name, machine_error, nearest
+from limbeck.errors import (
+    ConfigError,
+    LimbeckError,
+    MachineError,
+    UnknownNameError,
+    known_name,
+    machine_error,
+    nearest,
+)
 
 PROGRAM = "limbeck"
 WRONG_USE = (WrongUse, ConfigError, UnknownNameError)
@@ -72,11 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     """What went wrong, for somebody who does not know the code."""
-    cause = machine_error(error.__cause__ if isinstance(error, LimbeckError) else error)
-    if cause is not None and (cause.filename or not isinstance(error, LimbeckError)):
-        return str(cause)
     if isinstance(error, LimbeckError):
-        return str(error)
+        cause = None if isinstance(error, MachineError) else machine_error(error.__cause__)
+        return str(error if cause is None or cause.filename is None else cause)
+    if (found := machine_error(error)) is not None:
+        return str(found)
     if isinstance(error, ImportError) and error.name and not error.name.startswith(PROGRAM):
         return f"The package {error.name!r} is missing; install it or the extra that has it."
     if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename:

@@ -147,7 +147,13 @@ _MACHINE: dict[int, str] = {
 # What libraries in other languages say of the same, where they keep no number.
 _SAID = (
     (re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]"), 0),
-    (re.compile(r"PytorchStreamWriter failed writing|database or disk is full", re.IGNORECASE), errno.ENOSPC),
+    (
+        re.compile(
+            r"PytorchStreamWriter failed writing|inline_container.* unexpected pos|database or disk is full",
+            re.IGNORECASE,
+        ),
+        errno.ENOSPC,
+    ),
     (re.compile(r"disk I/O error"), errno.EIO),
     (re.compile(r"attempt to write a readonly database"), errno.EACCES),
     (re.compile(r"can't allocate memory|out of memory", re.IGNORECASE), errno.ENOMEM),
@@ -169,10 +175,10 @@ def machine_error(error: BaseException | None, path: object = None) -> MachineEr
         number = errno.ENOMEM
     if number not in _MACHINE:
         return None
-    named = getattr(error, "filename", None) or path or "what is being done"
-    text = _MACHINE[number].format(path=named, said=os.strerror(number).lower())
+    named = getattr(error, "filename", None) or path
+    text = _MACHINE[number].format(path=named or "what is being done", said=os.strerror(number).lower())
     found = MachineError(f"{text[0].upper() if not text.startswith(str(named)) else text[0]}{text[1:]}.")
-    found.errno, found.filename = number, str(named)
+    found.errno, found.filename = number, None if named is None else str(named)
     return found
 
 

@@ -217,7 +217,7 @@ class Recipe:
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "recipe.yaml"
-            path.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")
+            write_whole(path, yaml.safe_dump(dict(values), sort_keys=False))
             return cls.load(path)
 
 
