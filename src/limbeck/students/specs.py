@@ -33,6 +33,7 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
         "text_encoder",
         "table_encoder",
         "series_encoder",
+        "video_encoder",
     )
 } | {
     "pixel_encoder": dense.pixel_encoder,
