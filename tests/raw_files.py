@@ -64,3 +64,20 @@ def mnist_folder(folder: Path, labels: np.ndarray | None = None) -> Path:
         classes = np.arange(n) % 10 if labels is None else np.resize(labels, n)
         write_idx(folder / f"{name}-labels-idx1-ubyte.gz", classes)
     return folder
+
+
+def write_video(path: Path, levels: list[int], codec: str = "mpeg4") -> Path:
+    """Grey pictures of these levels, one after the other."""
+    import av
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for level in levels:
+            pixels = np.full((32, 32, 3), level, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from raw_files import write_csv, write_tone
+from raw_files import write_csv, write_tone, write_video
 
 from limbeck.cli import main
 
@@ -209,10 +209,19 @@ def several_inputs(_: str) -> Shape:
     )
 
 
+def videos(_: str) -> Shape:
+    for i in range(N):
+        write_video(Path(f"films/{'xy'[i % 2]}/{i}.mp4"), [200 * (i % 2) + i % 50] * 3)
+    embeddings([str(i) for i in range(N)])
+    side = {"source": "films", "modality": "video", "key": "stem", "frames": 2, "size": [8, 8]}
+    student = {"model": "video_encoder", "config": {"channels": [4]}}
+    return Shape({"student": side}, student, ["films/x/0.mp4"], first=IMPORT)
+
+
 SHAPES = (
     missing_partners, no_labels_of_the_teacher, refused_rows, bags_of_recordings, data_set_on_disk, nested_folders,
     several_labels, regression, sensors, recordings_of_sensors, two_teachers,
-    own_module, several_inputs,
+    own_module, several_inputs, videos,
 )  # fmt: skip
 
 

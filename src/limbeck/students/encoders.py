@@ -115,6 +115,27 @@ def series_encoder(
     )
 
 
+def video_encoder(
+    n_classes: int,
+    in_channels: int = 3,
+    channels: Sequence[int] = (16, 32, 64),
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """A convolutional net of about 0.07 million parameters for videos ``[n, c, frames, h, w]`` of any size.
+
+    One [3x3x3 convolution with stride 2 over height and width, BatchNorm, ReLU] per entry of ``channels``, mean over
+    frames and positions, dropout, linear head.
+    """
+    layers: list[nn.Module] = []
+    for width in channels:
+        convolution = nn.Conv3d(in_channels, width, 3, stride=(1, 2, 2), padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm3d(width), nn.ReLU()]
+        in_channels = width
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), *_head(in_channels, n_classes, dropout)
+    )
+
+
 def _convolution(in_channels: int, width: int, stride: int) -> list[nn.Module]:
     # BatchNorm subtracts any bias of the convolution, so there is none.
     convolution = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)

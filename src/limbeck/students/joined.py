@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from limbeck.students.encoders import series_encoder, small_conv_net, table_encoder
+from limbeck.students.encoders import series_encoder, small_conv_net, table_encoder, video_encoder
 
 
 class WordBag(nn.Module):
@@ -29,8 +29,8 @@ class JoinedEncoder(nn.Module):
     """One encoder for each input, their outputs side by side, one hidden layer, linear head.
 
     Args:
-        inputs: name to the shape of one row: ``[d]`` numbers, ``[c, L]`` a series, ``[c, h, w]`` a picture or log-mel;
-            ``words`` for a text. Taken from the data.
+        inputs: name to the shape of one row: ``[d]`` numbers, ``[c, L]`` a series, ``[c, h, w]`` a picture or log-mel,
+            ``[c, frames, h, w]`` a video; ``words`` for a text. Taken from the data.
         width: of each encoder's output and of the hidden layer.    n_words: numbers of words, with 0 = padding.
     """
 
@@ -53,6 +53,8 @@ def _part(shape: Sequence[int] | str, width: int, n_words: int) -> nn.Module:
         return WordBag(width, n_words)
     if len(shape) == 1:
         return table_encoder(width, shape[0], hidden=(width,))
+    if len(shape) == 4:
+        return video_encoder(width, shape[0])
     if len(shape) == 2:
         return series_encoder(width, shape[0])
     return small_conv_net(width, shape[0])

@@ -25,10 +25,22 @@ _ELSEWHERE = {
     "problem": "data.config.problem decides",
     **{name: f"student.{name} says" for name in ("spec", "pooling", "lora", "dtype", "freeze", "init")},
 }
-_SERIES = (3, "series", "channels")
+_AXES = {"series_encoder": (3, "series", "channels"), "video_encoder": (5, "videos", "channels")}
 JOINED = "joined_encoder"
-_ONE_INPUT = ("small_conv_net", "image_encoder", "audio_encoder", "table_encoder", "series_encoder")
-_ALSO = {2: "table_encoder", 3: "series_encoder", 4: "small_conv_net, image_encoder or audio_encoder"}
+_ONE_INPUT = (
+    "small_conv_net",
+    "image_encoder",
+    "audio_encoder",
+    "table_encoder",
+    "series_encoder",
+    "video_encoder",
+)
+_ALSO = {
+    2: "table_encoder",
+    3: "series_encoder",
+    5: "video_encoder",
+    4: "small_conv_net, image_encoder or audio_encoder",
+}
 
 
 def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[str, Any]:
@@ -58,7 +70,7 @@ def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[
     if len(inputs) != 1 or not known:
         return dict(config)
     setting, (x,) = known[0], inputs
-    axes, reads, what = _SERIES if model == "series_encoder" else _SIZES[setting]
+    axes, reads, what = _AXES.get(model, _SIZES[setting])
     if x.dim() != axes:
         other = _ALSO.get(x.dim())
         raise ConfigError(

@@ -34,6 +34,7 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = (
             "text_encoder",
             "table_encoder",
             "series_encoder",
+            "video_encoder",
         )
     }
     | {name: getattr(architectures, name) for name in ("resnet18", "resnet50", "vit_small", "vit_base")}

@@ -18,6 +18,7 @@ from limbeck.data.files.images import pixels_of, read_image
 from limbeck.data.files.media import path_of, refuse_link, to_picture, to_samples
 from limbeck.data.files.records import Record, read_table, refuse_bad
 from limbeck.data.files.series import SeriesForm, read_series
+from limbeck.data.files.video import read_video
 from limbeck.data.files.words import hashed_words
 from limbeck.errors import ConfigError, DataError, nearest
 from limbeck.signals.cells import is_nothing, number_of, text_of
@@ -30,7 +31,8 @@ def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callab
 
     Args:
         settings: ``{"kind": "image", "height", "width", "channels", "mean", "deviation"}``: pixels of 0 to 1 less
-            ``mean`` over ``deviation``, ``[channels, height, width]``; ``{"kind": "log_mel", ...}`` with the
+            ``mean`` over ``deviation``, ``[channels, height, width]``; ``{"kind": "video", "frames", ...}`` likewise;
+            ``{"kind": "log_mel", ...}`` with the
             settings of :class:`LogMel`; or ``{"kind": "series", "channels", "length", "fits"}`` of
             :class:`~limbeck.data.files.series.SeriesForm`, optionally less ``mean`` over ``deviation`` of a channel.
         resample: convert audio of another rate; otherwise such a file is an error.
@@ -44,6 +46,8 @@ def file_reader(settings: Mapping[str, Any], *, resample: bool = True) -> Callab
         return lambda path: _log_mel(path, features, resample)
     if kind == "series":
         return lambda path: _series(path, values)
+    if kind == "video":
+        return lambda path: _video(path, values)
     if kind == "image":
         size, channels = (values["height"], values["width"]), values["channels"]
         return lambda path: (read_image(path, size, channels) - values["mean"]) / values["deviation"]
@@ -71,6 +75,8 @@ class MediaReader:
         if self.settings["kind"] == "image":
             size, channels = (own["height"], own["width"]), own["channels"]
             return (pixels_of(to_picture(value), size, channels) - own["mean"]) / own["deviation"]
+        if self.settings["kind"] == "video":
+            raise DataError("a video is no path of a file; give the paths of files.")
         features, where = spectrogram(own), path_of(value) or "A sound"
         wave, rate = to_samples(value)
         heard = at_rate(wave, rate or features.rate, features.rate, where, resample=self.resample)
@@ -94,6 +100,12 @@ def _series(value: Any, settings: Mapping[str, Any]) -> Tensor:
     if "mean" not in settings:
         return x
     return (x - torch.tensor(settings["mean"])[:, None]) / torch.tensor(settings["deviation"])[:, None]
+
+
+def _video(path: Path, settings: Mapping[str, Any]) -> Tensor:
+    size = (settings["height"], settings["width"])
+    pixels = read_video(path, settings["frames"], size, settings["channels"])
+    return (pixels - settings["mean"]) / settings["deviation"]
 
 
 def _log_mel(path: Path, features: LogMel, resample: bool) -> Tensor:

@@ -175,6 +175,33 @@ def series_views() -> dict[str, View]:
     }
 
 
+@dataclass(frozen=True)
+class VideoView:
+    """The same shift and masks in every frame of a video, and noise.
+
+    Args:
+        grid: of one frame.
+
+    Call: as :class:`GridView`, with tensors ``[n, c, frames, h, w]``.
+    """
+
+    grid: GridView
+
+    def __call__(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        for name, x in inputs.items():
+            _check_rows(name, x, generators, dims=5)
+        flat = self.grid({name: x.flatten(1, 2) for name, x in inputs.items()}, generators)
+        return {name: flat[name].view(x.shape) for name, x in inputs.items()}
+
+
+def video_views() -> dict[str, View]:
+    """Views of standardised videos ``[n, c, frames, h, w]``."""
+    return {
+        "weak": VideoView(GridView(shift=(2, 2), noise=0.1)),
+        "strong": VideoView(GridView(shift=(3, 3), mask=(7, 7), noise=0.3)),
+    }
+
+
 def _check_rows(name: str, x: Tensor, generators: Sequence[torch.Generator], dims: int) -> None:
     if len(generators) != len(x):
         raise DataError(f"A view needs one generator a row: {len(x)} rows and {len(generators)} generators.")

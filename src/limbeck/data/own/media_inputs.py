@@ -147,6 +147,10 @@ def media_settings(side: Side, values: Any) -> dict[str, Any]:
             "length": side.length or length,
             "fits": side.length is not None,
         }
+    if side.modality == "video":
+        height, width = side.size
+        shape = {"frames": side.frames, "height": height, "width": width, "channels": side.channels}
+        return {"kind": "video", **shape, "mean": 0.5, "deviation": 0.5}
     if side.modality == "image":
         height, width = side.size
         shape = {"height": height, "width": width, "channels": side.channels}

@@ -11,13 +11,19 @@ from torch import Tensor
 
 from limbeck.data.base import Inputs, Picked, Table, View, take_rows
 from limbeck.data.files.table_files import Chunk
-from limbeck.data.files.views import audio_views, image_views, series_views, vector_views
+from limbeck.data.files.views import audio_views, image_views, series_views, vector_views, video_views
 from limbeck.data.files.words import hashed_words
 from limbeck.data.own.inputs import Bad, Reading
 from limbeck.signals.cells import text_of
 
 SEVERAL = "several"
-VIEWS = {"image": image_views, "log_mel": audio_views, "table": vector_views, "series": series_views}
+VIEWS = {
+    "image": image_views,
+    "log_mel": audio_views,
+    "table": vector_views,
+    "series": series_views,
+    "video": video_views,
+}
 
 
 class Words:

@@ -8,8 +8,8 @@ from typing import Any
 
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 
-MODALITIES = ("image", "audio", "text", "table", "series")
-OF_AN_INPUT = ("modality", "input", "size", "channels", "length", "log_mel", "resample")
+MODALITIES = ("image", "audio", "text", "table", "series", "video")
+OF_AN_INPUT = ("modality", "input", "size", "channels", "length", "frames", "log_mel", "resample")
 WORDS = 32  # of a text that is one of several inputs, unless its length is given
 ON_ERROR = ("error", "skip")
 
@@ -22,8 +22,8 @@ class Side:
         source: a table (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``), a folder of files (one sub-folder a class,
             perhaps below ``train``, ``val``, ``test``; or files alone), a folder that ``Dataset.save_to_disk`` wrote,
             ``hf:NAME`` of the hub; in Python also a ``datasets.Dataset`` or a frame of pandas or polars.
-        modality: ``image``, ``audio``, ``text``, ``table`` or ``series``. None: its rows are keys only, of a teacher
-            whose bank holds the rest.
+        modality: ``image``, ``audio``, ``text``, ``table``, ``series`` or ``video``. None: its rows are keys only, of a
+            teacher whose bank holds the rest.
         input: the column of files, pictures or sounds; of the text, or ``{text, text_pair, choices}`` to columns; of a
             table of numbers its columns (default: all that are left).
         inputs: several of them, each of a modality of its own, in place of both: name to ``{modality, input, size,
@@ -35,9 +35,10 @@ class Side:
         group: column of what belongs together (session, product); a group stays in one split. Default ``group``.
         split: column of ``train``, ``validation`` and ``test``. Default ``split``.
         class_names: in the order of their numbers; others are then errors. Default: sorted.
-        size, channels: of pictures: height and width; 1 = grey, 3 = colour.
+        size, channels: of pictures and videos: height and width; 1 = grey, 3 = colour.
         length: of series, in steps: longer ones are cut at the end, shorter ones repeat their last step. None: all are
             as long as the first.
+        frames: of videos: how many are read, spread evenly from the first to the last.
         log_mel: settings of the spectrogram of sounds.    resample: convert sounds of another rate.
         on_error: ``skip`` leaves out rows that cannot be used, and names them in the report.
         in_memory: read pictures, sounds, series and rows once, before the training (True), or when a step asks for them
@@ -56,6 +57,7 @@ class Side:
     size: Sequence[int] = (28, 28)
     channels: int = 1
     length: int | None = None
+    frames: int = 8
     log_mel: Mapping[str, Any] | None = None
     resample: bool = False
     on_error: str = "error"
@@ -95,6 +97,8 @@ def side_of(values: Any, where: str, *, needs_modality: bool) -> Side:
     if side.channels not in (1, 3):
         raise ConfigError(f"channels={side.channels!r} of {where} is not possible: 1 is grey, 3 is colour.")
     _check_size(side.size, where)
+    if type(side.frames) is not int or side.frames < 1:
+        raise ConfigError(f"frames={side.frames!r} of {where} is no number of pictures; write 8.")
     if side.length is not None and (type(side.length) is not int or side.length < 1):
         raise ConfigError(f"length={side.length!r} of {where} is no number of steps; write 128.")
     return side

@@ -157,6 +157,11 @@ _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "mean": lambda value: _number(value) or _numbers(value),
         "deviation": lambda value: _number(value) or _numbers(value),
     },
+    "video": {
+        **dict.fromkeys(("frames", "height", "width"), _SIDE),
+        "channels": _whole(64),
+        **dict.fromkeys(("mean", "deviation"), _number),
+    },
     "log_mel": {
         **dict.fromkeys(("n_fft", "window", "hop", "n_frames", "pool"), _SIDE),
         "rate": _MANY,
@@ -184,7 +189,7 @@ _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
         "names": _names,
     },
 }
-_ONE_OF_SEVERAL = ("image", "log_mel", "series", "table", "words")
+_ONE_OF_SEVERAL = ("image", "log_mel", "series", "table", "video", "words")
 _OPTIONAL = ("input", "names", *_SETTINGS["log_mel"])
 
 
