@@ -38,3 +38,11 @@ def test_two_students_teach_each_other(evidence: Evidence, tmp_path: Path) -> No
     peers = {"fellow": {"model": "table_encoder"}}
     on = evidence.holds(tmp_path, "dml", "to_student", config={"weight_to_student": 3.0}, peers=peers)
     assert on.shares["fellow_supervised"] == on.shares["to_fellow"] == 0  # the fellow is not the student
+
+
+@pytest.mark.full
+def test_a_system_without_its_defining_term_does_not_work(evidence: Evidence, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="does not lower it"):
+        evidence.holds(
+            tmp_path, "rkd", "distance", "angle", config={"weight_distance": 0.0, "weight_angle": 0.0}
+        )
