@@ -189,6 +189,14 @@ def test_hard_unpairing_of_clips(actors: Path) -> None:
     assert torch.equal(plain.splits["validation"].rows([0])["x"], hard.splits["validation"].rows([0])["x"])
 
 
+@pytest.mark.parametrize("level", ["none", "hard"])
+def test_no_rows_have_the_shape_of_rows(level: str, actors: Path) -> None:
+    """A bank asks for none once it has all."""
+    task = audio_visual(layout="ravdess", folder=str(actors), unpairing=level, **SMALL)
+    assert task.splits["train"].rows([])["x"].shape == (0, 1, 16, 16)
+    assert task.teacher.splits["link"].rows([])["x"].shape == (0, 3, 16, 16)
+
+
 def test_unpair_permutes_the_pairs_of_any_data_set(actors: Path) -> None:
     config = {"layout": "ravdess", "folder": str(actors), "link": "paired", **SMALL}
     whole, mixed = (
