@@ -17,7 +17,7 @@ from limbeck.recipes.yaml_file import yaml_keys
 SLIPS = {
     "--training.lr 1": "no setting 'lr'; did you mean 'learning_rate'",
     "--training.max_steps many": "training.max_steps must be a whole number; it is 'many'",
-    "--training.learning_rate -1e-4": "must be at least 0",
+    "--training.learning_rate -1e-4": r"must lie in \[0, ",
     "--training.num_train_epochs 3": "does nothing here",
     "--training.output_dir x": "is set by the recipe itself",
     "--method.name kdd": "no method 'kdd'; did you mean 'kd'",

@@ -158,8 +158,14 @@ def test_what_changes_the_result(
 
 @pytest.mark.parametrize("name", CONDUCTS)
 def test_what_does_not(
-    name: str, base: dict[str, Tensor], toy: ModuleType, bank: Bank, tmp_path: Path
+    name: str,
+    base: dict[str, Tensor],
+    toy: ModuleType,
+    bank: Bank,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # where it is installed, `all` would ask for an account
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
         assert same(base, trained(toy, bank, tmp_path, **CONDUCTS[name]))

@@ -185,3 +185,7 @@ class Declared:
     @property
     def has_teacher(self) -> bool:
         return bool(self.links)
+
+    def claims(self, kind: str) -> bool:
+        """Whether the method names this kind of problem, and so knows what its outputs are."""
+        return kind in self.problems
