@@ -15,7 +15,8 @@ from limbeck.banks import Bank
 from limbeck.banks.folder.fields import DTYPES, FIELDS
 from limbeck.banks.folder.verifying import verifying
 from limbeck.errors import BankError, CorruptShardError
-from limbeck.recipes.recipe import TeacherSpec
+from limbeck.recipes.recipe import MethodSpec, Recipe, TeacherSpec
+from limbeck.shared_teachers import SharedTeachers
 from limbeck.teacher_stage import teacher_bank
 from limbeck.teachers import CallableTeacher
 
@@ -193,6 +194,15 @@ def test_a_recipes_bank_is_read_through_once(bank: Bank, monkeypatch: pytest.Mon
         teacher_bank(spec, None, bank.path)
     with pytest.raises(CorruptShardError, match=f"{SHARD} .*its bytes have changed"):
         teacher_bank(spec, None, bank.path)
+
+
+def test_a_comparison_reads_its_bank_through_before_the_first_run(bank: Bank, tmp_path: Path) -> None:
+    recipe = Recipe(method=MethodSpec("kd"), teacher=TeacherSpec(bank=str(spoilt(bank))))
+    teachers = SharedTeachers(tmp_path)
+    with pytest.raises(CorruptShardError, match="its bytes have changed"):
+        teachers.places(recipe, None)  # type: ignore[arg-type]  # of a bank that is there no task is asked
+    with verifying(False):
+        assert teachers.places(recipe, None)["teacher"].bank == str(bank.path)  # type: ignore[arg-type]
 
 
 # ---- the next build ------------------------------------------------------------------------------------------

@@ -103,6 +103,39 @@ def test_a_generator_is_read_once_and_replaces_the_bank(tmp_path: Path) -> None:
     assert weight_of(bank) == 2.0
 
 
+class Paid:
+    """A teacher that is asked ahead, and answers no row twice."""
+
+    class_names, head, access = None, None, "features"
+
+    def __init__(self, weight: float, silent: int) -> None:
+        self.weight, self.silent, self.known = weight, silent, set()
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"weights": str(self.weight)}
+
+    def collect(self, batches: Any, log: Any) -> dict[int, str]:
+        for batch in batches:
+            self.known |= set(batch.keys)
+        return {self.silent: "refused"}
+
+    def __call__(self, inputs: Any) -> TeacherOutput:
+        assert self.known >= {int(value) for value in inputs["x"][:, 0]}, "it was not asked"
+        return TeacherOutput(features=self.weight * inputs["x"])
+
+
+def test_another_paid_teacher_is_asked_beside_the_finished_bank(tmp_path: Path) -> None:
+    def bank(weight: float, silent: int) -> Bank:
+        with pytest.warns(UserWarning, match="lacks rows"):
+            return Bank.build(tmp_path / "b", Paid(weight, silent), rows(), batch_size=5, overwrite=True)
+
+    assert bank(1.0, 3).manifest.missing == {"refused": [3]}
+    new = bank(2.0, 7)
+    assert new.manifest.missing == {"refused": [7]}
+    assert new.lookup([3]).features[0, 1] == 2.0
+    assert (tmp_path / "b" / "build.jsonl").read_text().count('"event": "start"') == 1
+
+
 def test_an_open_reader_is_told_and_never_mixes(tmp_path: Path) -> None:
     """Shards that it has read stay the old bank's; one that it has not is refused."""
     bank = built(tmp_path / "b", 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,14 @@ SCENARIO = {scenario.name: scenario for scenario in SCENARIOS}
     "name", some_of(SUBJECT, "bank that was built", "bank.json", "answers of a paid teacher")
 )
 def test_damage_is_never_read_as_right(name: str, tmp_path: Path) -> None:
-    tally = damaged(SUBJECT[name], 25, tmp_path, until=time.monotonic() + 20)
+    tally = damaged(SUBJECT[name], 25, tmp_path)
     assert not tally.bad, "\n".join(tally.bad)
     assert tally.counts["named"], "nothing was damaged enough to be noticed"
 
 
 @pytest.mark.parametrize("name", some_of(SCENARIO, "arrays over another bank"))
 def test_a_kill_loses_nothing(name: str, tmp_path: Path) -> None:
-    n, lost = killed(SCENARIO[name], 8, tmp_path, until=time.monotonic() + 20)
+    n, lost = killed(SCENARIO[name], 3 if name == "training" else 8, tmp_path)
     assert not lost, "\n".join(lost)
     assert n > 0
 
@@ -78,6 +77,6 @@ def test_the_harness_sees_what_a_kill_loses(tmp_path: Path) -> None:
         lambda folder: (folder / "kept").read_text(),
         lambda folder: (folder / "kept").read_text(),
     )
-    n, lost = killed(scenario, 6, tmp_path, until=time.monotonic() + 20)
+    n, lost = killed(scenario, 6, tmp_path)
     assert n >= 6
     assert lost

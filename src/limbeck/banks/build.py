@@ -104,7 +104,7 @@ def build_bank(
     )
 
     def run(where: Path = folder) -> None:
-        missing = left_out()
+        missing = left_out(where)
         reader = RowReader(data, columns, names, set(chain.from_iterable(missing.values())))
         wanted = Manifest(
             shard_rows=settings.shard_size,

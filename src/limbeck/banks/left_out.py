@@ -42,12 +42,13 @@ class LeftOut:
         self._folder, self._teacher, self._rows, self._again = folder, teacher, rows, again
         self._asked: dict[str, list[Key]] | None = None
 
-    def __call__(self) -> dict[str, list[Key]]:
-        """Keys without an answer for good, by reason; nothing is asked for a bank that is finished."""
+    def __call__(self, where: Path) -> dict[str, list[Key]]:
+        """Keys without an answer for good, by reason; nothing is asked for a bank that is finished ``where`` it is
+        built, which may be beside a finished one of another teacher."""
         if not isinstance(self._teacher, AsksAhead):
             return {}
         if self._asked is None:
-            found = finished(self._folder)
+            found = finished(where)
             if found is not None and not (self._again and found.missing):
                 return found.missing
             self._asked = by_reason(self._teacher.collect(self._rows(), partial(log, self._folder)))
