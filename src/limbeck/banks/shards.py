@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from limbeck.data.files.unfolding import check_unfolds
 from limbeck.errors import CorruptShardError, MachineError, machine_error
 from limbeck.files import write_whole
 
@@ -105,6 +106,7 @@ def read_texts(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
+        check_unfolds(path, pq.read_metadata(path))
         return pq.read_table(path, columns=["text"]).column("text").combine_chunks()
     except (OSError, pa.ArrowException) as error:
         raise corrupt(path, str(error)) from error

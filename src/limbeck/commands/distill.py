@@ -9,6 +9,7 @@ from pathlib import Path
 
 from limbeck.commands.parser import Parser, print_json
 from limbeck.commands.terminal import waiting
+from limbeck.errors import one_line
 from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
 
 
@@ -45,7 +46,7 @@ def command(arguments: Sequence[str]) -> int:
     for split, value in result.scores.items():
         print(f"{split:<14}{result.task.problem.metric.text(value)}")
     for note in result.task.info.get("notes", ()):
-        print(f"{note}.")
+        print(one_line(f"{note}."))
     print(f"student: {folder / 'student'}\nreport: {folder / 'report.html'}")
     return 0
 

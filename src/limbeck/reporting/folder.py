@@ -44,7 +44,7 @@ def _curve(log: Path, metric: str) -> list[dict[str, float]]:
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{log}, line {number} is not JSON; delete that line.") from error
         score = entry.get(f"eval_{metric}")
         if score is not None:
