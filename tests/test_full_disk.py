@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("bank build --teacher callable:good:ask --data rows.csv --output new", (10, 300)),
         pytest.param(f"distill {RUN} --output_dir new --resume", (10, 200, 3000, 60_000), marks=full),
         pytest.param("chain --config good_chain.yaml --output_dir new", (10, 3000), marks=full),
-        pytest.param("diagnose --config r.yaml --teacher.bank bank --output new", (10, 3000), marks=full),
+        pytest.param("diagnose --config r.yaml --teacher.bank bank --output new", (10, 300), marks=full),
         pytest.param(
             "compare --config r.yaml --teacher.bank bank --seeds 2 --controls random --output new",
             (10, 3000),

@@ -58,3 +58,21 @@ def test_a_comparison_without_a_terminal_says_lines(capfd, monkeypatch):
         with RunsBar(2, 0, show) as bar:
             bar.advance("kd, seed 0")
     assert re.fullmatch(r"comparing: 1 of 2 runs, \S+/s, \S+ left, kd, seed 0\n", capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["[red]a[/blue]", "a\x1b[2Jb", "[/]", "\ud800"])
+def test_names_are_shown_and_not_obeyed(capfd, monkeypatch, name):
+    """Of arms and data sets, which may come from a stranger's file."""
+    monkeypatch.setattr(module, "PATIENCE", -1.0)
+    monkeypatch.setattr(module, "EVERY", 0.0)
+    for forced in ("1", ""):
+        monkeypatch.setenv("FORCE_COLOR", forced)
+        monkeypatch.setenv("COLUMNS", "200")
+        with module.progress(name, 4, "rows") as advance:
+            advance(4, name)
+        with RunsBar(2, 0, True) as bar:
+            bar.start(name)
+            bar.advance(name)
+    shown = capfd.readouterr().err
+    assert "\x1b[2J" not in shown
+    assert module.one_line(name) in shown

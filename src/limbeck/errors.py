@@ -192,6 +192,8 @@ def _number_in(text: str) -> int | None:
 def nearest(name: str, options: Iterable[str], n: int = 3) -> str:
     """`did you mean` for a wrong name: the ``n`` nearest of ``options``, or all of them when none is near."""
     options = sorted(options)
+    if not options:
+        return "there are none."
     close = close_names(name, options, n)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from limbeck.errors import one_line
+
 PATIENCE = 2.0  # seconds
 EVERY = 10.0  # seconds between plain lines
 
@@ -25,18 +27,18 @@ def progress(description: str, total: int | None, unit: str = "rows") -> Iterato
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("left"),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task(description, total=total, rate="", note="")
+    task = bar.add_task(one_line(description), total=total, rate="", note="")
     start, done = time.monotonic(), 0
     say = None if console.is_terminal else PlainLines(description, total, unit)
 
@@ -49,7 +51,7 @@ def progress(description: str, total: int | None, unit: str = "rows") -> Iterato
         seconds = time.monotonic() - start
         if seconds > PATIENCE and not bar.live.is_started:
             bar.start()
-        bar.update(task, completed=done, rate=f"{done / max(seconds, 1e-9):,.0f}/s", note=note)
+        bar.update(task, completed=done, rate=f"{done / max(seconds, 1e-9):,.0f}/s", note=one_line(note))
 
     try:
         yield advance
@@ -79,7 +81,7 @@ class PlainLines:
         of = "" if self._total is None else f" of {self._total:,}"
         left = "" if self._total is None or rate <= 0 else f", {minutes((self._total - done) / rate)} left"
         told = f"{self._description}: {done:,}{of} {self._unit}, {rate:,.1f}/s{left}{', ' * bool(note)}{note}"
-        print(told, file=sys.stderr, flush=True)
+        print(one_line(told), file=sys.stderr, flush=True)
 
 
 def minutes(seconds: float) -> str:

@@ -55,7 +55,10 @@ def encode_keys(keys: Sequence[Key], kind: KeyKind) -> dict[str, Tensor]:
             raise DataError("Integer keys must fit into 64 bits; give larger ones as strings.") from error
     if nul := [k for k in keys if "\0" in str(k)]:
         raise DataError(f"Keys cannot contain the character NUL; found {some(nul)}.")
-    encoded = [str(k).encode() for k in keys]
+    try:
+        encoded = [str(k).encode() for k in keys]
+    except UnicodeEncodeError as error:
+        raise DataError(f"The key {error.object!r} holds half of a character; write it anew.") from error
     ends = np.cumsum([len(e) for e in encoded], dtype=np.int64)
     text = np.frombuffer(b"".join(encoded), dtype=np.uint8).copy()
     return {"keys.text": torch.from_numpy(text), "keys.ends": torch.from_numpy(ends)}

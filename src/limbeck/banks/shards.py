@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limbeck.banks.folder.fields import check_notes
+from limbeck.data.files.unfolding import check_unfolds
 from limbeck.errors import CorruptShardError, MachineError, machine_error
 from limbeck.files import write_whole
 
@@ -118,6 +119,7 @@ def read_texts(path: Path, sha256: str | None = None) -> Any:
         content = path.read_bytes()
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise corrupt(path, "its bytes have changed")
+        check_unfolds(path, pq.read_metadata(pa.BufferReader(content)))
         table = pq.read_table(pa.BufferReader(content), columns=["text"], page_checksum_verification=True)
         texts = table.column("text").combine_chunks()
         texts.validate(full=True)

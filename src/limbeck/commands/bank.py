@@ -9,7 +9,7 @@ from typing import Any
 from limbeck.commands.bank_build import build, paid
 from limbeck.commands.bank_import import import_
 from limbeck.commands.parser import Parser, WrongUse, print_json
-from limbeck.errors import nearest, some
+from limbeck.errors import nearest, one_line, some
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -57,7 +57,8 @@ def _info(arguments: Sequence[str]) -> int:
     else:
         print(
             "\n".join(
-                f"{name:<14}{text}" for name, text in _told(info, Manifest.read(Path(values.bank)).missing)
+                one_line(f"{name:<14}{text}")
+                for name, text in _told(info, Manifest.read(Path(values.bank)).missing)
             )
         )
     return 0

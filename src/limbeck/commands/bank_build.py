@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck.commands.parser import Parser, WrongUse, folder_name, parse_names, positive
 from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
 from limbeck.commands.terminal import waiting
+from limbeck.errors import one_line
 
 if TYPE_CHECKING:
     from limbeck.teachers.api.teacher import Plan
@@ -112,7 +113,7 @@ def _usable(table: Any, values: argparse.Namespace) -> Any:
         more = f", and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         what = "row is" if len(skipped) == 1 else "rows are"
         print(
-            f"limbeck: {len(skipped):,} {what} left out of {table.name}: {', '.join(named)}{more}.",
+            one_line(f"limbeck: {len(skipped):,} {what} left out of {table.name}: {', '.join(named)}{more}."),
             file=sys.stderr,
         )
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from limbeck.commands.parser import print_json
+from limbeck.errors import one_line
 from limbeck.evaluation.comparison import Comparison
 from limbeck.evaluation.results import NO_CONTROL
 from limbeck.evaluation.summary import SUMMARY_FILE, finals, judged
@@ -28,9 +29,9 @@ def print_comparison(found: Comparison, *, as_json: bool) -> None:
         console.print(results_table(said.rows, split=split, metric=said.metric, items=said.items))
         if split == finals(found.rows)[0]:
             for verdict in said.verdicts.values():
-                console.print(f"- {verdict.sentence}", highlight=False, markup=False)
+                console.print(f"- {one_line(verdict.sentence)}", highlight=False, markup=False)
     for sentence in run_warnings(found):
-        console.print(f"! {sentence}", highlight=False, markup=False)
+        console.print(f"! {one_line(sentence)}", highlight=False, markup=False)
     print(f"\nreport: {report}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json, share, trusts_code
 from limbeck.commands.terminal import waiting
+from limbeck.errors import one_line
 from limbeck.recipes.recipe import parse_recipe
 
 if TYPE_CHECKING:
@@ -85,17 +86,19 @@ def _print(d: Diagnosis) -> None:
     from rich.table import Table
 
     console = Console()
-    console.print(escape(d.sentence), style="bold", highlight=False)
+    console.print(escape(one_line(d.sentence)), style="bold", highlight=False)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column()
     for name, text in _lines(d):
-        table.add_row(name, escape(text))
+        table.add_row(name, escape(one_line(text)))
     console.print(table)
     for reason in d.reasons:
-        console.print(f"- {escape(reason.sentence)} Mend: {escape(reason.mend)}", highlight=False)
+        console.print(
+            f"- {escape(one_line(reason.sentence))} Mend: {escape(one_line(reason.mend))}", highlight=False
+        )
     for warning in d.warnings:
-        console.print(f"! {escape(warning)}", highlight=False)
+        console.print(f"! {escape(one_line(warning))}", highlight=False)
 
 
 def _lines(d: Diagnosis) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from limbeck.commands.parser import Parser, add_no_verify, print_json, trusts_code
 from limbeck.commands.terminal import waiting
+from limbeck.errors import one_line
 from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     _print_scores(result)
     for note in result.task.info.get("notes", ()):
-        print(f"{note}.")
+        print(one_line(f"{note}."))
     print(f"student: {folder / 'student'}\nreport: {folder / 'report.html'}")
     return 0
 

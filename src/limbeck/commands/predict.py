@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from limbeck.commands.parser import Parser, print_json
 from limbeck.commands.terminal import waiting
+from limbeck.errors import one_line
 
 _PLACES = ("line", "row")
 
@@ -33,5 +34,5 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     for row in rows:
         place = "".join(f", {name} {row[name]}" for name in _PLACES if name in row)
-        print(f"{row['file']}{place}  {student.problem.told(row)}")
+        print(one_line(f"{row['file']}{place}  {student.problem.told(row)}"))
     return 0

@@ -166,7 +166,7 @@ def read_comparison(folder: str | Path) -> Comparison:
         info = dict(content["info"])
     except FileNotFoundError:
         raise DataError(f"There is no comparison in {folder}; give the folder of one.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{folder / PLAN_FILE} is damaged ({error!r}); start the comparison again in this folder: runs that "
             "are finished are kept."

@@ -92,7 +92,7 @@ def read_outcome(folder: Path) -> Outcome | None:
             split, _, column = name.partition("/")
             items.setdefault(split, {})[column] = value
         return Outcome(rows=rows, cost=cost, curve=curve, items=items, **content)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         if isinstance(error, DataError):
             raise
         if (found := machine_error(error, folder)) is not None:

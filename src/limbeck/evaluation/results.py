@@ -125,7 +125,7 @@ def read_metrics(folder_or_file: str | Path) -> Metrics:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"There is no {path}; give the folder of a finished run or comparison.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}); run again to write it anew.") from error
     if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
         raise DataError(f"{path} is not a metrics file: it must be an object with a list called 'rows'.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from limbeck.errors import one_line
 from limbeck.progress import PlainLines, minutes
 
 
@@ -18,7 +19,7 @@ class RunsBar:
         self.began = monotonic()
         console = Console(stderr=True)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -39,7 +40,7 @@ class RunsBar:
         self.bar.stop()
 
     def start(self, what: str) -> None:
-        self.bar.update(self.task, description=what)
+        self.bar.update(self.task, description=one_line(what))
 
     def advance(self, what: str) -> None:
         """One more run is done."""
@@ -49,5 +50,8 @@ class RunsBar:
         per_run = (monotonic() - self.began) / (self.done - self.resumed)
         left = per_run * (self.total - self.done)
         self.bar.update(
-            self.task, advance=1, description=what, rate=f"{per_run:.1f} s a run, {minutes(left)} left"
+            self.task,
+            advance=1,
+            description=one_line(what),
+            rate=f"{per_run:.1f} s a run, {minutes(left)} left",
         )

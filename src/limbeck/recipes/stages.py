@@ -81,7 +81,7 @@ def read_records(folder: Path) -> dict[str, StageRecord]:
             name: StageRecord(**{key: value for key, value in entry.items() if key in known})
             for name, entry in content["stages"].items()
         }
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

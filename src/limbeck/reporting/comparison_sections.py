@@ -153,7 +153,7 @@ def diagnosis(found: Comparison, said: Judged) -> list[str]:
         told = json.loads(path.read_text(encoding="utf-8"))
         gain = (told.get("expectation") or {}).get("gain") or {}
         sentence, method = str(told["sentence"]), str(told.get("method", ""))
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
         return [
             section("Expected and found", f"<p>{html.escape(f'{path.name} cannot be read ({error!r}).')}</p>")
         ]

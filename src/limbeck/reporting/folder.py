@@ -69,7 +69,7 @@ def _entries(log: Path) -> list[dict[str, float]]:
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{log}, line {number} is not JSON; delete that line.") from error
         entries[entry["step"]] = {**entries.get(entry["step"], {}), **entry}
     return [entry for _, entry in sorted(entries.items())]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from limbeck.errors import one_line
 from limbeck.evaluation.estimates import Estimate, estimate
 from limbeck.evaluation.resampling import Items
 from limbeck.evaluation.results import Row
@@ -184,4 +185,4 @@ def _seeds_text(rows: Sequence[Row]) -> str:
 def _no_markup(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(one_line(text))

@@ -256,7 +256,7 @@ def _entry(line: str) -> dict[str, Any] | None:
     """A line of the log; None for one that a kill has cut, or that is none."""
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return None
     is_entry = isinstance(entry, dict) and all(isinstance(value, int | float) for value in entry.values())
     return entry if is_entry and "step" in entry else None

@@ -114,7 +114,7 @@ def _damage(folder: Path) -> str | None:
         hashes = content["files"]
         if content["sha256"] != _hash_of(hashes):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"{HASHES_FILE} is not what was written"
     for name, expected in hashes.items():
         path = folder / name

@@ -139,5 +139,5 @@ def _read(folder: Path, identity: str) -> list[Trial]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [Trial(**trial) for trial in content["trials"]] if content["identity"] == identity else []
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error!r}); delete it to run its trials again.") from error

@@ -6,6 +6,7 @@ Students, teachers of transformers and servers are all shown what comes out of :
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from limbeck.data.files.contents import first_bytes, what_it_is
 from limbeck.errors import ConfigError, DataError
 from limbeck.signals.content import orientation
 
+MOST_PIXELS = 100_000_000  # as floats 0.4 GB; a file of a few bytes may claim any number
 # What the values of a grey picture that is not 8 bit may go up to. One that does not say (mode I, F) has the least of
 # these ranges that holds all of its values.
 _RANGES: dict[str, tuple[int, ...]] = {"I": (255, 2**16 - 1, 2**31 - 1), "F": (1, 255, 2**16 - 1)}
@@ -28,16 +30,25 @@ def open_picture(source: bytes | Path, where: str, *, only_check: bool = False) 
     Args:
         only_check: a JPEG may come back at an eighth of its size, which is read several times faster.
 
-    Raises: DataError naming ``where`` it is from, for what is missing, empty, cut short or no picture.
-        ConfigError without Pillow.
+    Raises: DataError naming ``where`` it is from, for what is missing, empty, cut short, no picture, or of more than
+        :data:`MOST_PIXELS`, which its head tells before memory is taken. ConfigError without Pillow.
     """
     pillow = pil()
     head, _ = first_bytes(source, where)
     try:
-        image = pillow.open(io.BytesIO(source if isinstance(source, bytes) else source.read_bytes()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow's own limit, which lies above this one
+            image = pillow.open(io.BytesIO(source if isinstance(source, bytes) else source.read_bytes()))
+        if image.width * image.height > MOST_PIXELS:
+            raise DataError(
+                f"{where} has {image.width:,} x {image.height:,} pixels, and more than {MOST_PIXELS:,} are not read; "
+                "make it smaller."
+            )
         if only_check and image.format in ("JPEG", "MPO"):
             image.draft(None, (1, 1))
         image.load()
+    except DataError:
+        raise
     except Exception as error:  # the readers of some forty formats raise whatever they stumble over
         reason = what_it_is(head) or _reason(error)
         raise DataError(

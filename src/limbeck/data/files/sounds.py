@@ -15,6 +15,7 @@ from limbeck.data.files.contents import first_bytes, what_it_is
 from limbeck.data.files.pictures import as_numpy
 from limbeck.errors import ConfigError, DataError
 
+MOST_SAMPLES = 2**28  # of all channels; as floats 1 GB. A head may claim any number
 _MOST_CHANNELS, _HIGHEST_RATE = 64, 1_000_000
 _STREAMED = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # lengths that recorders write which do not know them yet
 
@@ -31,6 +32,11 @@ def read_sound(source: bytes | Path, where: str) -> tuple[np.ndarray, int]:
     head, size = first_bytes(source, where, 4096)
     with _opened(source, where, head) as file:
         expected, rate = file.frames, file.samplerate
+        if expected * file.channels > MOST_SAMPLES:
+            raise DataError(
+                f"{where} says that it has {expected:,} samples in {file.channels} channels, and more than "
+                f"{MOST_SAMPLES:,} are not read; cut it into pieces, or save it anew if that is not true."
+            )
         samples = file.read(dtype="float32", always_2d=True)
         is_short = file.format != "MP3" and len(samples) < expected  # of an MP3 it is a guess
     if is_short or _is_cut(head, size):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck.data.files.contents import what_it_is
 from limbeck.data.files.delimited import header_and_dialect, row_blocks
 from limbeck.data.files.json_lines import is_list, object_blocks
+from limbeck.data.files.unfolding import check_unfolds
 from limbeck.errors import DataError, some
 
 if TYPE_CHECKING:
@@ -192,7 +193,10 @@ def _parquet(name: str, parts: Sequence[Path]) -> TableFile:
     import pyarrow.parquet as pq
 
     with _reading(name):
-        schemas = [pq.read_schema(part) for part in parts]
+        heads = [pq.read_metadata(part) for part in parts]
+        for part, head in zip(parts, heads):
+            check_unfolds(part, head)
+        schemas = [head.schema.to_arrow_schema() for head in heads]
         columns = tuple(schemas[0].names)  # names are only decoded here
     if other := [part for part, schema in zip(parts, schemas) if set(schema.names) != set(columns)]:
         raise DataError(f"{other[0]} has other columns than {parts[0]}; keep them apart.")
@@ -216,6 +220,8 @@ def _reading(name: str) -> Iterator[None]:
     """Errors of Arrow as a sentence."""
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:  # over broken files also others than its own (UnicodeDecodeError)
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(f"{name} cannot be read as Parquet ({reason}); save it anew.") from error
