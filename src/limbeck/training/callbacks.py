@@ -263,8 +263,8 @@ def _entry(line: str) -> dict[str, Any] | None:
 
 
 def tensorboard_in(folder: Path, callbacks: Sequence[TrainerCallback]) -> None:
-    """TensorBoard's events into ``folder/tensorboard``, unless ``TENSORBOARD_LOGGING_DIR`` says where; transformers would
-    put them beside the checkpoints, which go when a run is done."""
+    """TensorBoard's events into ``folder/tensorboard``, unless ``TENSORBOARD_LOGGING_DIR`` says where; transformers
+    would put them beside the checkpoints, which go when a run is done."""
     from transformers.integrations import TensorBoardCallback
 
     for callback in callbacks:
