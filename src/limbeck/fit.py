@@ -26,7 +26,7 @@ from limbeck.students import Student
 from limbeck.students.own_model import check_trusted
 from limbeck.taught import task_of_teacher
 from limbeck.teachers import LiveTeacher
-from limbeck.training.callbacks import ProgressBar, RunLog
+from limbeck.training.callbacks import ProgressBar, RunLog, tensorboard_in
 from limbeck.training.checkpoints import check_checkpoint
 from limbeck.training.encoding import encoded_task
 from limbeck.training.processes import is_first_process, wait_for_all
@@ -153,6 +153,7 @@ def fit(
         )
     log = RunLog(folder)
     trainer.add_callback(log)
+    tensorboard_in(folder, trainer.callback_handler.callbacks)
     if show_progress:
         trainer.add_callback(ProgressBar(task.name))
     if checkpoint is not None:

@@ -225,7 +225,12 @@ SHAPES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+ALSO_ELSEWHERE = (own_module, videos)  # tested in part by everyday tests of their own
+
+
+@pytest.mark.parametrize(
+    "shape", [pytest.param(s, marks=pytest.mark.full) if s in ALSO_ELSEWHERE else s for s in SHAPES]
+)
 def test_from_files_to_answers(shape, tmp_path, monkeypatch, capsys, word_bert):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -228,3 +228,28 @@ def test_the_bar_goes_away_when_the_training_fails(toy: ModuleType, bank: Bank, 
     with pytest.raises(NonFiniteError):
         run.train()
     assert closed == [True]
+
+
+@pytest.mark.full
+def test_tensorboard_s_events_stay_in_the_run_folder(tmp_path, monkeypatch):
+    import yaml
+    from raw_files import write_csv
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from limbeck.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "n.csv", ("id", "a", "found"), [(i, i % 7, "xy"[i % 2]) for i in range(60)])
+    side = {"source": "n.csv", "modality": "table", "label": "found"}
+    recipe = {
+        "data": {"name": "own", "config": {"student": side}},
+        "student": {"model": "table_encoder", "config": {"hidden": [4]}},
+        "method": {"name": "supervised"},
+        "training": {"max_steps": 4, "n_labelled": 4, "logging_steps": 2, "report_to": "tensorboard"},
+        "output_dir": "run",
+    }
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["distill", "--config", "r.yaml"]) == 0
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert {"train/term/supervised", "eval/accuracy"} <= set(events.Tags()["scalars"])

@@ -262,6 +262,16 @@ def _entry(line: str) -> dict[str, Any] | None:
     return entry if is_entry and "step" in entry else None
 
 
+def tensorboard_in(folder: Path, callbacks: Sequence[TrainerCallback]) -> None:
+    """TensorBoard's events into ``folder/tensorboard``, unless ``TENSORBOARD_LOGGING_DIR`` says where; transformers
+    would put them beside the checkpoints, which go when a run is done."""
+    from transformers.integrations import TensorBoardCallback
+
+    for callback in callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(folder / "tensorboard")
+
+
 class ProgressBar(TrainerCallback):
     """Steps done, rate and remaining time, on standard error, when the training takes longer than two seconds."""
 
