@@ -81,7 +81,7 @@ def convert(source: str | Path, folder: str | Path, kind: str, quantize: str | N
     Raises: ConfigError for a format that this student does not have, and without the extra ``onnx``; ExportError where
     it answers otherwise; DataError for a source that is no student.
     """
-    source, folder = Path(source), Path(folder).absolute()
+    source, named, folder = Path(source), Path(folder), Path(folder).absolute()
     student = load_exported(source)
     _check(kind, quantize, student)
     if folder == source.absolute():
@@ -102,7 +102,7 @@ def convert(source: str | Path, folder: str | Path, kind: str, quantize: str | N
     return replace(
         result,
         format=kind if quantize is None else f"{kind} {quantize}",
-        folder=str(folder),
+        folder=str(named),
         bytes_before=_size(source),
         bytes_after=_size(folder),
     )
