@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -148,3 +151,19 @@ def test_other_outputs(folder: str, case: Case):
             atol=t["atol"],
             msg=lambda text, name=name: f"{name}: {text}",
         )
+
+
+@pytest.mark.full
+def test_another_folder_is_run_and_one_without_adapter_fails(tmp_path: Path):
+    """With ``LIMBECK_VECTORS`` the cases of that folder are run, and no others."""
+    shutil.copytree(VECTORS / "wsld", tmp_path / "wsld")
+    shutil.copytree(VECTORS / "wsld", tmp_path / "unheard_of")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", str(HERE / "test_golden.py"), "-q", "-rf", "-m", "not full", "-p", "no:cacheprovider"],
+        env=os.environ | {"LIMBECK_VECTORS": str(tmp_path)}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 1
+    failed = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1, run.stdout
+    assert "test_folder_has_adapter[unheard_of]" in failed[0]
+    assert "write an adapter for unheard_of" in run.stdout
