@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,21 @@ def test_other_outputs(folder: str, case: Case):
             atol=t["atol"],
             msg=lambda text, name=name: f"{name}: {text}",
         )
+
+
+def test_another_folder_is_run_and_one_without_adapter_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With ``LIMBECK_VECTORS`` the cases of that folder are run, and no others."""
+    for name in ("wsld", "unheard_of"):
+        shutil.copytree(HERE / "vectors" / "wsld", tmp_path / name)
+    monkeypatch.setenv("LIMBECK_VECTORS", str(tmp_path))
+    spec = importlib.util.spec_from_file_location("golden_again", __file__)
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert sorted(again.METAS) == ["unheard_of", "wsld"]
+    assert {case.values[0] for case in again.CASES} == {"wsld"}
+    again.test_folder_has_adapter("wsld")
+    again.test_float64(*again.CASES[0].values)
+    with pytest.raises(AssertionError, match="write an adapter for unheard_of"):
+        again.test_folder_has_adapter("unheard_of")

@@ -91,7 +91,7 @@ def _cosines(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     if a.device.type == "cpu":  # lengths divide the products, which are fewer than the features
         length_a, length_b = (torch.linalg.vector_norm(x, dim=1) for x in (a, b))
         if is_ordinary(length_a) and is_ordinary(length_b):
-            return a @ b.T / (length_a[:, None] * (temperature * length_b)[None, :])
+            return (a @ b.T) * (1 / (temperature * length_b)) / length_a[:, None]
     return unit_rows(a) @ unit_rows(b).T / temperature
 
 
