@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from digits import tiny_task
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from steps import shapes
 
 import limbeck
 from limbeck import cli
@@ -19,7 +21,11 @@ from limbeck.chain import plan_chain, run_chain
 from limbeck.distill import distill
 from limbeck.errors import ConfigError
 from limbeck.evaluation import read_metrics
+from limbeck.methods.alignment.armada import ARMADA
+from limbeck.methods.alignment.armada_settings import ARMADAConfig
+from limbeck.methods.parts import start_parts
 from limbeck.recipes import Recipe, make_chain
+from limbeck.runner import run
 from limbeck.students.export.folder import load_exported
 from limbeck.training.callbacks import RunLog
 
@@ -294,11 +300,11 @@ def test_generations_and_a_stage_that_trains_its_own_teacher(tmp_path: Path) -> 
 def test_killed_between_training_and_its_record(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(student: Path) -> str:
+    def dies(*args: Any) -> str:
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("limbeck.chain.shipped_digest", dies)
+        patched.setattr("limbeck.chain.stage_digest", dies)
         with pytest.raises(Killed):
             run_chain(chain(tmp_path / "cut"))
     one = chain(tmp_path / "cut")
@@ -336,6 +342,58 @@ def test_the_chain_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 # ---- the command line ------------------------------------------------------------------------------------------
+
+
+def aligned(folder: Path, pretrain: str = "labels") -> dict[str, Any]:
+    """An aligner that learns alone, and a student that goes on with it."""
+    stages = {key: chain(folder)["stages"][key] for key in ("teacher",)}
+    armada = {"name": "armada", "config": {"width": 8}}
+    return {
+        **chain(folder),
+        "stages": stages
+        | {
+            "aligner": {
+                "method": {**armada, "config": {"width": 8, "pretrain": pretrain}},
+                "training.ema": False,
+            },
+            "student": {"teacher.bank": "stage:aligner", "method": {**armada, "init": "stage:aligner"}},
+        },
+    }
+
+
+def test_a_stage_that_starts_from_the_aligner_of_another(tmp_path: Path) -> None:
+    """Its parts are those that the stage left, the student is not; another aligner makes the student anew."""
+    found = run_chain(aligned(tmp_path))
+    assert found.ran == ("teacher", "aligner", "student")
+    assert make_chain(aligned(tmp_path)).uses("student")[:2] == [("aligner", "method"), ("aligner", "bank")]
+    parts = load_file(tmp_path / "aligner" / "method.safetensors")
+    assert any(name.startswith("aligner.teacher_projection") for name in parts)
+    recipe = make_chain(aligned(tmp_path)).recipe("student")
+    assert recipe.method.init == str(tmp_path / "aligner")
+    still = replace(recipe, output_dir=str(tmp_path / "still"), training={**TRAINING, "learning_rate": 0.0})
+    kept = run(still, show_progress=False).method.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in parts.items())
+    shutil.rmtree(tmp_path / "aligner")
+    assert run_chain(aligned(tmp_path, "reconstruction")).ran == ("aligner", "student")
+    assert run_chain(aligned(tmp_path, "reconstruction")).ran == ()
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (None, "there is no method.safetensors in it; name the folder of a run"),
+        ({"aligner.head.bias": torch.zeros(9)}, r"'aligner.head.bias' is \[9\] in them and \[3\] here"),
+        ({}, "'aligner.head.bias' is absent in them"),
+    ],
+)
+def test_parts_that_are_not_the_methods(parts: Any, words: str, tmp_path: Path) -> None:
+    method = ARMADA(ARMADAConfig(width=8), shapes(6, 5, 3))
+    if parts is not None:
+        state = method.state_dict()
+        del state["aligner.head.bias"]
+        save_file({**state, **parts}, str(tmp_path / "method.safetensors"))
+    with pytest.raises(ConfigError, match=words):
+        start_parts(method, tmp_path)
 
 
 def test_the_command(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

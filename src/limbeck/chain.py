@@ -11,6 +11,7 @@ from typing import Any, Literal
 from limbeck.distill import distill, saved
 from limbeck.errors import ConfigError
 from limbeck.evaluation.results import read_metrics, write_metrics
+from limbeck.methods.parts import PARTS_FILE
 from limbeck.plan import recipe_facts
 from limbeck.recipes.chain_spec import Chain, load_chain, make_chain
 from limbeck.recipes.stages import StageRecord, differences, read_records, write_records
@@ -181,7 +182,7 @@ def _run_stage(chain: Chain, planned: PlannedStage) -> None:
     if is_first_process():
         first = [{**facts, "stage": f"{name}/{facts['stage']}"} for facts in result.stages[len(before) :]]
         facts = {**result.facts(name, dict(uses)), "before": first}
-        digest = shipped_digest(chain.shipped(name))
+        digest = stage_digest(chain, name)
         record = replace(record, state="finished", digest=digest, facts=facts)
         write_records(folder, {**read_records(folder), name: record})
         if "save_strategy" not in recipe.training:
@@ -189,9 +190,11 @@ def _run_stage(chain: Chain, planned: PlannedStage) -> None:
     wait_for_all()
 
 
-def shipped_digest(student: Path) -> str:
-    """Digest of the weights and the program of a shipped student."""
-    return settings_fingerprint({path.name: sha256_of(path) for path in hashed_files(student)})
+def stage_digest(chain: Chain, name: str) -> str:
+    """Digest of what a stage left: weights and program of its student, and the parts of its method, if it has some."""
+    parts = chain.folder(name) / PARTS_FILE
+    files = [*hashed_files(chain.shipped(name)), *([parts] if parts.is_file() else [])]
+    return settings_fingerprint({path.name: sha256_of(path) for path in files})
 
 
 def _ships(chain: Chain, name: str) -> bool:
@@ -219,7 +222,7 @@ def _check_all(chain: Chain, settings: Mapping[str, dict[str, Any]]) -> None:
                 f"Stage {name!r} is finished, and its recipe has been edited since: it was trained with "
                 f"{differences(record.settings, settings[name])}; {mend}."
             )
-        if shipped_digest(chain.shipped(name)) != record.digest:
+        if stage_digest(chain, name) != record.digest:
             raise ConfigError(f"{chain.shipped(name)} is not what the stage {name!r} wrote; {mend}.")
 
 

@@ -19,6 +19,7 @@ from limbeck.data.base import Examples, Inputs
 from limbeck.errors import ConfigError, LimbeckError
 from limbeck.evaluation.results import METRICS_FILE, Row, write_metrics
 from limbeck.fit import RunResult
+from limbeck.methods.parts import save_parts
 from limbeck.methods.registry import plan_method
 from limbeck.plan import recipe_facts
 from limbeck.recipes.recipe import Recipe, TeacherSpec
@@ -47,8 +48,9 @@ def distill(
     """Run ``recipe`` and write ``metrics.json``, ``student/`` and ``report.html`` into its run folder.
 
     The student folder holds weights, preprocessor, class names and a model card with provenance; no teacher, no
-    projector. A recipe that says nothing of checkpoints leaves them until the run is done, so that one that is
-    interrupted can go on.
+    projector: the method's own parts lie beside it, in ``method.safetensors``, for a later stage to start from. A
+    recipe that says nothing of checkpoints leaves them until the run is done, so that one that is interrupted can go
+    on.
 
     Args:
         student, trust_code: a network of one's own, see :func:`limbeck.runner.run`.
@@ -72,6 +74,8 @@ def distill(
         return result
     write_metrics(result.folder, result_rows(result, arm=recipe.method.name), _info(recipe, result, stage))
     train = result.task.splits["train"]
+    if result.method is not None:
+        save_parts(result.method, result.folder)
     export_student(
         result.student,
         result.folder / STUDENT_FOLDER,

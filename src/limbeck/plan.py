@@ -15,6 +15,7 @@ from limbeck.data.base import Examples
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError
 from limbeck.methods.declared import Shapes, Side
+from limbeck.methods.parts import parts_in, start_parts
 from limbeck.methods.registry import MethodPlan, plan_method
 from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec
 from limbeck.seeding import keyed_seed
@@ -94,6 +95,8 @@ def make_trainer(
         live={name: teacher.live for name, teacher in taught.items() if teacher.live is not None},
         layers={name: teacher.layers for name, teacher in taught.items()},
     )
+    if recipe.method.init is not None:
+        start_parts(distiller.method, recipe.method.init)
     validation = task.splits["validation"] if has_validation else None
     trainer = DistillationTrainer(
         distiller,
@@ -121,6 +124,8 @@ def _facts(
     # Of a folder whose content may change.
     if recipe.student.init is not None or text_model_path(recipe.student.model) is not None:
         digests["the student's first weights"] = weights_digest(student.state_dict())
+    if recipe.method.init is not None:
+        digests["the method's first parts"] = weights_digest(parts_in(recipe.method.init))
     return {"settings": recipe_settings(recipe, plan), "digests": digests}
 
 

@@ -69,6 +69,33 @@ def test_nothing_to_train_on(toy: ModuleType, tmp_path: Path) -> None:
         run.train()
 
 
+def test_a_learning_rate_of_the_methods_own_parts(toy: ModuleType, bank: Bank, tmp_path: Path) -> None:
+    """One more group, under the same schedule; the student's step is not another."""
+    usual, own, none = (
+        toy.trainer("armada", tmp_path / name, bank, max_steps=4, lr_scheduler_type="linear", **more)
+        for name, more in {
+            "usual": {},
+            "own": {"method_learning_rate": 0.02},
+            "none": {"method_learning_rate": 0.0},
+        }.items()
+    )
+    before = toy.weights(none)
+    assert len(usual.create_optimizer().param_groups) == 2
+    parts = {id(value) for value in own.model.method.parameters()}
+    for group in own.create_optimizer().param_groups:
+        inside = {id(value) in parts for value in group["params"]}
+        assert len(inside) == 1
+        assert group["lr"] == (0.02 if inside == {True} else own.args.learning_rate)
+    assert {group["weight_decay"] for group in own.optimizer.param_groups} == {0.0, own.args.weight_decay}
+    own.train()
+    none.train()
+    ends = [group["lr"] / group["initial_lr"] for group in own.optimizer.param_groups]
+    assert max(ends) == min(ends) < 1
+    moved = {name for name, value in toy.weights(none).items() if not torch.equal(value, before[name])}
+    assert moved
+    assert not any(name.startswith("method.") for name in moved)
+
+
 @pytest.mark.parametrize(("on", "spared"), [("weights", True), ("all", False)])
 def test_weight_decay(on: str, spared: bool, toy: ModuleType, tmp_path: Path) -> None:
     run = toy.trainer("supervised", tmp_path, None, net=toy.noisy_net, weight_decay_on=on)

@@ -3,6 +3,7 @@ from .features.hints import hint_gap as hint_gap
 from .features.hints import hint_mse as hint_mse
 from .features.manifold import mean_cosine_gap as mean_cosine_gap
 from .features.manifold import mean_distance as mean_distance
+from .features.manifold import mean_product_gap as mean_product_gap
 from .features.manifold import pair_cosine_gap as pair_cosine_gap
 from .features.manifold import pair_distance as pair_distance
 from .features.maps import attention_transfer as attention_transfer

@@ -1,4 +1,7 @@
-"""The TS Aligner of ARMADA: one space for the representations of teacher and student, with a task head on each."""
+"""The TS Aligner of ARMADA, in our form and in the paper's: one space for teacher and student, with task heads.
+
+Axis legend: n student rows, m teacher rows, d student width, D teacher width, h inner width, C outputs.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,69 @@ class TSAligner(nn.Module):
         self.head = nn.Linear(width, n_outputs)
         self.auxiliary_head = nn.Linear(width, n_outputs)
 
+    @property
+    def teacher_side(self) -> tuple[nn.Module, ...]:
+        """What reads the teacher."""
+        return self.teacher_projection, self.head
+
     def project_student(self, features: Tensor) -> Tensor:
-        """``[n, d_student]`` to ``[n, width]``."""
+        """``[n, d]`` to ``[n, width]``."""
         return self.student_projection(features.to(self.head.weight.dtype))
 
     def project_teacher(self, features: Tensor) -> Tensor:
-        """``[m, d_teacher]`` to ``[m, width]``; the teacher takes no gradient."""
+        """``[m, D]`` to ``[m, width]``; the teacher takes no gradient."""
         return self.teacher_projection(features.detach().to(self.head.weight.dtype))
+
+    def read_teacher(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """``[m, D]`` to what the task head reads, and the projection ``[m, width]``: here the same."""
+        z_t = self.project_teacher(features)
+        return z_t, z_t
+
+
+class TwoHeadAligner(nn.Module):
+    """The aligner of the paper's table 1: the task head reads an inner layer, the auxiliary heads the projections.
+
+    A teacher's row passes a linear layer and a GELU to the inner width h, which the task head reads; a linear map of
+    h, whose weights start orthogonal, is its projection. The student's projection is a linear map of its features, the
+    input of its own head: the nonlinear layer that the paper puts before them is the student's own (BERT's pooler).
+
+    Args:
+        d_student, d_teacher: widths of the representations, >= 1.
+        n_outputs: outputs of the task heads.
+        width: of the shared space.    hidden: h, by default ``width``.
+
+    Nothing is normalised, as nothing is in the paper: representations far from the size of 1 want a rate of their own.
+    Representations come in any floating type and are taken in that of the aligner's weights.
+    """
+
+    def __init__(
+        self, d_student: int, d_teacher: int, n_outputs: int, *, width: int = 768, hidden: int | None = None
+    ) -> None:
+        super().__init__()
+        hidden = hidden or width
+        self.teacher_hidden = nn.Sequential(nn.Linear(d_teacher, hidden), nn.GELU())
+        self.teacher_projection = nn.Linear(hidden, width)
+        self.student_projection = nn.Linear(d_student, width)
+        self.head = nn.Linear(hidden, n_outputs)
+        self.teacher_auxiliary_head = nn.Linear(width, n_outputs)
+        self.auxiliary_head = nn.Linear(width, n_outputs)
+        for projection in (self.teacher_projection, self.student_projection):
+            nn.init.orthogonal_(projection.weight)
+
+    @property
+    def teacher_side(self) -> tuple[nn.Module, ...]:
+        """What reads the teacher."""
+        return self.teacher_hidden, self.teacher_projection, self.head, self.teacher_auxiliary_head
+
+    def project_student(self, features: Tensor) -> Tensor:
+        """``[n, d]`` to ``[n, width]``."""
+        return self.student_projection(features.to(self.head.weight.dtype))
+
+    def read_teacher(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """``[m, D]`` to what the task head reads, ``[m, h]``, and the projection ``[m, width]``; the teacher takes no
+        gradient."""
+        h_t = self.teacher_hidden(features.detach().to(self.head.weight.dtype))
+        return h_t, self.teacher_projection(h_t)
 
 
 def _projection(side: str, d_in: int, width: int, depth: int) -> nn.Sequential:

@@ -38,6 +38,9 @@ METHODS: dict[str, str] = {
 }
 # Name to the family whose table ``PRESETS`` holds it.
 PRESETS: dict[str, str] = {
+    "armada_paper_cosine": "armada",
+    "armada_paper_elementwise": "armada",
+    "armada_paper_euclid": "armada",
     "at": "maps",
     "cc": "relations",
     "kd": "divergence",

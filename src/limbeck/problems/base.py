@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import UnknownNameError, nearest
+from limbeck.functional.precision import widened
 from limbeck.problems.metric import Metric
 from limbeck.signals.classes import UNLABELLED
 
@@ -183,7 +184,8 @@ class Problem:
         Args:
             outputs: logits ``[n, *p, C]``; of a reading without any its prediction.
         """
-        return outputs.float()
+        (values,) = widened(outputs)
+        return values
 
     def answers(self, outputs: Tensor, mask: Tensor | None = None) -> list[dict[str, Any]]:
         """JSON-able: what ``limbeck predict --json`` prints of each row.

@@ -102,7 +102,8 @@ class Classification(Problem):
         return class_numbers(targets.values, targets.known)
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        return outputs.float().softmax(-1)
+        (logits,) = widened(outputs)
+        return logits.softmax(-1)
 
     @classmethod
     def label(cls, cell: Any) -> str:

@@ -74,7 +74,8 @@ class MultiLabel(Problem):
         }
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        return outputs.float().sigmoid()
+        (logits,) = widened(outputs)
+        return logits.sigmoid()
 
     def answers(self, outputs: Tensor, mask: Tensor | None = None) -> list[dict[str, Any]]:
         answers = super().answers(outputs)

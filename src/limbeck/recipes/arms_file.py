@@ -106,7 +106,10 @@ def _set(values: dict[str, Any], path: list[str], value: Any, where: str) -> Non
         return _set(inner if isinstance(inner, dict) else {}, rest, value, where)
     if isinstance(value, Mapping) and isinstance(inner, dict):
         if head == "method" and value.get("name", inner.get("name")) != inner.get("name"):
-            inner["config"] = {}  # the settings of one method are not those of another
+            inner |= {
+                "config": {},
+                "init": None,
+            }  # the settings and parts of one method are not those of another
         for key, entry in value.items():
             _set(inner, [str(key)], entry, where)
         return None

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
-from limbeck.recipes.recipe import Recipe, StudentSpec, TeacherSpec, shipped_recipes
+from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, shipped_recipes
 from limbeck.recipes.yaml_file import yaml_keys
 
 REFERENCE = "stage:"
 KEYS = ("base", "stages", "output_dir")
-_PLACES = re.compile(r"student\.(model|init)|(teacher|teachers\.[^.]+)\.(model|init|bank|live)")
+_PLACES = re.compile(r"student\.(model|init)|method\.init|(teacher|teachers\.[^.]+)\.(model|init|bank|live)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _SECTIONS = ("data", "student", "method", "teacher")  # each with a name or model, and its config
-Use = tuple[str, str]  # a stage, and what of it is used: weights, teacher, bank
+Use = tuple[str, str]  # a stage, and what of it is used: weights, teacher, bank, method
+_WHAT = {"student": "weights", "method": "method", "teacher": "teacher"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class Chain:
         recipe = self.stages[name]
         found: list[Use] = []
         for where, told in _named(recipe):
-            what = "bank" if where.endswith(".bank") else "teacher"
-            found.append((told, "weights" if where.startswith("student.") else what))
+            found.append((told, "bank" if where.endswith(".bank") else _WHAT[where.partition(".")[0]]))
         return list(dict.fromkeys(found))
 
     def recipe(self, name: str) -> Recipe:
@@ -48,6 +48,7 @@ class Chain:
         return replace(
             written,
             student=self._student(written.student),
+            method=self._method(written.method),
             teacher=self._teacher(written.teacher, None),
             teachers={key: self._teacher(spec, key) for key, spec in written.teachers.items()},
             output_dir=str(self.folder(name)),
@@ -74,6 +75,10 @@ class Chain:
         if told := _reference(spec.init):
             spec = replace(spec, init=str(self.shipped(told)))
         return spec
+
+    def _method(self, spec: MethodSpec) -> MethodSpec:
+        told = _reference(spec.init)
+        return replace(spec, init=str(self.folder(told))) if told else spec
 
     def _teacher(self, spec: TeacherSpec, name: str | None) -> TeacherSpec:
         if told := _reference(spec.bank):
@@ -181,6 +186,8 @@ def _over(base: Any, patch: Any, is_section: bool = True) -> Any:
     merged = {**base}
     if is_section and any(key in patch and patch[key] != base.get(key) for key in ("name", "model")):
         merged.pop("config", None)
+        if "name" in patch:  # the parts of one method are not those of another
+            merged.pop("init", None)
     return merged | {key: _over(merged.get(key), value, False) for key, value in patch.items()}
 
 
@@ -230,6 +237,8 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for field in ("model", "init"):
         if told := _reference(getattr(recipe.student, field)):
             yield f"student.{field}", told
+    if told := _reference(recipe.method.init):
+        yield "method.init", told
     for name, spec in teachers.items():
         for field in ("bank", "model", "init", "live"):
             if told := _reference(getattr(spec, field)):
@@ -252,8 +261,8 @@ def _check_references(values: Mapping[str, Any], name: str, names: list[str]) ->
             continue
         if not _PLACES.fullmatch(place):
             raise ConfigError(
-                f"{place} cannot be {text!r}; a stage stands for a student's model or init, or a teacher's model, "
-                "init, bank or live."
+                f"{place} cannot be {text!r}; a stage stands for a student's model or init, a method's init, or a "
+                "teacher's model, init, bank or live."
             )
         if told == name:
             raise ConfigError(f"{place} is {text!r}, the stage itself; name an earlier one.")

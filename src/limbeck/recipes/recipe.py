@@ -133,10 +133,12 @@ class MethodSpec:
     Args:
         name: a method of the registry (``limbeck methods``).
         config: its settings.
+        init: folder of a run whose method's own parts (an aligner, projections) it starts from.
     """
 
     name: str = "supervised"
     config: dict[str, Any] = field(default_factory=dict)
+    init: str | None = None
 
 
 @dataclass

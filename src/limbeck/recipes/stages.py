@@ -57,7 +57,7 @@ def stage_facts(
     Args:
         metric: the one that decides.    scores: it, by split.
         steps: optimiser steps.    seconds: of the training (of a stage that was killed, since it went on).
-        uses: stage to what of it is used: ``weights``, ``teacher``, ``bank``.
+        uses: stage to what of it is used: ``weights``, ``teacher``, ``bank``, ``method``.
     """
     return {
         "stage": name,

@@ -23,6 +23,7 @@ from limbeck.training.settings import (
 
 # Settings of ours that change what is learned.
 OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "scores", "weight_decay_on")
+LATER_RESULT = ("method_learning_rate",)  # later than the first checkpoints: named where they are set
 # Name to least and largest value, and whether the largest is taken; None = no bound.
 RANGES: dict[str, tuple[float, float | None, bool]] = {
     "max_steps": (1, None, True),
@@ -32,6 +33,7 @@ RANGES: dict[str, tuple[float, float | None, bool]] = {
     "ema_decay": (0, 1, False),
     "seed": (0, 2**32 - 1, True),
     "learning_rate": (0, None, True),
+    "method_learning_rate": (0, None, True),
     "weight_decay": (0, None, True),
     "adam_beta1": (0, 1, False),
     "adam_beta2": (0, 1, False),
@@ -93,6 +95,12 @@ class DistillationArguments(TrainingArguments):
         default="weights",
         metadata={"help": "'weights' spares biases and norms; 'all' decays every parameter."},
     )
+    method_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Learning rate of the method's own parts (an aligner, projections); null: learning_rate."
+        },
+    )
     max_steps: int = field(default=240, metadata={"help": "Optimiser steps, >= 1."})
     logging_steps: float = field(
         default=20, metadata={"help": "Log terms and their gradient shares every so often."}
@@ -142,7 +150,8 @@ class DistillationArguments(TrainingArguments):
 
     def result_settings(self) -> dict[str, Any]:
         """What changes the result, as plain values: part of what a checkpoint says of its run."""
-        return result_settings(self, OWN_RESULT)
+        later = tuple(name for name in LATER_RESULT if getattr(self, name) is not None)
+        return result_settings(self, OWN_RESULT + later)
 
     def _check_trackers(self, given: Mapping[str, Any]) -> None:
         wanted = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or ())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import ConfigError, nearest
 from limbeck.training.settings import Refused, told_by_transformers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
 
 WORKS, PACKAGE = "works", "works where its package is installed"
 _INSIDE = Refused(
@@ -76,6 +80,17 @@ WITHOUT_WARMUP = {
 }
 # Schedules that do not ask how long a run will be.
 ENDLESS = {"constant", "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau", "greedy"}
+
+
+def own_group(optimizer: Optimizer, parameters: Iterable[Tensor], rate: float) -> None:
+    """Give some of a new optimiser's parameters a learning rate of their own; all else they keep, and the schedule
+    scales both."""
+    own = {id(value) for value in parameters}
+    for group in list(optimizer.param_groups):
+        mine = [value for value in group["params"] if id(value) in own]
+        if mine:
+            group["params"] = [value for value in group["params"] if id(value) not in own]
+            optimizer.add_param_group({**group, "params": mine, "lr": rate})
 
 
 def check_optimiser(arguments: Any, given: Mapping[str, Any]) -> None:

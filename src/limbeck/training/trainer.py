@@ -37,6 +37,7 @@ from limbeck.training.collator import DistillationCollator
 from limbeck.training.descents import check_descents
 from limbeck.training.distiller import Distiller
 from limbeck.training.identity import layers_digest, run_digests, run_settings
+from limbeck.training.optimisers import own_group
 from limbeck.training.sampler import Draws, TwoStreamSampler
 from limbeck.training.settings import told_by_transformers
 from limbeck.training.sharding import check_sharding
@@ -244,6 +245,15 @@ class DistillationTrainer(Trainer):
         # by shape, since transformers knows LayerNorm but not BatchNorm
         smallest = 0 if self.args.weight_decay_on == "all" else 2
         return [name for name, value in model.named_parameters() if value.ndim >= smallest]
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """As the Trainer's, with the method's own parts at their own learning rate, where one is set."""
+        new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        rate = self.args.method_learning_rate
+        if new and rate is not None:
+            own_group(optimizer, self.model.method.parameters(), rate)
+        return optimizer
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """As the Trainer's; how often a run is evaluated does not change its draws, such as those of dropout."""

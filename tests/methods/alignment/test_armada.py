@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import ConfigError
-from limbeck.methods.alignment.armada import ARMADA, ARMADAConfig
+from limbeck.methods.alignment.armada import ARMADA
+from limbeck.methods.alignment.armada_settings import ARMADAConfig
 from limbeck.methods.base import StepBatch
 from limbeck.methods.registry import method_config, plan_method
 from limbeck.methods.supervised import Supervised, SupervisedConfig
@@ -117,8 +118,8 @@ def by_numpy(
     def match(i: int, logits_a: np.ndarray) -> float:
         if targets is not None:
             return float((logits_s[i][0] - logits_a[0]) ** 2)
-        log_a, log_s = log_softmax(logits_a / c.temperature), log_softmax(logits_s[i] / c.temperature)
-        return c.temperature**2 * float((np.exp(log_a) * (log_a - log_s)).sum())
+        log_a, log_s = log_softmax(logits_a / c.softness), log_softmax(logits_s[i] / c.softness)
+        return c.softness**2 * float((np.exp(log_a) * (log_a - log_s)).sum())
 
     labelled = [i for i, label in enumerate(LABELS) if label >= 0]
     paired = [i for i, pair in enumerate(PAIRS) if pair >= 0]
@@ -324,7 +325,9 @@ def test_what_it_declares_depends_on_the_config() -> None:
     [
         ({"width": 0}, r"'width' of method 'armada' must lie in \[1, inf\)"),
         ({"depth": 1.5}, "'depth' of method 'armada' must be a whole number"),
-        ({"manifold": "euclid"}, "must be one of pairs, means, cosine, cosine_means"),
+        ({"manifold": "euclidean"}, "must be one of pairs, means, cosine, cosine_means"),
+        ({"alpha": 1.5}, r"'alpha' of method 'armada' must lie in \[0, 1\]"),
+        ({"match": "mse"}, "must be one of kl, l2"),
         ({"match_trains_aligner": 1}, "must be true or false"),
         ({"teacher": "image"}, "must be one of features, text"),
         ({"wieght_logits": 1.0}, "no setting 'wieght_logits'; did you mean 'weight_logits'"),

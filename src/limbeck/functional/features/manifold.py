@@ -25,7 +25,7 @@ def pair_distance(
         validate: refuse non-finite input, naming the row.
     Returns: units of the projections, >= 0; float32 or wider. An empty batch gives 0.
     Needs: pairing by row.     Gradient: to both sides; 0 at rows that coincide.
-    Source: ARMADA, arXiv 2603.10877, Euclidean manifold projection.  Deviation: none known.
+    Source: ARMADA, arXiv 2603.10877, equation 5 (elementwise).  Deviation: none known.
     Raises: DataError for shapes that do not fit.
     Example:
         >>> float(pair_distance(torch.zeros(2, 2), torch.tensor([[3.0, 4.0], [0.0, 0.0]])))
@@ -49,7 +49,7 @@ def pair_cosine_gap(
         validate: refuse non-finite input, naming the row.
     Returns: in [0, 2], by the second form, which has no rounding below 0; float32 or wider. An empty batch gives 0.
     Needs: pairing by row.     Gradient: to both sides; none to a row of zeros.
-    Source: ARMADA, arXiv 2603.10877, cosine manifold projection.  Deviation: none known.
+    Source: none; after ARMADA, arXiv 2603.10877, whose cosine (equation 3) is of means and not normalised.
     Raises: DataError for shapes that do not fit.     Limits: a zero row counts 0.5 against any other, 0 against zero.
     Example:
         >>> float(pair_cosine_gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[-2.0, 0.0]])))
@@ -69,7 +69,7 @@ def mean_distance(z_s: Tensor, z_t: Tensor, *, validate: bool = False) -> Tensor
         validate: refuse non-finite input, naming the row.
     Returns: scalar, units of the projections, >= 0; float32 or wider. 0 when a side is empty.
     Needs: pairing none.     Gradient: to both sides; 0 where the means coincide.
-    Source: ARMADA, arXiv 2603.10877, manifold projection by means.  Deviation: none known.
+    Source: ARMADA, arXiv 2603.10877, equation 4 (euclid).  Deviation: none known.
     Raises: DataError for shapes that do not fit.
     Example:
         >>> float(mean_distance(torch.tensor([[0.0], [2.0]]), torch.tensor([[5.0]])))
@@ -91,8 +91,8 @@ def mean_cosine_gap(z_s: Tensor, z_t: Tensor, *, validate: bool = False) -> Tens
         validate: refuse non-finite input, naming the row.
     Returns: scalar in [0, 2]; float32 or wider. 0 when a side is empty.
     Needs: pairing none.     Gradient: to both sides; none to a mean of zeros.
-    Source: ARMADA, arXiv 2603.10877, inner product of means.  Deviation: the means are brought to unit length, since
-        a plain inner product has no lower bound.
+    Source: ARMADA, arXiv 2603.10877, equation 3.  Deviation: the means are brought to unit length, since a plain
+        inner product has no lower bound (:func:`mean_product_gap`).
     Raises: DataError for shapes that do not fit.     Limits: a mean of zeros counts 0.5.
     Example:
         >>> float(mean_cosine_gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0], [0.0, 1.0]])))
@@ -102,6 +102,30 @@ def mean_cosine_gap(z_s: Tensor, z_t: Tensor, *, validate: bool = False) -> Tens
     if not len(z_s) or not len(z_t):
         return (z_s.sum() + z_t.sum()) * 0
     return (_unit(_mean(z_s)) - _unit(_mean(z_t))).square().sum() / 2
+
+
+def mean_product_gap(z_s: Tensor, z_t: Tensor, *, validate: bool = False) -> Tensor:
+    r"""One minus the inner product of the means of two clouds; it has no least value.
+
+    .. math:: 1 - \Big\langle \tfrac1n \sum_i z_s(i), \tfrac1m \sum_j z_t(j) \Big\rangle
+
+    Args:
+        z_s: student projections, ``(n, d)``.      z_t: teacher projections, ``(m, d)``; n and m may differ.
+        validate: refuse non-finite input, naming the row.
+    Returns: scalar, squared units of the projections, less one; float32 or wider. 0 when a side is empty.
+    Needs: pairing none.     Gradient: to both sides; to each student row minus the teacher's mean over n, however long
+        the student's rows already are.
+    Source: ARMADA, arXiv 2603.10877, equation 3.  Deviation: none known.
+    Raises: DataError for shapes that do not fit.     Limits: descent makes the student's rows longer for ever; see
+        :func:`mean_cosine_gap`.
+    Example:
+        >>> float(mean_product_gap(torch.tensor([[1.0, 0.0]]), torch.tensor([[4.0, 3.0], [2.0, 1.0]])))
+        -2.0
+    """
+    z_s, z_t = _checked(z_s, z_t, validate, paired=False)
+    if not len(z_s) or not len(z_t):
+        return (z_s.sum() + z_t.sum()) * 0
+    return 1 - (_mean(z_s) * _mean(z_t)).sum()
 
 
 def _checked(z_s: Tensor, z_t: Tensor, validate: bool, *, paired: bool) -> tuple[Tensor, ...]:

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from dataclasses import replace
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from limbeck.functional import (
-    mean_cosine_gap,
-    mean_distance,
-    pair_cosine_gap,
-    pair_distance,
-)
-from limbeck.layers import TSAligner
-from limbeck.methods.base import Declared, Method, Settings, Shapes, StepBatch, Weight, setting, weight
+from limbeck.errors import ConfigError
+from limbeck.functional import pair_distance
+from limbeck.layers import TSAligner, TwoHeadAligner
+from limbeck.methods.alignment.armada_settings import DISTANCE, OF_MEANS, ARMADAConfig
+from limbeck.methods.base import Curve, Declared, Method, Shapes, StepBatch, Weight
+from limbeck.methods.presets import Preset
 
-Manifold = Literal["pairs", "means", "cosine", "cosine_means"]
-_DISTANCE: dict[Manifold, Callable[[Tensor, Tensor], Tensor]] = {
-    "pairs": partial(pair_distance, reduction="sum"),
-    "means": mean_distance,
-    "cosine": partial(pair_cosine_gap, reduction="sum"),
-    "cosine_means": mean_cosine_gap,
-}
-
-
-@dataclass
-class ARMADAConfig(Settings):
-    weight_supervised: Weight = weight(1.0, "of the student's own label loss")
-    weight_logits: Weight = weight(1.0, "of the match to the aligner's task output (alpha)")
-    weight_manifold: Weight = weight(1.0, "of the distance of the two projections (beta)")
-    weight_auxiliary: Weight = weight(1.0, "of the task head on the student's projection (gamma)")
-    weight_aligner: Weight = weight(1.0, "of the aligner's own label loss; it does not move the student")
-    manifold: Manifold = setting(
-        "pairs",
-        "pairs: mean Euclidean distance of pairs; means: distance of the two means; cosine: one minus the cosine of "
-        "pairs; cosine_means: one minus the cosine of the means",
-    )
-    width: int = setting(768, "of the shared space", low=1)
-    depth: int = setting(2, "linear layers of each projection", low=1)
-    temperature: float = setting(1.0, "of the logit match; without effect in a regression", above=0)
-    match_trains_aligner: bool = setting(False, "the logit match also moves the aligner")
-    manifold_trains_both: bool = setting(
-        False, "the manifold term also moves the teacher's projection (see below)"
-    )
-    teacher: Literal["features", "text"] = setting(
-        "features",
-        "the bank's features, or its texts (captions, rationales), embedded once by a frozen text encoder",
-    )
+_OF_LABELS, _OF_MATCH = ("supervised", "auxiliary"), ("logits", "auxiliary_logits")
 
 
 class ARMADA(Method):
@@ -76,10 +41,23 @@ class ARMADA(Method):
     rows are one, and with few labels it goes there: on a toy task with a perfect teacher, 6 labels and 294 unlabelled
     pairs, the aligner's own accuracy fell from 1.00 to 0.51 (``pairs``), and the student's from 0.58 to 0.38.
 
-    Paper: Sengupta, Dixit, Akhtar, Chakraborty, arXiv 2603.10877. Deviations: the teacher's side is fixed in the match
-    and in M unless ``match_trains_aligner``, ``manifold_trains_both``; a LayerNorm before each projection takes
-    teachers of any scale; the weights are 1 and not tuned; ``cosine_means`` stands for the inner product of means,
-    which has no lower bound. The forms by means couple rows (unit ``batch``: means over one micro-batch).
+    The paper's own forms are the presets ``armada_paper_cosine``, ``armada_paper_euclid`` and
+    ``armada_paper_elementwise``: with an inner layer u = g(t), :math:`z_t = P_t u`, :math:`z_s = P_s f_s` and heads
+    h_a on u, h_b on z_t, h_x on z_s,
+
+    .. math::
+        L = (1 - \alpha) L_y(h_s) + \alpha \| p_\tau(h_a) - p_\tau(h_s) \|_2 + \beta M
+        + \gamma \big[(1 - \alpha) L_y(h_x) + \alpha \| p_\tau(h_b) - p_\tau(h_x) \|_2\big]
+        + L_y(h_a) + \gamma L_y(h_b)
+
+    where :math:`p_\tau(z) = \mathrm{softmax}(z / \tau)` (z / tau in a regression).
+
+    Paper: Sengupta, Dixit, Akhtar, Chakraborty, arXiv 2603.10877, equations 1 to 5 and table 1. Deviations of
+    ``armada``: KL at T = 1 in place of the distance at 5; one head for O_ts and O_aux; no auxiliary head on the
+    teacher's side; weights of 1, not tuned; a LayerNorm before each projection takes teachers of any scale; ``cosine``
+    goes by pairs and ``cosine_means`` is normalised. Of the presets: rows without a label take part in the matches and
+    in M, which the paper does not have; "orthogonal" projections start orthogonal; the rate of the aligner is
+    ``training.method_learning_rate``. The forms by means couple rows (unit ``batch``: means over one micro-batch).
     """
 
     needs = {"features"}
@@ -94,33 +72,120 @@ class ARMADA(Method):
     detached = {"aligner"}
     Config = ARMADAConfig
 
+    stand_in: Tensor
+
     def __init__(self, config: ARMADAConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        student = shapes.student
-        self.aligner = TSAligner(
-            student.width, shapes.teacher.width, student.n_outputs, width=config.width, depth=config.depth
-        )
+        student, n_teacher = shapes.student, shapes.teacher.width
+        widths = (student.width, n_teacher, student.n_outputs)
+        self.aligner: TSAligner | TwoHeadAligner
+        if config.heads == "one":
+            self.aligner = TSAligner(*widths, width=config.width, depth=config.depth)
+        else:
+            self.aligner = TwoHeadAligner(*widths, width=config.width)
+        if config.pretrain == "reconstruction":
+            self.decoder = nn.Linear(config.width, n_teacher)
+        if config.aligner == "without_teacher":
+            self.register_buffer("stand_in", torch.randn(student.width, n_teacher) / student.width**0.5)
+        if config.aligner == "frozen":
+            for part in self.aligner.teacher_side:
+                part.requires_grad_(False)
 
     @classmethod
     def declared(cls, config: ARMADAConfig) -> Declared:
-        couples = config.manifold in ("means", "cosine_means")
-        units = {**cls.units, "manifold": "batch"} if couples else cls.units
-        return super().declared(config).with_(units=units, text_as_features=config.teacher == "text")
+        declared = super().declared(config).with_(text_as_features=config.teacher == "text")
+        if config.pretrain != "no":
+            if config.aligner != "trained":
+                raise ConfigError(
+                    f"An aligner that is {config.aligner!r} has no stage of its own; leave out pretrain, or aligner."
+                )
+            unit = "labelled" if config.pretrain == "labels" else "pair"
+            return declared.with_(units={"aligner": unit}, student="asked")
+        units = {**cls.units, "manifold": "batch"} if config.manifold in OF_MEANS else dict(cls.units)
+        if config.heads == "two":
+            units |= {"auxiliary_logits": "pair", "aligner_auxiliary": "labelled"}
+        if config.aligner == "frozen":
+            units = {name: unit for name, unit in units.items() if not name.startswith("aligner")}
+        detached = frozenset(name for name in units if name.startswith("aligner"))
+        return declared.with_(units=units, detached=detached)
+
+    def weight_of(self, term: str) -> Weight:
+        """The weight of a term, with its share by ``alpha``."""
+        own, alpha = super().weight_of(term), self.config.alpha
+        if alpha is None or term not in _OF_LABELS + _OF_MATCH:
+            return own
+        share = alpha if term in _OF_MATCH else 1 - alpha
+        return (
+            replace(own, start=share * own.start, to=share * own.to)
+            if isinstance(own, Curve)
+            else share * own
+        )
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
-        c, (rows, said) = self.config, b.teacher.paired()
-        z_s = self.aligner.project_student(b.student.features)
-        z_t = self.aligner.project_teacher(said["features"])
-        logits_a = self.aligner.head(z_t)
-        return {
+        c, aligner, (rows, said) = self.config, self.aligner, b.teacher.paired()
+        if c.pretrain != "no":
+            return {"aligner": self._alone(b, rows, said["features"])}
+        h_t, z_t = aligner.read_teacher(self._shown(b, rows, said["features"]))
+        z_s, logits_a = aligner.project_student(b.student.features), aligner.head(h_t)
+        logits_x = aligner.auxiliary_head(z_s)
+        terms = {
             "supervised": b.label_loss(),
-            "logits": b.problem.match(
-                b.student.logits[rows],
-                logits_a,
-                temperature=c.temperature,
-                trains_teacher=c.match_trains_aligner,
-            ),
-            "manifold": _DISTANCE[c.manifold](z_s[rows], z_t if c.manifold_trains_both else z_t.detach()),
-            "auxiliary": b.label_loss(self.aligner.auxiliary_head(z_s)),
+            "logits": self._match(b, b.student.logits[rows], logits_a),
+            "manifold": DISTANCE[c.manifold](z_s[rows], z_t if c.manifold_trains_both else z_t.detach()),
+            "auxiliary": b.label_loss(logits_x),
             "aligner": b.label_loss(logits_a, rows),
         }
+        if isinstance(aligner, TwoHeadAligner):
+            logits_b = aligner.teacher_auxiliary_head(z_t)
+            terms["auxiliary_logits"] = self._match(b, logits_x[rows], logits_b)
+            terms["aligner_auxiliary"] = b.label_loss(logits_b, rows)
+        return {name: terms[name] for name in self.plan.units}
+
+    def _match(self, b: StepBatch, logits_s: Tensor, logits_t: Tensor) -> Tensor:
+        c = self.config
+        if c.match == "kl":
+            return b.problem.match(
+                logits_s, logits_t, temperature=c.softness, trains_teacher=c.match_trains_aligner
+            )
+        p_s, p_t = (b.problem.predictions(logits / c.softness) for logits in (logits_s, logits_t))
+        return pair_distance(p_s, p_t if c.match_trains_aligner else p_t.detach(), reduction="sum")
+
+    def _shown(self, b: StepBatch, rows: Tensor, features: Tensor) -> Tensor:
+        """What the aligner reads of the paired rows: the teacher's features, with noise, or what stands in for them."""
+        if self.config.aligner == "without_teacher":
+            own = b.student.features[rows].detach()
+            return own.to(self.stand_in) @ self.stand_in
+        if not self.config.teacher_noise:
+            return features
+        spread = features.float().std(-1, keepdim=True, correction=0)
+        noise = torch.randn(features.shape, generator=b.generator).to(spread)
+        return features.float() + self.config.teacher_noise * spread * noise
+
+    def _alone(self, b: StepBatch, rows: Tensor, features: Tensor) -> Tensor:
+        """The loss of the aligner without a student: from labels, or how well the projection gives the row back."""
+        h_t, z_t = self.aligner.read_teacher(self._shown(b, rows, features))
+        if self.config.pretrain == "reconstruction":
+            return (self.decoder(z_t) - features.to(z_t.dtype)).square().mean(-1).sum()
+        loss = b.label_loss(self.aligner.head(h_t), rows)
+        if isinstance(self.aligner, TwoHeadAligner):
+            loss = loss + b.label_loss(self.aligner.teacher_auxiliary_head(z_t), rows)
+        return loss
+
+
+PRESETS = {
+    "armada_paper_cosine": Preset(
+        "Sengupta et al., arXiv 2603.10877, equations 1 to 3 as printed",
+        fixed={"manifold": "cosine_verbatim", "match": "l2", "heads": "two"},
+        defaults={"alpha": 0.5},
+    ),
+    "armada_paper_euclid": Preset(
+        "Sengupta et al., arXiv 2603.10877, equations 1, 2 and 4 as printed",
+        fixed={"manifold": "euclid", "match": "l2", "heads": "two"},
+        defaults={"alpha": 0.5},
+    ),
+    "armada_paper_elementwise": Preset(
+        "Sengupta et al., arXiv 2603.10877, equations 1, 2 and 5 as printed",
+        fixed={"manifold": "elementwise", "match": "l2", "heads": "two"},
+        defaults={"alpha": 0.5},
+    ),
+}
