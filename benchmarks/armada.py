@@ -2,15 +2,16 @@
 
     python benchmarks/armada.py emoji_color few_pairs --seeds 5 --output runs/armada
 
-Tasks: glyphs, emoji_color, emoji_group, rte. Regimes: ``few`` (10 labels a class, pictures of those rows only),
+Tasks: glyphs, emoji_color, emoji_imagenet, emoji_group, rte. Regimes: ``few`` (10 labels a class, pictures of those rows only),
 ``few_pairs`` (10 labels a class, and a picture of every training row) and ``all`` (every label). Recipes and arms are
 those that ship:
 
     limbeck compare --config armada_emoji_color --arms armada --seeds 5
 
-gives the same table; this script only spares time. The student is MiniLM with its upper layer and a new head trained,
-and what the frozen layers below give for a text does not change, so it is computed once (without dropout) and the runs
-start from there; ``student.freeze`` of the recipes trains the same parameters and computes these layers in every step.
+gives the same table (``--file armada_paper`` here is ``--arms armada_paper`` there); this script only spares time. The
+student is MiniLM with its upper layer and a new head trained, and what the frozen layers below give for a text does not
+change, so it is computed once (without dropout) and the runs start from there; ``student.freeze`` of the recipes trains
+the same parameters and computes these layers in every step.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ SHORT = {
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "glyphs": ("armada_glyphs", {}),
     "emoji_color": ("armada_emoji_color", {}),
+    "emoji_imagenet": ("armada_emoji_imagenet", {}),  # a teacher that saw photographs alone
     "emoji_group": ("armada_emoji_color", {"data.config.task": "group"}),
     "rte": ("armada_rte_minilm", SHORT),  # its texts are long
 }
@@ -61,25 +63,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    file = read_arms("armada")
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("regime", choices=REGIMES)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--arms", nargs="+", default=list(file.arms), choices=list(file.arms))
-    parser.add_argument("--controls", nargs="*", default=list(file.controls or ()))
+    parser.add_argument("--file", default="armada", choices=("armada", "armada_paper", "armada_terms"))
+    parser.add_argument("--arms", nargs="*", default=[], help="of the file; default all")
+    parser.add_argument("--controls", nargs="*", help="in place of the file's")
     parser.add_argument("--steps", type=int, help="in place of the recipe's")
     parser.add_argument("--output", default="runs/armada")
     options = parser.parse_args()
+    file = read_arms(options.file)
     recipe = recipe_of(options.task, options.regime, options.steps)
     states = FrozenLayers(recipe.student.max_length)
     limbeck.plan.model_from_spec = upper_layers  # type: ignore[assignment]
     limbeck.arm_run.make_task = lambda *args, **more: states.of(make_task(*args, **more))  # type: ignore[assignment]
-    folder = Path(options.output) / f"{options.task}-{options.regime}"
+    folder = Path(options.output) / f"{options.task}-{options.regime}-{options.file}"
     compare(
         recipe,
         arms=file.arms,
         methods=options.arms,
-        controls=options.controls,
+        controls=options.controls if options.controls is not None else file.controls or (),
         seeds=options.seeds,
         output=folder,
         title=folder.name,

@@ -8,15 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import toy
 
+import limbeck
 from limbeck.arms import compare, recipe_arms
+from limbeck.banks import Bank
 from limbeck.data.splits import Splits
 from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, DataError, LimbeckError, LinkError, SplitError, UnknownNameError
 from limbeck.evaluation import Comparison
+from limbeck.methods.registry import plan_method
 from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
 from limbeck.recipes.arms_file import ArmPatch
+from limbeck.teachers.live import LiveTeacher
+from limbeck.tuning.own_copy import check_self
 
 TRAINING = {"max_steps": 3, "n_labelled": 6, "n_unlabelled": 8, "use_cpu": True, "eval_steps": 1}
 
@@ -112,6 +118,49 @@ def test_a_comparison_from_end_to_end(recipe, tmp_path):
     assert again.n_resumed == len(again.cells) == 12
 
 
+def test_a_student_taught_by_an_earlier_copy_of_itself(recipe, tmp_path):
+    """The copy is the student of the arm without a teacher, and answers for the rows that the link names."""
+    found = run(recipe, tmp_path, controls=("self",), seeds=1)
+    told = json.loads((found.folder / "compare.json").read_text())
+    assert [(e["arm"], e["control"]) for e in told["summary"]][1:] == [("kd", "none"), ("kd", "self")]
+    (folder,) = (found.folder / "runs").glob("kd-self-*")
+    copy = Bank.open(folder / "copy" / "bank_teacher")
+    rows = task("toy").splits["train"]
+    assert set(copy.keys) == {f"t{i}" for i in range(len(rows)) if rows.labels[i] < 0}
+    scores = {row.arm: row.value for row in found.rows if (row.split, row.metric) == ("test", "accuracy")}
+    alone = limbeck.run(
+        replace(recipe, method=MethodSpec("supervised"), output_dir=str(tmp_path / "alone")),
+        task=task("toy"),
+        show_progress=False,
+    )
+    assert alone.scores["test"] == scores["supervised"]
+    keys = list(copy.keys)
+    x = rows.rows([int(key[1:]) for key in keys])
+    torch.testing.assert_close(copy.lookup(keys).logits, alone.student(x).logits.detach())
+
+
+def test_where_no_copy_can_answer(recipe):
+    made, bank = task("toy"), Bank.open(recipe.teacher.bank)
+    with pytest.raises(ConfigError, match="'hints' reads the teacher's hidden_states; take 'shuffled'"):
+        check_self(plan_method("hints"), bank, made)
+    with pytest.raises(ConfigError, match="'armada' reads the teacher's texts"):
+        check_self(plan_method("armada", {"teacher": "text"}), bank, made)
+    live = LiveTeacher(lambda inputs: None, made.splits["train"])
+    with pytest.raises(ConfigError, match="ask the live teacher into a bank first"):
+        check_self(plan_method("kd"), live, made)
+    check_self(plan_method("armada"), bank, made)
+
+
+@pytest.mark.parametrize(
+    ("link", "method"), [("bagged", "feature_ot"), ("by_class", "kd"), ("unpaired", "feature_ot")]
+)
+@pytest.mark.full
+def test_a_copy_answers_over_every_link(link, method, recipe, tmp_path):
+    other = replace(recipe, data=DataSpec("toy", {"link": link}))
+    found = run(other, tmp_path, methods=(method,), controls=("self",), seeds=1)
+    assert {row.control for row in found.rows} == {"none", "self"}
+
+
 def test_one_run_and_one_test_item(recipe, tmp_path):
     one = replace(recipe, data=DataSpec("toy", {"n_test": 1, "known": 1}))
     found = run(one, tmp_path, seeds=1)
@@ -168,6 +217,7 @@ def test_a_live_teacher_is_counted(recipe, tmp_path):
         ({"controls": ("shufled",)}, UnknownNameError, "did you mean 'shuffled'"),
         ({"controls": ("shuffled:clip",)}, UnknownNameError, "names no teacher"),
         ({"methods": ("feature_ot",), "controls": ("uniform",)}, ConfigError, "control 'uniform'"),
+        ({"controls": ("self:clip",)}, UnknownNameError, "names no teacher"),
         ({"controls": ("prototype",)}, DataError, "they say nothing of the teacher's rows"),
         (
             {"vary": {"data.config.link": ["unpaired"]}, "methods": ("feature_ot",)},

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from digits import tiny_task
+from torch import nn
 
 from limbeck.banks import Bank
 from limbeck.errors import (
@@ -206,3 +207,21 @@ def test_a_teacher_of_ones_own_needs_the_same_leave(tmp_path, monkeypatch):
         run(recipe(tmp_path, teacher=own), task=tiny_task())
     result = run(recipe(tmp_path, teacher=own), task=tiny_task(), trust_code=True)
     assert result.task.info["teacher_accuracy"]["test"] > 0.6  # a third by chance
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (
+            nn.Sequential(nn.Linear(5, 3)),
+            r"Sequential cannot read the rows, which are x \[6\] each \(mat1 and mat2",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 3)),
+            "set what it reads in student.config",
+        ),
+    ],
+)
+def test_a_network_that_cannot_read_the_rows(net, words, tmp_path, bank):
+    with pytest.raises(ConfigError, match=words):
+        run(recipe(tmp_path, "supervised", student=StudentSpec()), task=tiny_task(), student=net)

@@ -35,6 +35,7 @@ from limbeck.shared_teachers import Place
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint, tensor_digest
 from limbeck.taught import link_of
 from limbeck.teachers.live import LiveTeacher
+from limbeck.tuning.own_copy import is_self, taught_by_itself
 
 LABEL_SMOOTHING = "label_smoothing"
 SMOOTHED = 0.1
@@ -87,10 +88,14 @@ def outcome_of(
     """
     recipe = controlled(recipe, control)
     taught = plan_method(recipe.method.name, recipe.method.config).declared.has_teacher
+    original = teachers
+    if is_self(control):
+        banks = {name: source for name, source in teachers.items() if isinstance(source, Bank)}
+        teachers = {**teachers, **taught_by_itself(recipe, control, task, banks, Path(recipe.output_dir))}
     counted = [_counted(teacher) for teacher in teachers.values()] if taught else []
     result = run(recipe, task=task, banks=teachers if taught else None, show_progress=False)
     rows = [replace(row, control=control) for row in result_rows(result, arm=arm)]
-    near = _near_teacher(result, teachers)
+    near = _near_teacher(result, original)
     problem = result.task.problem
     return Outcome(
         rows=rows + [_row(rows[0], name, value) for name, value in near.items() if math.isfinite(value)],
@@ -110,6 +115,8 @@ def controlled(recipe: Recipe, control: str) -> Recipe:
     """The recipe with that one thing broken."""
     if control == LABEL_SMOOTHING:
         return replace(recipe, method=MethodSpec("supervised", {"label_smoothing": SMOOTHED}))
+    if is_self(control):  # its teachers are others
+        return recipe
     return replace(recipe, control=control)
 
 

@@ -26,6 +26,7 @@ from limbeck.reporting.folder import report_folder
 from limbeck.shared_teachers import Place, SharedTeachers, teacher_identity
 from limbeck.taught import readable
 from limbeck.tuning.arms import check_tuning, tuned
+from limbeck.tuning.own_copy import SELF, check_self, is_self
 
 ALWAYS = (BASELINE, NO_CONTROL)  # what every comparison has; naming it changes nothing
 
@@ -71,8 +72,9 @@ def compare(
         recipe: a recipe, its file, or the name of one that ships.
         methods: names of the registry; default the recipe's own. The recipe's settings stay with its own method,
             others have their defaults (an arms file gives them others).
-        controls: ``shuffled``, ``random``, ``uniform``, ``prototype``, with several teachers ``shuffled:NAME``;
-            ``label_smoothing`` (of the student without a teacher).
+        controls: ``shuffled``, ``random``, ``uniform``, ``prototype``, ``self`` (the student is taught by an earlier
+            copy of itself), with several teachers ``shuffled:NAME``; ``label_smoothing`` (of the student without a
+            teacher).
         seeds: how many, or which.    jobs: processes.    threads: of each.
         output: folder; default ``runs/compare``.
         vary: one or more keys of the recipe, each with the values it takes (``{"method.config.temperature": [1, 4]}``).
@@ -163,7 +165,10 @@ def recipe_arms(
         raise ConfigError("There is nothing to compare the student without a teacher with; name a method.")
     for arm in found:
         for control in arm.controls:
-            check_recipe(controlled(arm.recipe, control))
+            # what is right of a shuffled control is right of self: it names a teacher where there are several
+            check_recipe(
+                controlled(arm.recipe, control.replace(SELF, "shuffled") if is_self(control) else control)
+            )
     return _scored_alike(found)
 
 
@@ -198,7 +203,7 @@ def _patches(
 
 
 def _checked_controls(controls: Iterable[str]) -> tuple[str, ...]:
-    known = [*CONTROLS, BASELINE, LABEL_SMOOTHING]
+    known = [*CONTROLS, BASELINE, LABEL_SMOOTHING, SELF]
     for control in controls:
         if control.partition(":")[0] not in known:
             raise UnknownNameError(f"There is no control {control!r}; {nearest(control, known)}")
@@ -263,6 +268,8 @@ def _check_controls(arm: RecipeArm, task: Task, places: Mapping[str, Place]) -> 
         plan = plan_method(recipe.method.name, recipe.method.config)
         for name, place in places.items():
             source = place.open(recipe.teacher_specs()[name], task, name)
+            if is_self(control) and control in (SELF, f"{SELF}:{name}"):
+                check_self(plan, source, task)
             if not plan.declared.text_as_features:
                 readable(source, name, recipe, task, plan)
 

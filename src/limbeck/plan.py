@@ -13,7 +13,7 @@ import torch
 from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, LimbeckError
 from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.parts import parts_in, start_parts
 from limbeck.methods.registry import MethodPlan, plan_method
@@ -200,10 +200,16 @@ def _check_problem(plan: MethodPlan, train: Examples) -> None:
 def student_side(student: Student, train: Examples, plan: MethodPlan | None = None) -> Side:
     """Sizes of the student, by one forward of two rows.
 
-    Raises: ConfigError for a head of another width than the problem asks for.
+    Raises: ConfigError for a model that cannot read the rows, and for a head of another width than the problem asks
+    for.
     """
     inputs = without_padding(train.rows(range(min(2, len(train)))))
-    shape = student.probe(inputs, () if plan is None else plan.declared.layers.student)
+    try:
+        shape = student.probe(inputs, () if plan is None else plan.declared.layers.student)
+    except (LimbeckError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # a model raises what it likes
+        raise ConfigError(_cannot_read(student, inputs, error)) from error
     wanted = train.problem.n_outputs()
     if wanted is not None and shape.n_classes != wanted:
         raise ConfigError(f"The student has {shape.n_classes} outputs, the data ask for {wanted}.")
@@ -212,6 +218,17 @@ def student_side(student: Student, train: Examples, plan: MethodPlan | None = No
         shape.n_classes,
         {name: size[1:] for name, size in shape.hidden.items()},
         {name: tuple(value.shape[1:]) for name, value in inputs.items()},
+    )
+
+
+def _cannot_read(student: Student, inputs: Mapping[str, torch.Tensor], error: Exception) -> str:
+    """What to say of a model whose channels or sizes are not those of the rows."""
+    rows = ", ".join(f"{name} {list(value.shape[1:])}" for name, value in inputs.items())
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return (
+        f"The model {type(student.model).__name__} cannot read the rows, which are {rows} each ({reason}); set what it "
+        "reads in student.config (teacher.config), such as in_channels or image_size, or what the rows are in "
+        "data.config, such as channels or size."
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from limbeck.banks.bank import Bank
-from limbeck.errors import ConfigError, UnknownNameError
+from limbeck.errors import ConfigError, DataError, UnknownNameError
 from limbeck.methods.cards import method_card
 from limbeck.methods.features.fitnets import FitNets
 from limbeck.methods.registry import METHODS, PRESETS, home_of, method_class, method_config, plan_method
@@ -266,6 +266,22 @@ def test_edges(name: str, link: str, draws: list[Draw], toy: ModuleType, bank: B
     gradients = [p.grad for p in made.parameters() if p.grad is not None]
     assert gradients
     assert all(bool(torch.isfinite(g).all()) for g in gradients)
+
+
+@pytest.mark.parametrize(
+    ("what", "link", "method"), [("pair_index", "paired", "kd"), ("group_s", "bagged", "bagkd")]
+)
+@pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: torch.cat([x, x[:1]])])
+def test_an_index_of_another_length(
+    what: str, link: str, method: str, change: Any, toy: ModuleType, bank: Bank
+) -> None:
+    made, batch = step(toy, bank, method, link)
+    batch["teachers"]["teacher"][what] = change(batch["teachers"]["teacher"][what])
+    n = len(batch["targets"]["known"])
+    with pytest.raises(
+        DataError, match=f"The {what} of the teacher 'teacher' has .* the batch has {n} student rows"
+    ):
+        made(**batch)
 
 
 @pytest.mark.parametrize(("name", "link"), [case for case in WITH_LINKS if case[0] != "bagkd"])

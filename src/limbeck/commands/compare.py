@@ -82,7 +82,7 @@ def _parser() -> Parser:
     )
     add(
         "--controls", type=parse_list, metavar="A,B",
-        help="shuffled, random, uniform, prototype, label_smoothing; KIND:TEACHER (default: shuffled)",
+        help="shuffled, random, uniform, prototype, self, label_smoothing; KIND:TEACHER (default: shuffled)",
     )  # fmt: skip
     add("--seeds", type=positive, default=5, metavar="N", help="seeds 0 to N-1 (default: 5)")
     add("--jobs", type=positive, default=1, metavar="N", help="runs at a time (default: 1)")

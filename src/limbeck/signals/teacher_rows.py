@@ -47,6 +47,15 @@ class TeacherRows:
             torch.full((m,), -1, dtype=torch.long) if group_t is None else group_t,
         )
 
+    def check(self, name: str, n: int) -> None:
+        """Refuse an index or groups of the teacher ``name`` that are not as long as ``n`` student rows; DataError."""
+        for what in ("pair_index", "group_s"):
+            if (found := len(getattr(self, what))) != n:
+                raise DataError(
+                    f"The {what} of the teacher {name!r} has {found} entries, and the batch has {n} student rows; give "
+                    "one for each row, -1 where there is none."
+                )
+
     @property
     def is_paired(self) -> Tensor:
         """``[n]`` bool, student rows that have a row of this teacher."""

@@ -13,7 +13,7 @@ from torch import nn
 from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import sized
-from limbeck.students import dense, encoders
+from limbeck.students import dense, encoders, imagenet
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
@@ -23,7 +23,7 @@ from limbeck.students.pretrained import check_choice, pretrained_model
 from limbeck.students.student import Student
 from limbeck.students.text import text_model_path
 
-ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
     name: getattr(encoders, name)
     for name in (
         "small_conv_net",
@@ -34,6 +34,7 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
         "series_encoder",
     )
 } | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
+ENCODERS |= {"efficientnet_lite0": imagenet.efficientnet_lite0}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

@@ -163,11 +163,14 @@ class Distiller(nn.Module):
         seed: int,
     ) -> StepBatch:
         """All of a step's batch but what the student says."""
+        teachers = teacher_rows(batch)
+        for name, rows in teachers.items():
+            rows.check(name, len(targets))
         return StepBatch(
             inputs=inputs,
             targets=targets,
             problem=self.problem,
-            teachers={name: self._asked(name, rows, inputs) for name, rows in teacher_rows(batch).items()},
+            teachers={name: self._asked(name, rows, inputs) for name, rows in teachers.items()},
             peers={name: self._shown(self.peers[name], inputs, batch) for name in self.method.plan.peers},
             run=self._run,
             ask=self._ask,

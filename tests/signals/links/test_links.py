@@ -79,3 +79,24 @@ def test_the_former_name_of_links_leads_on():
         link = Pairing("paired", teacher_of={"a": "x"})
     assert isinstance(link, Paired)
     assert isinstance(Pairing.bagged({1: 0}, {2: 0}), Bagged)
+
+
+def test_which_student_rows_stand_for_a_teachers(bank):
+    """What the control ``self`` puts in the place of an answer."""
+    keys, classes = ["x", "y", "z"], torch.tensor([1, 0, -100])
+    assert Paired({"z": "a", "x": "c"}).stand_ins(bank, keys, classes, seed=0).tolist() == [2, -1, 0]
+    bags = Bagged({"x": 0, "z": 0, "y": 1}, {"a": 0, "b": 0, "c": 1})
+    first, second, third = bags.stand_ins(bank, keys, classes, seed=0).tolist()
+    assert ({first, second}, third) == ({0, 2}, 1)
+    drawn = Unpaired().stand_ins(bank, keys, None, seed=3)
+    assert set(drawn.tolist()) <= {0, 1, 2}
+    assert drawn.tolist() == Unpaired().stand_ins(bank, keys, None, seed=3).tolist()
+
+
+def test_rows_of_a_class_stand_for_each_other(tmp_path):
+    bank = Bank.from_arrays(
+        tmp_path / "labelled", keys=["a", "b", "c"], features=torch.eye(3), labels=[0, 1, 2],
+        class_names=("p", "q", "r"),
+    )  # fmt: skip
+    found = ByClass().stand_ins(bank, ["x", "y", "z"], torch.tensor([1, 0, -100]), seed=0)
+    assert found.tolist() == [1, 0, -1]

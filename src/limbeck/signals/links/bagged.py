@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LinkError, some
+from limbeck.seeding import keyed_seed
 from limbeck.signals.key import Key
 from limbeck.signals.links.base import Draw, Link, Source, check_student_keys
 from limbeck.signals.teacher_rows import TeacherRows
@@ -90,6 +91,28 @@ class Bagged(Link):
 
     def groups(self, source: Source) -> np.ndarray:
         return np.array([self.group_t.get(key, -1) for key in source.keys])
+
+    def stand_ins(
+        self, source: Source, keys: Sequence[Key], classes: Tensor | None, *, seed: int
+    ) -> np.ndarray:
+        """A row of the same bag: each in turn, in an order of the bag's own."""
+        members: dict[int, list[int]] = {}
+        for row, key in enumerate(keys):
+            if key in self.group_s:
+                members.setdefault(self.group_s[key], []).append(row)
+        order = {
+            group: np.random.default_rng(keyed_seed("stand_ins", group, seed)).permutation(rows)
+            for group, rows in members.items()
+        }
+        found, taken = [], dict.fromkeys(order, 0)
+        for key in source.keys:
+            group = self.group_t.get(key, -1)
+            if group not in order:
+                found.append(-1)
+                continue
+            found.append(int(order[group][taken[group] % len(order[group])]))
+            taken[group] += 1
+        return np.array(found, dtype=np.int64)
 
     def check(self, student_keys: Iterable[Key], source: Source) -> None:
         check_student_keys(self.group_s, student_keys)

@@ -119,6 +119,20 @@ class Link(ABC):
         """
         return np.full(len(source), -1, dtype=np.int64)
 
+    def stand_ins(
+        self, source: Source, keys: Sequence[Key], classes: Tensor | None, *, seed: int
+    ) -> np.ndarray:
+        """``[N]`` int64: for each teacher row the number of a student row that may stand for it, -1 = none; among those
+        that the link does not tell apart one is drawn.
+
+        Args:
+            keys: of the n student rows.    classes: ``[n]``, -100 = unknown; None for rows without classes.
+        """
+        raise LinkError(
+            f"Over a {self.name!r} link no student row stands for a teacher row, so there is no control 'self'; take "
+            "'shuffled' or 'random'."
+        )
+
     def check(self, student_keys: Iterable[Key], source: Source) -> None:  # noqa: B027  # most name no keys
         """Every key that the link names must exist.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import AbsentClassError, LinkError
+from limbeck.seeding import keyed_seed
 from limbeck.signals.key import Key
 from limbeck.signals.links.base import Draw, Link, Source, drawn_row
 from limbeck.signals.teacher_rows import TeacherRows, places
@@ -64,6 +65,19 @@ class ByClass(Link):
     def told_classes(self, source: Source, keys: Sequence[Key], classes: Tensor) -> np.ndarray:
         """The bank's own: a row is drawn by its class."""
         return self.groups(source)
+
+    def stand_ins(
+        self, source: Source, keys: Sequence[Key], classes: Tensor | None, *, seed: int
+    ) -> np.ndarray:
+        """A labelled row of the same class."""
+        assert classes is not None  # checked before the first step
+        rng = np.random.default_rng(keyed_seed("stand_ins", seed))
+        found = np.full(len(source), -1, dtype=np.int64)
+        own, theirs = classes.numpy(), self.groups(source)
+        for c in np.unique(own[own >= 0]):
+            here = np.flatnonzero(theirs == c)
+            found[here] = rng.choice(np.flatnonzero(own == c), len(here))
+        return found
 
     def check(self, student_keys: Iterable[Key], source: Source) -> None:
         if source.labels is None:

@@ -82,6 +82,13 @@ class Paired(Link):
         }
         return np.array([told.get(key, -1) for key in source.keys], dtype=np.int64)
 
+    def stand_ins(
+        self, source: Source, keys: Sequence[Key], classes: Tensor | None, *, seed: int
+    ) -> np.ndarray:
+        """Its partner."""
+        partner = {self.teacher_of[key]: row for row, key in enumerate(keys) if key in self.teacher_of}
+        return np.array([partner.get(key, -1) for key in source.keys], dtype=np.int64)
+
     def check(self, student_keys: Iterable[Key], source: Source) -> None:
         check_student_keys(self.teacher_of, student_keys)
         source.rows_of(self.teacher_keys, source.views[0])

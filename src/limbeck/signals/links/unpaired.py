@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LinkError
+from limbeck.seeding import keyed_seed
 from limbeck.signals.key import Key
 from limbeck.signals.links.base import Draw, Link, Source, drawn_row
 from limbeck.signals.teacher_rows import TeacherRows
@@ -41,6 +42,13 @@ class Unpaired(Link):
     def told_classes(self, source: Source, keys: Sequence[Key], classes: Tensor) -> np.ndarray:
         """The bank's own, where it has labels: which row goes with which stays unknown."""
         return super().told_classes(source, keys, classes) if source.labels is None else source.labels.numpy()
+
+    def stand_ins(
+        self, source: Source, keys: Sequence[Key], classes: Tensor | None, *, seed: int
+    ) -> np.ndarray:
+        """Any row."""
+        rng = np.random.default_rng(keyed_seed("stand_ins", seed))
+        return rng.integers(0, len(keys), len(source))
 
     def groups(self, source: Source) -> np.ndarray:
         raise LinkError(
