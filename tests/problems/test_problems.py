@@ -98,7 +98,7 @@ def test_scores_have_every_metric_and_answers_every_name(kind):
     posed, z, wanted = KINDS[kind], logits(kind, 30), targets(kind, 30)
     statistics = posed.statistics(Bare(z), wanted)
     assert all(len(value) == 30 for value in statistics.values())
-    assert set(posed.scores(statistics)) == {metric.name for metric in posed.measures}
+    assert set(posed.scores(statistics)) == {metric.name for metric in posed.metrics}
     answers = posed.answers(z[:2])
     assert len(answers) == 2
     assert all(isinstance(answer, dict) for answer in answers)
@@ -283,3 +283,22 @@ def test_names_and_settings():
         problem({"kind": "regression", "decide": "rmse"}, ["x"])
     with pytest.raises(ConfigError, match="A problem is a name, or"):
         problem({"decides": "rmse"}, ["x"])
+
+
+def test_further_metrics_of_a_classification() -> None:
+    """Matthews' correlation and F1 by their formulas of the four counts."""
+    posed = problem({"kind": "classification", "also": ["matthews", "f1"], "decides": "f1"}, ("no", "yes"))
+    assert posed.metric.name == "f1"
+    assert problem(posed.spec(), posed.names) == posed
+    found = torch.tensor([1, 1, 1, 0, 0, 0, 0, 1])
+    true = torch.tensor(
+        [1, 1, 0, 0, 0, 1, 0, 1]
+    )  # 3 true positives, 1 false one, 1 false negative, 3 true negatives
+    logits = torch.nn.functional.one_hot(found, 2).float()
+    scores = posed.scores(posed.statistics(Bare(logits), numbered(true)))
+    assert scores["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert scores["matthews"] == pytest.approx((3 * 3 - 1 * 1) / (4 * 4 * 4 * 4) ** 0.5)
+    with pytest.raises(ConfigError, match="f1 is of two classes, and there are 3; take macro_f1"):
+        problem({"kind": "classification", "also": ["f1"]}, ("a", "b", "c"))
+    with pytest.raises(UnknownNameError, match="did you mean 'matthews'"):
+        problem({"kind": "classification", "also": ["mathews"]}, ("a", "b"))

@@ -97,16 +97,21 @@ class Problem:
     is_distribution: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        known = [metric.name for metric in self.measures]
+        known = [metric.name for metric in self.scored_by]
         if self.decides and self.decides not in known:
             raise UnknownNameError(
                 f"A {self.kind} has no metric {self.decides!r}; {nearest(self.decides, known)}"
             )
 
     @property
+    def scored_by(self) -> tuple[Metric, ...]:
+        """:attr:`measures`, and those that this problem has besides."""
+        return self.measures
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """How it is scored; the first decides."""
-        return tuple(sorted(self.measures, key=lambda metric: metric.name != self.decides))
+        return tuple(sorted(self.scored_by, key=lambda metric: metric.name != self.decides))
 
     @property
     def metric(self) -> Metric:

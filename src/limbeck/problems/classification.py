@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.errors import ClassNamesError, DataError, some
+from limbeck.errors import ClassNamesError, ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.functional.precision import widened
 from limbeck.functional.response.predictions import distillation_kl
 from limbeck.problems.base import Problem, Shown, Targets, class_numbers
-from limbeck.problems.metric import ACCURACY, BRIER, CALIBRATION, MACRO_F1, Metric
+from limbeck.problems.metric import ACCURACY, BRIER, CALIBRATION, F1, MACRO_F1, MATTHEWS, Metric
 from limbeck.signals.cells import classes_of, name_of
 from limbeck.signals.classes import UNLABELLED
+
+_FURTHER = {metric.name: metric for metric in (MATTHEWS, F1)}
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,33 @@ class Classification(Problem):
 
     Args:
         label_smoothing: in [0, 1), of the loss.
+        also: further metrics: ``matthews`` (correlation of what is true and what was found), ``f1`` (of two classes: that
+            of the second).
     """
 
     label_smoothing: float = 0.0
+    also: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "classification"
     measures: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, CALIBRATION, BRIER)
     title: ClassVar[str] = "A classifier of {n} classes: {names}."
     turned: ClassVar[str] = ".softmax(-1)"
     is_distribution: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "also", tuple(self.also))  # a list where it was read from a file
+        for name in self.also:
+            if name not in _FURTHER:
+                raise UnknownNameError(f"A {self.kind} has no metric {name!r}; {nearest(name, _FURTHER)}")
+        if "f1" in self.also and len(self.names) not in (0, 2):
+            raise ConfigError(
+                f"The metric f1 is of two classes, and there are {len(self.names)}; take macro_f1."
+            )
+        super().__post_init__()
+
+    @property
+    def scored_by(self) -> tuple[Metric, ...]:
+        return (*self.measures, *(_FURTHER[name] for name in self.also))
 
     def check(self, targets: Targets, source: str) -> None:
         if len(self.names) < 2:
@@ -74,8 +94,12 @@ class Classification(Problem):
 
         found, true, confidence, brier = _known(statistics, "found", "true", "confidence", "brier")
         if not len(true):
-            return dict.fromkeys((metric.name for metric in self.measures), float("nan"))
+            return dict.fromkeys((metric.name for metric in self.scored_by), float("nan"))
         n = max(len(self.names), 2)
+        further = {
+            "matthews": lambda: classification.multiclass_matthews_corrcoef(found, true, n),
+            "f1": lambda: classification.binary_f1_score(found, true),
+        }
         return {
             "accuracy": float((found == true).double().mean()),
             "macro_f1": float(classification.multiclass_f1_score(found, true, n, average="macro")),
@@ -83,6 +107,7 @@ class Classification(Problem):
                 classification.binary_calibration_error(confidence, (found == true).long())
             ),
             "brier": float(brier.double().mean()),
+            **{name: float(further[name]()) for name in self.also},
         }
 
     def item_values(self, statistics: Mapping[str, Tensor], metric: str) -> Tensor | None:

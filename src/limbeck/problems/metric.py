@@ -60,6 +60,8 @@ class Metric:
 
 
 ACCURACY = Metric("accuracy")
+MATTHEWS = Metric("matthews", title="Matthews correlation")
+F1 = Metric("f1", title="F1")
 MACRO_F1 = Metric("macro_f1", title="Macro F1")
 CALIBRATION = Metric("calibration_error", better="lower", negligible=0.01)
 BRIER = Metric("brier", better="lower", told="plain", negligible=0.01, title="Brier score")
@@ -81,7 +83,7 @@ SLICED_WASSERSTEIN = Metric("sliced_wasserstein", better="lower", told="plain", 
 METRICS = {
     metric.name: metric
     for metric in (
-        ACCURACY, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION, MEAN_IOU, COSINE,
+        ACCURACY, MATTHEWS, F1, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION, MEAN_IOU, COSINE,
         DENOISING_ERROR, SLICED_WASSERSTEIN, AGREEMENT, TEACHER_GAP,
     )
 }  # fmt: skip

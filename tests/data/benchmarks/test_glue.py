@@ -161,7 +161,8 @@ def test_official_files(name, tmp_path):
     assert train.text_columns == (("text", "text_pair") if spec.text_pair else ("text",))
     assert task.info["n_labelled"] == 6 * len(spec.class_names)
     assert set(task.splits.final_roles) == set(spec.held_out)
-    assert task.problem.metric.name == ("pearson" if name == "stsb" else "accuracy")
+    official = {"stsb": "pearson", "cola": "matthews", "mrpc": "f1", "qqp": "f1"}
+    assert task.problem.metric.name == official.get(name, "accuracy")
     if name == "stsb":
         assert train.targets.values.dtype == torch.float32
         assert train.targets.known.equal(train.labels == 0)
@@ -190,6 +191,30 @@ def test_choices_and_words_from_json_lines(tmp_path):
     task = glue(write("wic", row), task="wic")
     assert set(task.splits["train"].labels.tolist()) == {0, 1}
     assert task.splits["train"].inputs["text"][0].startswith("bank")
+
+
+def test_boolq_and_cb_from_the_official_json_lines(tmp_path):
+    """A label that is true or false, and three words; validation shares no passage with training."""
+    boolq = [
+        {"passage": f"Text {i // 3}.", "question": f"is it {i}", "label": i % 2 == 1, "idx": i}
+        for i in range(60)
+    ]
+    words = ("entailment", "contradiction", "neutral")
+    cb = [{"premise": f"P {i}.", "hypothesis": f"H {i}.", "label": words[i % 3], "idx": i} for i in range(60)]
+    for name, rows in (("BoolQ", boolq), ("CB", cb)):
+        for file, part in (("train", rows), ("val", rows[:9])):
+            path = tmp_path / name / name / f"{file}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(row) + "\n" for row in part))
+    task = glue(str(tmp_path / "BoolQ"), task="boolq")
+    assert task.class_names == ("false", "true")
+    train, validation = task.splits["train"], task.splits["validation"]
+    assert train.keys[1] == "train/1"
+    assert all(int(key.split("/")[1]) % 2 == label for key, label in zip(train.keys, train.labels.tolist()))
+    assert not set(train.inputs["text"]) & set(validation.inputs["text"])
+    task = glue(str(tmp_path / "CB"), task="cb")
+    assert task.class_names == words
+    assert {metric.name for metric in task.problem.metrics} >= {"accuracy", "macro_f1"}
 
 
 def test_a_folder_of_the_hub_is_read_by_datasets(tmp_path, monkeypatch):

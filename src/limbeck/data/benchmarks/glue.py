@@ -1,4 +1,4 @@
-"""GLUE tasks (and COPA and WiC) from a folder of their files or from the hub, for a student of texts."""
+"""GLUE tasks (and BoolQ, CB, COPA and WiC) from a folder of their files or from the hub, for a student of texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from limbeck.data.own.text_rows import (
 from limbeck.data.own.text_splits import cut_by_group
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
-from limbeck.problems.registry import problem_class
+from limbeck.problems.registry import problem_class, split_spec
 
 FILE_SUFFIXES = (".tsv", ".csv", ".jsonl")
 
@@ -47,7 +47,7 @@ def glue(
         folder: holds ``train`` and ``dev`` (``.tsv`` as GLUE gives them, ``.csv`` or ``.jsonl``), or Parquet files, or
             a folder of the task's name with these (``RTE``, ``SST-2``); or a repository of the hub, by default the
             task's own.
-        task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, copa or wic.
+        task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, boolq, cb, copa or wic.
         labels_per_class: labels that training keeps of each class (values, for stsb), drawn by ``seed``; all by
             default. The teacher may speak about every training row.
         illustrate: ``emoji:DIR`` draws each row as a strip of up to four emoji of ``DIR/emoji.csv``, so that a
@@ -58,8 +58,9 @@ def glue(
         on_error: ``skip`` leaves out rows that cannot be read and names them in ``info``; ``error`` raises.
 
     Returns: columns ``text`` and ``text_pair``, or ``text`` and ``choices`` (copa); keys ``train/INDEX`` and
-        ``dev/INDEX`` by the row's index column, else by its number from 0. Scores are accuracy, for stsb Pearson's r
-        (cola's official metric is Matthews' correlation, those of mrpc and qqp add F1).
+        ``dev/INDEX`` by the row's index column, else by its number from 0. The metric that decides is the
+        official one: Matthews' correlation for cola, F1 (of the second class) for mrpc and qqp, Pearson's r for stsb
+        (beside Spearman's rho), else accuracy (beside macro F1, for cb).
 
     Raises: UnknownNameError for a task; DataError naming file and line; ConfigError.
     Source: see :mod:`limbeck.data.benchmarks.glue_tasks`.
@@ -94,7 +95,7 @@ def glue(
         info={
             "source": folder or spec.hub,
             "task": task,
-            "problem": spec.problem,
+            "problem": split_spec(spec.problem)[0],
             "skipped": skipped,
             "premises_shared_with_test": len(shared),
             "illustrate": illustrate,
@@ -215,7 +216,7 @@ def _row(key: str, record: Record, cells: dict[str, Any], spec: TextTask) -> Tex
 
 def _label(cell: Any, spec: TextTask) -> Any:
     """A label as the problem reads it; a class from its name, or from its number (which hub and official files use)."""
-    problem = problem_class(spec.problem)
+    problem = problem_class(split_spec(spec.problem)[0])
     if not problem.is_distribution:
         return problem.label(cell)
     if cell in spec.class_names:

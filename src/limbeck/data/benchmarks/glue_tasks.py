@@ -1,4 +1,4 @@
-"""The tasks of GLUE, and COPA and WiC of SuperGLUE, as data: their columns, class names and files.
+"""The tasks of GLUE, and BoolQ, CB, COPA and WiC of SuperGLUE, as data: their columns, class names and files.
 
 Columns are named as on the hub; ``aliases`` maps the names in the official files to them. Class names stand in the
 order of the numbers that hub and files use.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 HELD_OUT = {"test": ("dev", "validation", "val")}
 HUB_GLUE, HUB_SUPERGLUE = "nyu-mll/glue", "aps/super_glue"
@@ -22,7 +23,7 @@ class TextTask:
     Args:
         text, text_pair, choices: templates over the columns; ``text`` may be empty where there are choices.
         class_names: in the order of their numbers; for regression the one name of what is predicted.
-        problem: ``classification``, ``regression`` or ``choice``.
+        problem: ``classification``, ``regression`` or ``choice``, or with its official metric, as a recipe writes it.
         aliases: column name in the official files to the name used here.
         values: column to what its values read as in a template.
         held_out: role to the names its file or hub split may have; the official test has no labels.
@@ -34,7 +35,7 @@ class TextTask:
     text: str = "{sentence1}"
     text_pair: str = "{sentence2}"
     choices: tuple[str, ...] = ()
-    problem: str = "classification"
+    problem: str | Mapping[str, Any] = "classification"
     aliases: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     held_out: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: HELD_OUT)
@@ -42,6 +43,8 @@ class TextTask:
     hub: str = HUB_GLUE
 
 
+_F1 = {"kind": "classification", "also": ["f1"], "decides": "f1"}
+_MATTHEWS = {"kind": "classification", "also": ["matthews"], "decides": "matthews"}
 ENTAILMENT = ("entailment", "not_entailment")
 
 TEXT_TASKS: dict[str, TextTask] = {
@@ -49,15 +52,18 @@ TEXT_TASKS: dict[str, TextTask] = {
         ("unacceptable", "acceptable"),
         text="{sentence}",
         text_pair="",
+        problem=_MATTHEWS,
         header=("source", "label", "star", "sentence"),
     ),
     "sst2": TextTask(("negative", "positive"), text="{sentence}", text_pair=""),
     "mrpc": TextTask(
         ("not_equivalent", "equivalent"),
+        problem=_F1,
         aliases={"Quality": "label", "#1 String": "sentence1", "#2 String": "sentence2"},
     ),
     "qqp": TextTask(
         ("not_duplicate", "duplicate"),
+        problem=_F1,
         text="{question1}",
         text_pair="{question2}",
         aliases={"is_duplicate": "label"},
@@ -76,6 +82,13 @@ TEXT_TASKS: dict[str, TextTask] = {
     "qnli": TextTask(ENTAILMENT, text="{question}", text_pair="{sentence}"),
     "rte": TextTask(ENTAILMENT),
     "wnli": TextTask(("not_entailment", "entailment")),
+    "boolq": TextTask(("false", "true"), text="{passage}", text_pair="{question}", hub=HUB_SUPERGLUE),
+    "cb": TextTask(
+        ("entailment", "contradiction", "neutral"),
+        text="{premise}",
+        text_pair="{hypothesis}",
+        hub=HUB_SUPERGLUE,
+    ),
     "copa": TextTask(
         ("choice1", "choice2"),
         text="{premise} {question}",
