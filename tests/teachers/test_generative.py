@@ -16,6 +16,7 @@ from torch import nn
 
 from limbeck.banks import Bank
 from limbeck.errors import ConfigError, DataError
+from limbeck.seeding import keyed_seed
 from limbeck.teachers import (
     APITeacher,
     DiffusersDraw,
@@ -126,6 +127,34 @@ def test_sounds(tmp_path):
     assert len(list((tmp_path / "p").glob("*.wav"))) == 2
 
 
+@pytest.mark.parametrize("form", ["pictures", "pixels"])
+def test_of_a_video_the_first_frame_is_kept(tmp_path, form):
+    def film(text):
+        DRAWN.append(text)
+        frames = [Image.new("RGB", (8, 8), COLOURS[text]), Image.new("RGB", (8, 8), (9, 9, 9))]
+        return frames if form == "pictures" else np.stack([np.asarray(frame) for frame in frames])
+
+    teacher = GenerativeTeacher(film, encoder(), pictures=tmp_path / "p")
+    for _ in range(2):
+        assert teacher({"text": ["red", "blue"]}).features.tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert DRAWN == ["red", "blue"]
+    with pytest.raises(DataError, match="a video without frames"):
+        GenerativeTeacher(lambda text: [], encoder(), pictures=tmp_path / "none")({"text": ["red"]})
+
+
+def test_speech_is_read_by_an_encoder_of_sounds(tmp_path, tiny):
+    """A wave of the length of the text, as a speech model gives one, and wav2vec2 that hears it."""
+
+    def speak(text):
+        return {"array": np.sin(np.arange(400 * len(text)) / 7), "sampling_rate": 8000}
+
+    teacher = GenerativeTeacher(speak, HFTeacher(tiny["wav2vec2"]), pictures=tmp_path / "p")
+    features = teacher({"text": ["red", "green"]}).features
+    assert features.shape[0] == 2
+    assert bool(torch.isfinite(features).all())
+    assert not torch.allclose(features[0], features[1])
+
+
 @pytest.mark.parametrize("as_url", [False, True])
 def test_a_server_draws(tmp_path, monkeypatch, as_url):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -206,6 +235,47 @@ def test_a_diffusers_pipeline_draws_by_text_and_seed(tmp_path, monkeypatch):
     other = DiffusersDraw("good", seed=1)
     assert other("red").tobytes() != DiffusersDraw("good")("red").tobytes()
     assert other.fingerprint() != DiffusersDraw("good").fingerprint()
+
+
+def test_a_video_pipeline_of_diffusers(tmp_path, monkeypatch):
+    class Film(FakePipeline):
+        def __call__(self, **options):
+            first = super().__call__(**options).images[0]
+            return types.SimpleNamespace(frames=[[first, Image.new("RGB", (8, 8))]])
+
+    monkeypatch.setitem(sys.modules, "diffusers", types.SimpleNamespace(DiffusionPipeline=Film))
+    film = GenerativeTeacher("diffusers:good", encoder(), pictures=tmp_path / "a")({"text": ["red"]})
+    monkeypatch.setitem(sys.modules, "diffusers", types.SimpleNamespace(DiffusionPipeline=FakePipeline))
+    picture = GenerativeTeacher("diffusers:good", encoder(), pictures=tmp_path / "b")({"text": ["red"]})
+    assert torch.equal(film.features, picture.features)
+
+
+def test_latents_of_a_diffusers_pipeline_are_features(tmp_path):
+    """The paper's own signal: what the pipeline denoised, before it is decoded into a picture."""
+    diffusers = pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
+    torch.manual_seed(0)
+    channels = (8, 16)
+    unet = diffusers.UNet2DModel(
+        sample_size=8, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=channels,
+        norm_num_groups=4, down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    pipeline = diffusers.DDIMPipeline(unet, diffusers.DDIMScheduler(num_train_timesteps=10))
+    pipeline.set_progress_bar_config(disable=True)
+
+    def latents(inputs):
+        drawn = []
+        for text in inputs["text"]:
+            generator = torch.Generator().manual_seed(keyed_seed(text))
+            answer = pipeline(generator=generator, num_inference_steps=2, output_type="np")
+            drawn.append(torch.from_numpy(answer.images[0]).flatten())
+        return {"features": torch.stack(drawn)}
+
+    bank = Bank.build(tmp_path / "b", CallableTeacher(latents, version="tiny"), ROWS)
+    found = bank.lookup([0, 1, 2]).features
+    assert found.shape == (3, 3 * 8 * 8)
+    assert torch.equal(found[0], found[2])
+    assert not torch.allclose(found[0], found[1])
 
 
 @pytest.mark.parametrize(

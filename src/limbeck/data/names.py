@@ -9,6 +9,8 @@ TASKS: dict[str, tuple[str, str]] = {
     "folders": ("own.two_folders", "two_folders"),
     "glyphs": ("benchmarks.glyphs", "glyphs"),
     "glue": ("benchmarks.glue", "glue"),
+    "hateful_memes": ("benchmarks.posts", "hateful_memes"),
+    "mm_imdb": ("benchmarks.posts", "mm_imdb"),
     "own": ("own.own_data", "own_data"),
     "texts": ("own.text_table", "text_table"),
     "vec": ("benchmarks.vec", "vec"),

@@ -27,8 +27,8 @@ class Classification(Problem):
 
     Args:
         label_smoothing: in [0, 1), of the loss.
-        also: further metrics: ``matthews`` (correlation of what is true and what was found), ``f1`` (of two classes: that
-            of the second).
+        also: further metrics: ``matthews`` (correlation of what is true and what was found), ``f1`` (of two classes:
+            that of the second).
     """
 
     label_smoothing: float = 0.0

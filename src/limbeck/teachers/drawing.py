@@ -1,4 +1,4 @@
-"""Who draws a picture (or plays a sound) from a text: a diffusers pipeline or any function."""
+"""Who draws a picture (or a video, or plays a sound) from a text: a diffusers pipeline or any function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ DIFFUSERS = "diffusers:"
 
 
 class FunctionDraw:
-    """A function from a text to a picture (PIL image, array, tensor) or a sound (``{"array", "sampling_rate"}``).
+    """A function from a text to a picture (PIL image, array, tensor), a video (its frames), or a sound (``{"array",
+    "sampling_rate"}``).
 
     Args:
         version: what tells one state of the function from another; default its name and source code.
@@ -35,7 +36,7 @@ class FunctionDraw:
 
 
 class DiffusersDraw:
-    """A text-to-picture or text-to-sound pipeline of the diffusers library (extra ``diffusers``).
+    """A text-to-picture, text-to-video or text-to-sound pipeline of the diffusers library (extra ``diffusers``).
 
     Each text is drawn by itself, by a generator keyed by text and seed, so its picture depends on no other.
 
@@ -90,7 +91,10 @@ class DiffusersDraw:
 
         generator = torch.Generator().manual_seed(keyed_seed(self.seed, text))  # CPU: the same on any device
         answer = self.pipeline(prompt=text, generator=generator, **self._options)
-        return answer.images[0] if hasattr(answer, "images") else self._sound(answer.audios[0])
+        for name in ("images", "frames"):  # of a video its frames
+            if hasattr(answer, name):
+                return getattr(answer, name)[0]
+        return self._sound(answer.audios[0])
 
     def _sound(self, samples: Any) -> dict[str, Any]:
         for name in ("vae", "vocoder"):
@@ -133,6 +137,19 @@ def _config(part: Any) -> dict[str, Any]:
         if isinstance(found, Mapping)
         else {}
     )
+
+
+def first_frame(drawn: Any) -> Any:
+    """The first frame of a video, a list of pictures or pixels ``[frames, H, W, 3]``; anything else as it is.
+
+    Raises: DataError for a video without frames.
+    """
+    is_video = isinstance(drawn, (list, tuple)) or getattr(drawn, "ndim", 0) == 4
+    if not is_video:
+        return drawn
+    if not len(drawn):
+        raise DataError("draw gave a video without frames.")
+    return drawn[0]
 
 
 def drawer(draw: Any) -> Any:

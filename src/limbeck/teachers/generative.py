@@ -19,7 +19,7 @@ from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.signals.teacher import Teacher
 from limbeck.teachers.api.prompts import Prompt, rows_of
 from limbeck.teachers.api.teacher import APITeacher
-from limbeck.teachers.drawing import drawer
+from limbeck.teachers.drawing import drawer, first_frame
 from limbeck.teachers.media import media_of, png_bytes
 from limbeck.teachers.module import ModuleTeacher
 from limbeck.teachers.wave_files import read_wave_file
@@ -38,7 +38,8 @@ class GenerativeTeacher:
     Args:
         draw: an :class:`~limbeck.teachers.api.teacher.APITeacher` of ``kind="images"``; ``"diffusers:PATH"`` or a
             :class:`~limbeck.teachers.drawing.DiffusersDraw`; or a function from a text to a PIL image, an
-            array of pixels, or a sound ``{"array": samples, "sampling_rate": Hz}``.
+            array of pixels, a video (a list of pictures, or pixels ``[frames, H, W, 3]``) of which the first frame is
+            kept, or a sound ``{"array": samples, "sampling_rate": Hz}``, as of speech.
         encoder: a teacher that reads pictures (sounds): an ``HFTeacher`` gets PIL images, a ``ModuleTeacher``
             float tensors ``[m, 3, H, W]`` from 0 to 1; sounds come as ``{"array", "sampling_rate"}``.
         pictures: the folder; beside a bank it is called ``BANK.pictures``.
@@ -142,11 +143,11 @@ class GenerativeTeacher:
         return [path for text in texts if (path := known[text]) is not None]
 
     def _content(self, text: str, drawn: Any) -> tuple[str, bytes]:
-        media = media_of(drawn)
+        media = media_of(first_frame(drawn))
         if media is None:
             raise DataError(
-                f"For {text[:60]!r} draw gave {type(drawn).__name__}; it must give a PIL image, pixels, or a sound "
-                "{'array': samples, 'sampling_rate': Hz}."
+                f"For {text[:60]!r} draw gave {type(drawn).__name__}; it must give a PIL image, pixels, a video's "
+                "frames, or a sound {'array': samples, 'sampling_rate': Hz}."
             )
         if media.kind == "image" and media.format != "png":
             return "image", png_bytes(open_picture(media.data, "What draw gave"))
