@@ -3,8 +3,8 @@
     python benchmarks/armada.py emoji_color few_pairs --seeds 5 --output runs/armada
 
 Tasks: glyphs, emoji_color, emoji_imagenet, emoji_group, rte. Regimes: ``few`` (10 labels a class, pictures of those
-rows only), ``few_pairs`` (10 labels a class, and a picture of every training row) and ``all`` (every label). Recipes and
-arms are those that ship:
+rows only), ``few_pairs`` (10 labels a class, and a picture of every training row) and ``all`` (every label). Recipes
+and arms are those that ship:
 
     limbeck compare --config armada_emoji_color --arms armada --seeds 5
 

@@ -136,8 +136,9 @@ def feature_rows(call: LinearCall, logits: Tensor, inputs: Mapping[str, Tensor])
     Raises: HeadNotFoundError when rows of logits and rows of the head cannot be matched.
     """
     lead = logits.shape[:-1]
-    if scores_choices(call, logits):
-        return call.inputs.reshape(*logits.shape, -1).mean(1)
+    each = choice_features(call, logits)
+    if each is not None:
+        return each.mean(1)
     if call.inputs.shape[:-1] == lead:
         return call.inputs
     if logits.ndim == 2 and call.outputs.ndim > 2 and len(call.outputs) == len(logits):
@@ -149,6 +150,11 @@ def feature_rows(call: LinearCall, logits: Tensor, inputs: Mapping[str, Tensor])
         f"The head '{call.path}' put out {list(call.outputs.shape)}, the model logits {list(logits.shape)}: "
         "it is not clear which feature row belongs to which logits; let the model pool before its head."
     )
+
+
+def choice_features(call: LinearCall, logits: Tensor) -> Tensor | None:
+    """Head inputs of each choice, ``[n, K, d]`` for logits ``[n, K]``; None where a row offers none."""
+    return call.inputs.reshape(*logits.shape, -1) if scores_choices(call, logits) else None
 
 
 def _taken_position(outputs: Tensor, logits: Tensor, mask: Tensor | None) -> Tensor | None:

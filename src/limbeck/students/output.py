@@ -41,6 +41,7 @@ class StudentOutput:
         head: weight ``[C, d]`` and bias ``[C]`` of the linear head.
         prediction: of a student that classifies nothing: an embedding, a denoised sample.
         mask: ``[n, *p]`` bool, positions that count; None = all.
+        of_choices: ``[n, K, d]``, multiple choice: the features of each choice.
         into_head: what entered the head, ``[n, *p, d]``, after dropout, where the logits are what it put out.
     """
 
@@ -54,8 +55,9 @@ class StudentOutput:
         prediction: Tensor | None = None,
         mask: Tensor | None = None,
         into_head: Tensor | None = None,
+        of_choices: Tensor | None = None,
     ) -> None:
-        self.into_head = into_head
+        self.into_head, self.of_choices = into_head, of_choices
         self._features, self._logits, self.head = features, logits, head
         self.hidden_states = dict(hidden_states or {})
         self._prediction, self.mask = prediction, mask
@@ -115,4 +117,5 @@ class StudentOutput:
             head=self.head,
             prediction=picked(self._prediction),
             mask=picked(self.mask),
+            of_choices=picked(self.of_choices),
         )

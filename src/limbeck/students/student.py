@@ -21,6 +21,7 @@ from limbeck.students.changes.lora import merge_lora
 from limbeck.students.heads import (
     candidates,
     channels_last,
+    choice_features,
     feature_rows,
     find_head,
     head_call,
@@ -133,8 +134,11 @@ class Student(nn.Module):
         call = head_call(self.model, record, self._head)
         if self.reading == "classifier":
             features = feature_rows(call, logits, inputs)
+            each = choice_features(call, logits)
             into_head = call.given if _is(call.outputs, logits) else None
-            return call, StudentOutput(features, logits, head=self.head_layer, into_head=into_head)
+            return call, StudentOutput(
+                features, logits, head=self.head_layer, into_head=into_head, of_choices=each
+            )
         head = self.model.get_submodule(self._head)
         if call.skipped:
             logits_or_later: Tensor | LazyLogits = LazyLogits(head, call.given)

@@ -6,7 +6,7 @@ import functools
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from limbeck.data.benchmarks.glue_tasks import TEXT_TASKS, TextTask
 from limbeck.data.files.records import Record, Table, read_table, refuse_bad, table_of
@@ -22,6 +22,7 @@ from limbeck.data.task import Task
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.problems.registry import problem_class, split_spec
 
+TeacherRowsOf = Literal["row", "choice"]
 FILE_SUFFIXES = (".tsv", ".csv", ".jsonl")
 
 
@@ -33,6 +34,7 @@ def glue(
     illustrate: str | None = None,
     picture_size: int = 24,
     validation_share: float = 0.1,
+    teacher_rows: TeacherRowsOf = "row",
     on_error: str = "error",
     seed: int = 0,
 ) -> Task:
@@ -55,6 +57,8 @@ def glue(
             training texts themselves, for a teacher of texts or a bank of the user's keyed as they are.
         picture_size: height of such a strip in pixels; a row takes 48 bytes times its square.
         validation_share: of the training rows, about.
+        teacher_rows: ``choice`` (copa): the teacher is asked about every choice by itself, under ``train/INDEX#0`` and
+            so on, for ``armada`` with ``teacher_row: choice``.
         on_error: ``skip`` leaves out rows that cannot be read and names them in ``info``; ``error`` raises.
 
     Returns: columns ``text`` and ``text_pair``, or ``text`` and ``choices`` (copa); keys ``train/INDEX`` and
@@ -70,6 +74,8 @@ def glue(
     if not 0 < validation_share < 1:
         raise ConfigError(f"validation_share={validation_share} must lie between 0 and 1.")
     check_on_error(on_error)
+    if teacher_rows not in get_args(TeacherRowsOf):
+        raise UnknownNameError(f"teacher_rows={teacher_rows!r} is not known; valid ones: row, choice.")
     spec = TEXT_TASKS[task]
     tables = _tables(folder, task, spec)
     rows: dict[str, list[TextRow]] = {}
@@ -92,6 +98,7 @@ def glue(
         labels_per_class=labels_per_class,
         seed=seed,
         **_illustrations(illustrate, picture_size),
+        each_choice=teacher_rows == "choice",
         info={
             "source": folder or spec.hub,
             "task": task,

@@ -38,7 +38,8 @@ def hateful_memes(
 
     Args:
         folder: holds ``train.jsonl``, ``dev_seen.jsonl`` (or ``dev.jsonl``), perhaps ``dev_unseen.jsonl`` and
-            ``test_seen.jsonl``, with ``id``, ``img``, ``label`` and ``text`` on each line, and the pictures that they name.
+            ``test_seen.jsonl``, with ``id``, ``img``, ``label`` and ``text`` on each line, and the pictures named
+            there.
         labels_per_class: labels that training keeps of each class, drawn by ``seed``; all by default.
         size: height and width of the teacher's pictures.
         validation_share: of the training rows, where there is no ``dev_unseen``.

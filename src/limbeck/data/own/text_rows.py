@@ -17,6 +17,8 @@ from limbeck.errors import ConfigError, DataError, nearest, some
 from limbeck.problems.registry import problem_class, split_spec
 from limbeck.seeding import keyed_seed
 from limbeck.signals.key import Key
+from limbeck.signals.links.base import Link
+from limbeck.signals.links.choices import PairedChoices
 from limbeck.signals.links.paired import Paired
 
 ON_ERROR = ("error", "skip")
@@ -91,6 +93,27 @@ def with_few_labels(train: Examples, n: int | None, seed: int) -> Examples:
     return train.forgotten(torch.from_numpy(~kept))
 
 
+def choices_apart(rows: Examples) -> tuple[Link, Examples]:
+    """Each choice of a row as a row of its own, its text behind the others, and the link of a row to those.
+
+    Raises: ConfigError for rows without choices.
+    """
+    if "choices" not in rows.text_columns:
+        raise ConfigError(
+            "These rows offer no choices, so a teacher has one row for each of them: leave out teacher_rows."
+        )
+    columns = {name: column for name, column in rows.all_rows().items() if name != "choices"}
+    offered = rows.all_rows()["choices"]
+    keys = {key: tuple(f"{key}#{k}" for k in range(len(own))) for key, own in zip(rows.keys, offered)}
+    apart = {
+        name: texts([value for value, own in zip(column, offered) for _ in own])
+        for name, column in columns.items()
+    }
+    apart["choice"] = texts([choice for own in offered for choice in own])
+    flat = tuple(key for own in keys.values() for key in own)
+    return PairedChoices(keys), Examples(apart, flat, rows.problem.unlabelled(len(flat)), rows.problem)
+
+
 def _rows_by_class(train: Examples) -> dict[str, np.ndarray]:
     """Labelled rows of each class; of a problem without classes, of what is predicted."""
     classes = train.problem.classes(train.targets)
@@ -109,6 +132,7 @@ def paired_text_task(
     info: dict[str, Any],
     teacher: Callable[[Examples], Mapping[str, Examples]] | None = None,
     teacher_views: Mapping[str, View] | None = None,
+    each_choice: bool = False,
 ) -> Task:
     """The task of learning texts from what a teacher said about each training row.
 
@@ -117,17 +141,21 @@ def paired_text_task(
         teacher: the teacher's splits, with ``link`` = one row, of the same key, for every training row. By default
             ``link`` are the training texts themselves, without labels, so that a bank keyed by their keys fits.
         teacher_views: of the inputs in the teacher's splits.
+        each_choice: the teacher is asked about every choice of a row, under the keys ``KEY#0``, ``KEY#1``, ...
 
     Returns: a task whose link names every training row by its own key.
     """
     full = roles["train"]
     train = with_few_labels(full, labels_per_class, seed)
     hidden, classes = full.forgotten(), full.problem.classes(full.targets)
+    link: Link = Paired(full.keys)
+    if each_choice:
+        link, hidden = choices_apart(hidden)
     asked = {"link": hidden} if teacher is None else teacher(hidden)
     return Task(
         name=name,
         splits=Splits(**{**roles, "train": train}),
-        teachers={TEACHER: TeacherSide(Splits(**asked), Paired(full.keys), dict(teacher_views or {}))},
+        teachers={TEACHER: TeacherSide(Splits(**asked), link, dict(teacher_views or {}))},
         truth=classes,
         preprocessor={"kind": "text", "columns": list(full.text_columns)},
         info={

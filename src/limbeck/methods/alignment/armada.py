@@ -8,9 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError
-from limbeck.functional import pair_distance
 from limbeck.layers import TSAligner, TwoHeadAligner
-from limbeck.methods.alignment.armada_settings import DISTANCE, OF_MEANS, ARMADAConfig
+from limbeck.methods.alignment.armada_settings import ARMADAConfig
+from limbeck.methods.alignment.armada_terms import (
+    OF_MEANS,
+    check_rows,
+    manifold_distance,
+    match_distance,
+    of_choices,
+)
 from limbeck.methods.base import Curve, Declared, Method, Shapes, StepBatch, Weight
 from limbeck.methods.presets import Preset
 
@@ -32,14 +38,13 @@ class ARMADA(Method):
     that have one, with a label or not: on unlabelled pairs the aligner hands labels on.
 
     Regression: squared errors in place of cross-entropy and KL; several labels: their binary forms. Multiple choice:
-    f_s is the mean over the choices and t belongs to the question, so that the aligner's heads predict *which place*
-    is right; a teacher row that does not tell the choices apart can teach no more than the prior over places,
-    whatever the weights.
+    f_s is the mean over the choices and t belongs to the question, so that the heads predict *which place* is right
+    and no more than the prior over places can be taught; with ``teacher_row: choice`` each choice has f_s and t of its
+    own, and the heads score it.
 
     The teacher's side of the aligner (g_t, h_a) learns from labels alone; the match and M draw the student towards it.
-    With ``manifold_trains_both``, M also draws g_t towards the student. Its least value is then a space in which all
-    rows are one, and with few labels it goes there: on a toy task with a perfect teacher, 6 labels and 294 unlabelled
-    pairs, the aligner's own accuracy fell from 1.00 to 0.51 (``pairs``), and the student's from 0.58 to 0.38.
+    With ``manifold_trains_both``, M also draws g_t towards the student, whose least value is a space in which all rows
+    are one: on a toy task the aligner's own accuracy fell from 1.00 to 0.51 and the student's from 0.58 to 0.38.
 
     The paper's own forms are the presets ``armada_paper_cosine``, ``armada_paper_euclid`` and
     ``armada_paper_elementwise``: with an inner layer u = g(t), :math:`z_t = P_t u`, :math:`z_s = P_s f_s` and heads
@@ -77,7 +82,7 @@ class ARMADA(Method):
     def __init__(self, config: ARMADAConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
         student, n_teacher = shapes.student, shapes.teacher.width
-        widths = (student.width, n_teacher, student.n_outputs)
+        widths = (student.width, n_teacher, 1 if config.teacher_row == "choice" else student.n_outputs)
         self.aligner: TSAligner | TwoHeadAligner
         if config.heads == "one":
             self.aligner = TSAligner(*widths, width=config.width, depth=config.depth)
@@ -123,37 +128,37 @@ class ARMADA(Method):
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         c, aligner, (rows, said) = self.config, self.aligner, b.teacher.paired()
+        check_rows(said["features"], c.teacher_row)
         if c.pretrain != "no":
             return {"aligner": self._alone(b, rows, said["features"])}
         h_t, z_t = aligner.read_teacher(self._shown(b, rows, said["features"]))
-        z_s, logits_a = aligner.project_student(b.student.features), aligner.head(h_t)
-        logits_x = aligner.auxiliary_head(z_s)
+        z_s, logits_a = aligner.project_student(self._features(b)), self._scores(aligner.head(h_t))
+        logits_x = self._scores(aligner.auxiliary_head(z_s))
         terms = {
             "supervised": b.label_loss(),
-            "logits": self._match(b, b.student.logits[rows], logits_a),
-            "manifold": DISTANCE[c.manifold](z_s[rows], z_t if c.manifold_trains_both else z_t.detach()),
+            "logits": match_distance(c, b.problem, b.student.logits[rows], logits_a),
+            "manifold": manifold_distance(c, z_s[rows], z_t if c.manifold_trains_both else z_t.detach()),
             "auxiliary": b.label_loss(logits_x),
             "aligner": b.label_loss(logits_a, rows),
         }
         if isinstance(aligner, TwoHeadAligner):
-            logits_b = aligner.teacher_auxiliary_head(z_t)
-            terms["auxiliary_logits"] = self._match(b, logits_x[rows], logits_b)
+            logits_b = self._scores(aligner.teacher_auxiliary_head(z_t))
+            terms["auxiliary_logits"] = match_distance(c, b.problem, logits_x[rows], logits_b)
             terms["aligner_auxiliary"] = b.label_loss(logits_b, rows)
         return {name: terms[name] for name in self.plan.units}
 
-    def _match(self, b: StepBatch, logits_s: Tensor, logits_t: Tensor) -> Tensor:
-        c = self.config
-        if c.match == "kl":
-            return b.problem.match(
-                logits_s, logits_t, temperature=c.softness, trains_teacher=c.match_trains_aligner
-            )
-        p_s, p_t = (b.problem.predictions(logits / c.softness) for logits in (logits_s, logits_t))
-        return pair_distance(p_s, p_t if c.match_trains_aligner else p_t.detach(), reduction="sum")
+    def _features(self, b: StepBatch) -> Tensor:
+        """The student's, ``[n, d]``, or of each choice ``[n, K, d]``."""
+        return b.student.features if self.config.teacher_row == "row" else of_choices(b)
+
+    def _scores(self, out: Tensor) -> Tensor:
+        """What a head says: ``[n, C]``, or of each choice ``[n, K, 1]`` as ``[n, K]``."""
+        return out if self.config.teacher_row == "row" else out.squeeze(-1)
 
     def _shown(self, b: StepBatch, rows: Tensor, features: Tensor) -> Tensor:
         """What the aligner reads of the paired rows: the teacher's features, with noise, or what stands in for them."""
         if self.config.aligner == "without_teacher":
-            own = b.student.features[rows].detach()
+            own = self._features(b)[rows].detach()
             return own.to(self.stand_in) @ self.stand_in
         if not self.config.teacher_noise:
             return features
@@ -165,10 +170,10 @@ class ARMADA(Method):
         """The loss of the aligner without a student: from labels, or how well the projection gives the row back."""
         h_t, z_t = self.aligner.read_teacher(self._shown(b, rows, features))
         if self.config.pretrain == "reconstruction":
-            return (self.decoder(z_t) - features.to(z_t.dtype)).square().mean(-1).sum()
-        loss = b.label_loss(self.aligner.head(h_t), rows)
+            return (self.decoder(z_t) - features.to(z_t.dtype)).square().flatten(1).mean(1).sum()
+        loss = b.label_loss(self._scores(self.aligner.head(h_t)), rows)
         if isinstance(self.aligner, TwoHeadAligner):
-            loss = loss + b.label_loss(self.aligner.teacher_auxiliary_head(z_t), rows)
+            loss = loss + b.label_loss(self._scores(self.aligner.teacher_auxiliary_head(z_t)), rows)
         return loss
 
 

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
-from torch import Tensor
-
-from limbeck.functional import (
-    mean_cosine_gap,
-    mean_distance,
-    mean_product_gap,
-    pair_cosine_gap,
-    pair_distance,
-)
 from limbeck.methods.base import Settings, Weight, setting, weight
 
 Manifold = Literal["pairs", "means", "cosine", "cosine_means", "elementwise", "euclid", "cosine_verbatim"]
-DISTANCE: dict[Manifold, Callable[[Tensor, Tensor], Tensor]] = {
-    "pairs": partial(pair_distance, reduction="sum"),
-    "means": mean_distance,
-    "cosine": partial(pair_cosine_gap, reduction="sum"),
-    "cosine_means": mean_cosine_gap,
-    "elementwise": partial(pair_distance, reduction="sum"),
-    "euclid": mean_distance,
-    "cosine_verbatim": mean_product_gap,
-}
-OF_MEANS = ("means", "cosine_means", "euclid", "cosine_verbatim")
 _TEMPERATURE = {"kl": 1.0, "l2": 5.0}
 
 
@@ -57,6 +36,10 @@ class ARMADAConfig(Settings):
     teacher: Literal["features", "text"] = setting(
         "features",
         "the bank's features, or its texts (captions, rationales), embedded once by a frozen text encoder",
+    )
+    teacher_row: Literal["row", "choice"] = setting(
+        "row",
+        "choice: multiple choice whose every choice has a teacher row of its own (data.config.teacher_rows)",
     )
     match: Literal["kl", "l2"] = setting(
         "kl",

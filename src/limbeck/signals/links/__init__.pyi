@@ -3,6 +3,7 @@ from .base import Draw as Draw
 from .base import Link as Link
 from .base import Source as Source
 from .by_class import ByClass as ByClass
+from .choices import PairedChoices as PairedChoices
 from .choose import LINKS as LINKS
 from .choose import link_named as link_named
 from .paired import Paired as Paired
