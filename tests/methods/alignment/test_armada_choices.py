@@ -72,7 +72,7 @@ def test_the_aligner_learns_which_choice_is_right_of_rows_it_has_not_seen() -> N
     """Which no teacher of whole questions can: the right choice may stand at any place."""
     generator = torch.Generator().manual_seed(3)
     right = torch.randint(K, (60,), generator=generator)
-    t = torch.randn(60, K, D_T, generator=generator) + one_hot(right, K)[..., None] * torch.tensor(
+    t = 0.3 * torch.randn(60, K, D_T, generator=generator) + one_hot(right, K)[..., None] * torch.tensor(
         [5.0, 0, 0, 0]
     )
     method = made(pretrain="labels").float()
