@@ -90,8 +90,22 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def is_ordinary(sizes: Tensor) -> bool:
+    """Whether all of these sizes have squares that neither overflow nor vanish; never where finding out would make an
+    accelerator wait."""
+    if sizes.device.type != "cpu" or not sizes.numel():
+        return False
+    smallest, largest = sizes.detach().aminmax()
+    facts = torch.finfo(sizes.dtype)
+    return bool(smallest > 1e4 * facts.tiny**0.5) and bool(largest < 1e-4 * facts.max**0.5)
+
+
 def euclidean_length(x: Tensor) -> Tensor:
     """Euclidean length over the last axis, whose squares neither overflow nor vanish; slope 0 at 0."""
+    if x.device.type == "cpu":
+        length = torch.linalg.vector_norm(x, dim=-1)
+        if is_ordinary(length):
+            return length
     largest = x.detach().abs().amax(-1, keepdim=True)
     largest = torch.where(largest > 0, largest, 1.0)
     return torch.linalg.vector_norm(x / largest, dim=-1) * largest.squeeze(-1)
@@ -101,6 +115,19 @@ def unit_rows(x: Tensor) -> Tensor:
     """Vectors of the last axis at length 1, differentiable; a zero vector stays one."""
     length = euclidean_length(x).unsqueeze(-1)
     return x / torch.where(length > 0, length, 1.0)
+
+
+def unit_grams(x: Tensor) -> Tensor:
+    """Inner products ``(..., n, n)`` of the rows of ``x (..., n, d)``, each row of them at length 1; blind to the scale
+    of ``x``, which neither overflows nor vanishes on the way."""
+    if x.device.type == "cpu":
+        gram = x @ x.mT
+        length = torch.linalg.vector_norm(gram, dim=-1, keepdim=True)
+        if is_ordinary(length):
+            return gram / length
+    largest = x.detach().abs().amax((-2, -1), keepdim=True)
+    x = x / torch.where(largest > 0, largest, 1.0)
+    return unit_rows(x @ x.mT)
 
 
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:

@@ -58,3 +58,19 @@ def test_states_of_tokens_are_no_maps():
     shapes = Shapes(Side(2, 3, {"a": (9, 5)}), {"teacher": Side(hidden={"x": (7, 2, 8)})})
     with pytest.raises(ConfigError, match=r"'a' of the student gives \[9, 5\] a row, .* or take 'hints'"):
         Maps(plan.config, shapes)
+
+
+def test_channels_may_lie_on_other_grids_and_must_be_as_many():
+    shapes = Shapes(Side(2, 3, {"a": (5, 4, 6)}), {"teacher": Side(hidden={"x": (5, 2, 2), "y": (3, 2, 2)})})
+    plan = plan_method("ickd", {"layers": ["a=x"]})
+    ours, theirs = torch.randn(2, 5, 4, 6), torch.randn(2, 5, 2, 2)
+    b = step_batch(
+        StudentOutput(torch.randn(2, 2), torch.randn(2, 3), {"a": ours}),
+        TeacherOutput(hidden_states={"x": theirs}),
+        pairs=[1, 0],
+    )
+    expected = L.channel_similarity(ours, theirs.flip(0), reduction="sum")
+    torch.testing.assert_close(plan.cls(plan.config, shapes).losses(b)["match"], expected)
+    plan = plan_method("ickd", {"layers": ["a=y"]})
+    with pytest.raises(ConfigError, match="as many of the student as of the teacher, not 5 and 3"):
+        Maps(plan.config, shapes)

@@ -58,3 +58,17 @@ def test_every_group_is_matched():
     groups = method.expand(ours).reshape(len(ours), 3, 2)
     expected = (groups - theirs[:, None]).square().sum() / 2
     assert float(method.losses(b)["match"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_factors_of_each_side_and_an_own_loss_of_the_paraphraser():
+    b, ours, theirs = batch()
+    method = made("factor_transfer", share=1.5, p=2.0)
+    found = method.losses(b)
+    factors = method.paraphrase(theirs)
+    assert factors.shape == (64, 3)
+    expected = L.normalised_gap(method.translate(ours), factors, p=2.0, reduction="sum")
+    assert float(found["factor"]) == pytest.approx(float(expected), rel=1e-5)
+    own = (method.back(factors) - theirs).square().sum() / 2
+    assert float(found["paraphrase"]) == pytest.approx(float(own), rel=1e-5)
+    slopes = torch.autograd.grad(found["factor"], list(method.paraphrase.parameters()), allow_unused=True)
+    assert all(slope is None for slope in slopes)

@@ -68,7 +68,7 @@ def test_students_that_share_a_teacher_row_are_no_negatives():
     assert float(made("info_nce").losses(b)["contrast"]) == 0
 
 
-@pytest.mark.parametrize("name", ["sp", "cc", "pkt", "rkd", "info_nce"])
+@pytest.mark.parametrize("name", ["sp", "cc", "pkt", "rkd", "info_nce", "wcord", "crd"])
 def test_without_pairs_nothing_but_a_path(name):
     b, _, _ = batch([-1] * 6)
     found = made(name).losses(b)

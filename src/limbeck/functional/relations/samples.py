@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import ConfigError, DataError
-from limbeck.functional.costs import cost_matrix
 from limbeck.functional.hand_gradients import nothing_to_compare
 from limbeck.functional.precision import (
     check_choice,
     check_positive,
     explained,
+    unit_grams,
     unit_rows,
     widened,
     without_autocast,
@@ -66,10 +66,20 @@ def rkd_distance(x_s: Tensor, x_t: Tensor) -> Tensor:
 
 
 def _relative_distances(x: Tensor) -> Tensor:
-    distance = cost_matrix(x, x, "euclidean").fill_diagonal_(0.0)
+    distance = _distances(x)
     count = (distance > 0).sum().clamp(min=1)
     mean = distance.sum() / count
     return distance / torch.where(mean > 0, mean, 1.0)
+
+
+def _distances(x: Tensor) -> Tensor:
+    """``(n, n)`` Euclidean, 0 (and without a slope) where rounding cannot tell two rows apart."""
+    x = x - x.detach().mean(0)  # distances do not see the mean; far from the origin they lose their digits
+    gram = x @ x.T
+    own = gram.diagonal()
+    squared = own[:, None] + own[None, :] - 2 * gram
+    apart = squared.detach() > 16 * torch.finfo(x.dtype).eps * own.detach().max()
+    return torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
 
 
 @explained
@@ -100,13 +110,11 @@ def similarity_preserving(x_s: Tensor, x_t: Tensor, *, norm: Literal["l2", "l1"]
 
 
 def _similarity_rows(x: Tensor, norm: str) -> Tensor:
-    largest = (
-        x.detach().abs().max()
-    )  # the rows are blind to scale; without it products of large features overflow
+    if norm == "l2":
+        return unit_grams(x)
+    largest = x.detach().abs().max()  # the rows are blind to scale, and products of large features overflow
     x = x / torch.where(largest > 0, largest, 1.0)
     similarity = x @ x.T
-    if norm == "l2":
-        return unit_rows(similarity)
     length = similarity.abs().sum(1, keepdim=True)
     return similarity / torch.where(length > 0, length, 1.0)
 

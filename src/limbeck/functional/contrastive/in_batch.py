@@ -15,6 +15,7 @@ from limbeck.errors import DataError
 from limbeck.functional.precision import (
     Reduction,
     check_positive,
+    is_ordinary,
     reduced,
     unit_rows,
     widened,
@@ -30,6 +31,8 @@ def info_nce(
     temperature: float = 0.07,
     symmetric: bool = False,
     same: Tensor | None = None,
+    queue: Tensor | None = None,
+    same_in_queue: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     r"""Which of the batch's teacher rows is the student's own, as a classification (InfoNCE).
@@ -39,9 +42,12 @@ def info_nce(
     Args:
         x_s: student features in the common space, ``(n, d)``.      x_t: teacher features, same shape.
         temperature: tau > 0, default 0.07.
-        symmetric: also which student row is the teacher's own, and the mean of both (as CLIP), default False.
+        symmetric: also which student row of the batch is the teacher's own, and the mean of both (as CLIP), default
+            False.
         same: ``(n,)`` int64, rows of one number are no negatives of each other (one teacher row that several student
             rows share, one class); default: all differ.
+        queue: ``(q, d)``, teacher rows of earlier batches, which are negatives of every student row.
+        same_in_queue: ``(n, q)`` bool, rows of the queue that are no negatives of a row.
         reduction: ``mean`` over rows, ``sum``, or ``none`` for one value a row.
     Returns: nats, >= 0, log n where nothing is told apart; float32 or wider. 0 for one row.
     Needs: pairing by row; teacher vectors.     Gradient: to ``x_s`` only; it couples the rows of a batch.
@@ -60,16 +66,33 @@ def info_nce(
     n = len(x_s)
     if same is not None and same.shape != (n,):
         raise DataError(f"same must be ({n},), got {tuple(same.shape)}")
-    s, t = (unit_rows(x) for x in widened(x_s, x_t.detach()))
-    score = s @ t.T / temperature
+    if queue is not None and (queue.dim() != 2 or queue.shape[1] != x_s.shape[1]):
+        raise DataError(f"queue must be (q, {x_s.shape[1]}), got {tuple(queue.shape)}")
+    s, t = widened(x_s, x_t.detach())
+    score = _cosines(s, t, temperature)
     own = torch.arange(n, device=score.device)
     if same is not None:
         no_negative = (same[:, None] == same[None, :]) & (own[:, None] != own[None, :])
         score = score.masked_fill(no_negative, -torch.inf)
-    rows = F.cross_entropy(score, own, reduction="none")
+    wide = score
+    if queue is not None:
+        earlier = _cosines(s, queue.detach().to(s.dtype), temperature)
+        if same_in_queue is not None:
+            earlier = earlier.masked_fill(same_in_queue, -torch.inf)
+        wide = torch.cat([score, earlier], 1)
+    rows = F.cross_entropy(wide, own, reduction="none")
     if symmetric:
         rows = (rows + F.cross_entropy(score.T, own, reduction="none")) / 2
     return reduced(rows, reduction)
+
+
+def _cosines(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """``(n, m)``, over the temperature."""
+    if a.device.type == "cpu":  # lengths divide the products, which are fewer than the features
+        length_a, length_b = (torch.linalg.vector_norm(x, dim=1) for x in (a, b))
+        if is_ordinary(length_a) and is_ordinary(length_b):
+            return a @ b.T / (length_a[:, None] * (temperature * length_b)[None, :])
+    return unit_rows(a) @ unit_rows(b).T / temperature
 
 
 @without_autocast

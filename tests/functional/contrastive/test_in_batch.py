@@ -88,3 +88,18 @@ def test_noise_contrast_gradcheck_and_halves():
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call(cloud(3, 0))
+
+
+def test_a_queue_adds_negatives():
+    generator = torch.Generator().manual_seed(0)
+    s, t, queue = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (3, 3, 5))
+    same = torch.zeros(3, 5, dtype=torch.bool)
+    same[1, 2] = True
+    unit = [torch.nn.functional.normalize(x, dim=1) for x in (s, t, queue)]
+    score = unit[0] @ torch.cat(unit[1:]).T / 0.5
+    score[1, 3 + 2] = -torch.inf
+    expected = (score.logsumexp(1) - score.diagonal()).mean()
+    found = L.info_nce(s, t, temperature=0.5, queue=queue, same_in_queue=same)
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(DataError, match=r"queue must be \(q, 4\)"):
+        L.info_nce(s, t, queue=queue[:, :2])
