@@ -91,8 +91,8 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
         task.splits["train"],
         plan.declared.class_means,
     )
-    claimed = task.problem.kind in plan.declared.problems  # the method knows what its outputs are
-    if wanted.reads_classes and not (task.problem.is_distribution or claimed):
+    unclaimed = task.problem.kind not in plan.declared.problems  # else the method knows what the outputs are
+    if wanted.reads_classes and not task.problem.is_distribution and unclaimed:
         raise ConfigError(
             f"Method {plan.name!r} goes by classes here, and this task predicts {task.problem.kind} "
             f"({some(task.class_names, 3)}); take armada, fitnets or feature_ot, with a teacher of features."
