@@ -15,9 +15,15 @@ ON_TABLES = {
     "logit_std": ("logit_std", ("distillation",), {}),
     "pkt": ("pkt", ("relation",), {}),
     "sp": ("sp", ("relation",), {}),
+    "crd": ("crd", ("contrast",), {"queue": 48}),
     "vid": ("vid", ("information",), {}),
 }
-ON_PICTURES = {"at": {"layers": ["5=maps"]}, "nst": {"layers": ["5=maps"]}}
+ON_PICTURES = {
+    "at": ("match", {"layers": ["5=maps"]}),
+    "nst": ("match", {"layers": ["5=maps"]}),
+    "ofd": ("match", {"layers": ["4=maps"], "weight_match": 0.05}),
+    "reviewkd": ("review", {"layers": ["5=maps"], "width": 8}),
+}
 
 
 @pytest.mark.full
@@ -30,7 +36,8 @@ def test_on_tables(name: str, evidence: Evidence, tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("name", ON_PICTURES)
 def test_on_pictures(name: str, evidence: Evidence, tmp_path: Path) -> None:
-    evidence.holds(tmp_path, name, "match", config=ON_PICTURES[name], student="picture")
+    term, config = ON_PICTURES[name]
+    evidence.holds(tmp_path, name, term, config=config, student="picture")
 
 
 @pytest.mark.full
