@@ -191,3 +191,17 @@ def test_json_without_rows_and_numbers_beyond_all_floats(tmp_path):
         DataError, match=r"1 of 2 rows .* row 0 has 1000.* in column 'x', where a number is needed"
     ):
         own_data(student={"source": str(path), "modality": "table", "label": False})
+
+
+def test_a_hub_that_is_out_of_reach_is_one_sentence(monkeypatch):
+    import datasets
+
+    def offline(name):
+        raise ConnectionError("Couldn't reach 'somebody/rows' on the Hub\nTraceback of the network")
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    with pytest.raises(
+        DataError, match=r"'somebody/rows' cannot be loaded from the hub .* save_to_disk wrote\.$"
+    ) as said:
+        own_data(student={"source": "hf:somebody/rows", "modality": "text"})
+    assert "\n" not in str(said.value)
