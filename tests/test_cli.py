@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -33,7 +30,7 @@ def test_help_lists_every_command_and_each_has_its_own(capsys):
         assert f"  {name} " in out
         code, own, _ = call(capsys, name, "--help")
         assert code == 0
-        assert "example:" in own
+        assert "example" in own
     assert call(capsys)[0] == 2
     assert call(capsys, "--version")[1] == f"limbeck {__version__}\n"
 
@@ -121,21 +118,28 @@ def test_a_good_file_is_not_blamed_for_the_machine(capsys, monkeypatch):
     assert "no permission to use bank.json" in call(capsys, "methods")[2]
 
 
-def test_sigterm_stops_as_an_interruption_does(capsys, monkeypatch):
-    handled = []
+def test_sigterm_stops_as_an_interruption_does():
+    """In a process of its own: a test process may have a handler of some library's."""
+    program = """
+import os, signal, sys, time
+from limbeck.cli import main
+from limbeck.commands import methods
 
-    def stopped(arguments):
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
-        except KeyboardInterrupt:  # what ends cleanly at Ctrl-C does so here
-            handled.append(signal.getsignal(signal.SIGTERM))
-            raise
+def stopped(arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    except KeyboardInterrupt:  # what ends cleanly at Ctrl-C does so here
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "a second one ends the process at once"
+        raise
 
-    monkeypatch.setattr(methods_command, "command", stopped)
-    assert call(capsys, "methods")[::2] == (143, "limbeck: stopped (SIGTERM); start again.\n")
-    assert handled == [signal.SIG_DFL], "a second one ends the process at once"
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+methods.command = stopped
+code = main(["methods"])
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, "limbeck: stopped (SIGTERM); start again.\n")
 
 
 @pytest.mark.parametrize(

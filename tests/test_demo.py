@@ -104,7 +104,7 @@ def test_quick_changes_what_is_not_given(monkeypatch, tmp_path):
 def test_wrong_options_are_refused():
     with pytest.raises(UnknownNameError, match="'bagged'"):
         DemoOptions(arms=("baged",))
-    with pytest.raises(ConfigError, match="--labels must be at least 1"):
+    with pytest.raises(ConfigError, match=r"--labels must lie in \[1, 1,000,000\]"):
         DemoOptions(labels=0)
     with pytest.raises(ConfigError, match="no arm with a teacher"):
         DemoOptions(arms=("supervised",))

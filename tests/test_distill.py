@@ -138,7 +138,7 @@ def test_print_recipe_is_the_recipe_and_runs_nothing(capsys):
     assert cli.main(["distill", "--config", "av_digits_paired", "--seed", "4", "--print-recipe"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["seed"] == 4
-    assert printed["method"] == {"name": "kd", "config": {"temperature": 1.0}}
+    assert printed["method"] == {"name": "kd", "config": {"temperature": 1.0}, "init": None}
 
 
 def test_results_of_another_recipe_are_kept(own, tmp_path):

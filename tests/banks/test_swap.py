@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from limbeck.banks import Bank, bank_info, delete_bank
-from limbeck.errors import BankError, LimbeckError, NonFiniteError
+from limbeck.errors import BankError, LimbeckError, NonFiniteError, OwnCodeError
 from limbeck.signals import TeacherOutput
 from limbeck.teachers import CallableTeacher
 
@@ -59,7 +59,7 @@ def files(folder: Path) -> set[str]:
 
 def test_a_teacher_that_fails_leaves_the_old_bank(tmp_path: Path) -> None:
     built(tmp_path / "b", 1.0)
-    with pytest.raises(RuntimeError, match="the teacher failed"):
+    with pytest.raises(OwnCodeError, match="the teacher failed"):
         built(tmp_path / "b", 2.0, fails_at=25, overwrite=True)
     assert weight_of(Bank.open(tmp_path / "b")) == 1.0
     Bank.open(tmp_path / "b").verify()
@@ -74,7 +74,7 @@ def test_a_teacher_that_fails_leaves_the_old_bank(tmp_path: Path) -> None:
 def test_what_is_left_of_an_overwrite_is_cleaned_by_the_next_build(tmp_path: Path) -> None:
     built(tmp_path / "b", 1.0)
     before = files(tmp_path / "b")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(OwnCodeError):
         built(tmp_path / "b", 2.0, fails_at=25, overwrite=True)
     assert files(tmp_path / "b") == before | {".new"}
     built(tmp_path / "b", 1.0)

@@ -300,9 +300,7 @@ def test_an_index_of_another_length(
     made, batch = step(toy, bank, method, link)
     batch["teachers"]["teacher"][what] = change(batch["teachers"]["teacher"][what])
     n = len(batch["targets"]["known"])
-    with pytest.raises(
-        DataError, match=f"The {what} of the teacher 'teacher' has .* the batch has {n} student rows"
-    ):
+    with pytest.raises(DataError, match=f"{what} of 'teacher' has the shape .* beside {n} student rows"):
         made(**batch)
 
 

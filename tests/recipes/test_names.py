@@ -15,7 +15,7 @@ from limbeck.recipes.recipe import CONTROLS, known_keys, parse_recipe, shipped_r
 from limbeck.recipes.yaml_file import yaml_keys
 
 SLIPS = {
-    "--training.lr 1": "no setting 'lr'; did you mean 'learning_rate'",
+    "--training.lr 1": "no key 'training.lr'; did you mean training.learning_rate",
     "--training.max_steps many": "training.max_steps must be a whole number; it is 'many'",
     "--training.learning_rate -1e-4": r"must lie in \[0, ",
     "--training.num_train_epochs 3": "does nothing here",

@@ -42,7 +42,7 @@ def test_the_command_line_wins(tmp_path):
     ("text", "words"),
     [
         ("metod: {name: kd}", "method.name"),
-        ("training: {learning_rte: 1}", "training has no setting .*did you mean 'learning_rate'"),
+        ("training: {learning_rte: 1}", "training.learning_rate"),
         ("training: {learning_rate: fast}", "training.learning_rate"),
         ("training: {output_dir: x}", "output_dir"),
         ("method: {name: kd, config: {temprature: 2}}", "'temperature'"),

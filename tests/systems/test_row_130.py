@@ -9,7 +9,7 @@ import torch
 from systems.evidence import NAMES, Evidence
 
 from limbeck.banks.bank import Bank
-from limbeck.taught import class_means
+from limbeck.training.teacher_reading import class_means
 
 
 @pytest.mark.full

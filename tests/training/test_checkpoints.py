@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from limbeck.banks.bank import Bank
-from limbeck.errors import CheckpointError
+from limbeck.errors import CheckpointError, MachineError
 from limbeck.training.checkpoints import HASHES_FILE, check_files, last_checkpoint, publish
 
 FILES = (
@@ -140,7 +140,7 @@ def test_trouble_of_the_machine_is_not_called_damage(run: Path, monkeypatch: pyt
         raise OSError(24, "Too many open files", str(path))
 
     monkeypatch.setattr("limbeck.training.checkpoints.file_hash", fails)
-    with pytest.raises(CheckpointError, match=r"cannot be read: .*: Too many open files") as caught:
+    with pytest.raises(MachineError, match="too many open files") as caught:
         check_files(run / "checkpoints" / "checkpoint-10")
     assert "delete" not in str(caught.value)
 

@@ -108,9 +108,9 @@ def test_weight_decay(on: str, spared: bool, toy: ModuleType, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"max_steps": 0}, "training.max_steps must be at least 1"),
-        ({"n_labelled": -1}, "training.n_labelled must be at least 0 and finite; it is -1"),
-        ({"n_bags": 0}, "training.n_bags must be at least 1 and finite; it is 0"),
+        ({"max_steps": 0}, r"training.max_steps must lie in \[1, "),
+        ({"n_labelled": -1}, r"training.n_labelled must lie in \[0, .*; it is -1"),
+        ({"n_bags": 0}, r"training.n_bags must lie in \[1, .*; it is 0"),
         ({"ema_decay": 1.0}, r"training.ema_decay must lie in \[0, 1\); it is 1.0"),
     ],
 )

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from limbeck.data.names import OF_EVERY_TASK, TASKS
 from limbeck.errors import ConfigError, UnknownNameError, close_names, known_name, nearest
 from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
 
 _TRAINING = {*FIELDS, *OWN_RESULT, *LATER_RESULT}
 _OFFERED = sorted(name for name in _TRAINING if not is_refused(name) and name not in OWNED_BY_RECIPE)
-# What others call a setting, where the letters alone would not lead to ours.
-_OTHER_NAMES = {
-    "lr": "learning_rate", "wd": "weight_decay", "steps": "max_steps", "epochs": "max_steps", "num_epochs": "max_steps",
-    "batch_size": "n_labelled", "scheduler": "lr_scheduler_type", "optimizer": "optim", "warmup": "warmup_steps",
-}  # fmt: skip
 
 
-def check_names(given: Mapping[str, Any], known: Mapping[str, Any], controls: Sequence[str]) -> None:
+def check_names(
+    given: Mapping[str, Any], known: Mapping[str, Any], controls: Sequence[str], *, data_ships: bool = True
+) -> None:
     """Check a recipe as it is written: its keys, the method and the data set with their settings, the trainer's.
 
     Args:
@@ -26,6 +24,7 @@ def check_names(given: Mapping[str, Any], known: Mapping[str, Any], controls: Se
             should is left to the parser.
         known: dotted key to default of a recipe without the trainer's; below one of them anything may stand.
         controls: their names.
+        data_ships: the data set is one that ships; False where a task may come from Python, whatever its name.
 
     Raises: UnknownNameError, ConfigError: one sentence.
     """
@@ -37,7 +36,8 @@ def check_names(given: Mapping[str, Any], known: Mapping[str, Any], controls: Se
     if kind not in controls:
         raise UnknownNameError(f"There is no control {kind!r}; {nearest(kind, controls)}")
     _check_method(values)
-    _check_data(values)
+    if data_ships or values["data.name"] in TASKS:
+        _check_data(values)
     for where in ("training", "teacher.training"):
         check_training(where, dict(_below(where, values)))
 
@@ -49,7 +49,9 @@ def check_training(where: str, values: Mapping[str, Any]) -> None:
             raise ConfigError(owned(f"{where}.{key}"))
         if (name := key.partition(".")[0]) not in _TRAINING:
             raise ConfigError(
-                f"{where} has no setting {key!r}; {nearest(_OTHER_NAMES.get(name, name), _OFFERED)}"
+                unknown_key(f"{where}.{name}", ())
+                if where == "training"
+                else f"{where} has no setting {name!r}; {nearest(name, _OFFERED)}"
             )
     numbers = {key: _number(value) for key, value in values.items()}
     check_refusals(where, numbers)
@@ -127,7 +129,6 @@ def _check_method(values: Mapping[str, Any]) -> None:
 
 def _check_data(values: Mapping[str, Any]) -> None:
     from limbeck.data.cards import data_card
-    from limbeck.data.names import OF_EVERY_TASK, TASKS
 
     name = values.get("data.name")
     if isinstance(name, str):

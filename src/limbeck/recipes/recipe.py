@@ -206,7 +206,7 @@ class Recipe:
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         """Read a YAML recipe and command-line overrides such as ``--training.learning_rate 1e-4``."""
-        return parse_recipe(["--config", str(path), *overrides])
+        return parse_recipe(["--config", str(path), *overrides], data_ships=False)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -272,15 +272,20 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
     return parser
 
 
-def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None) -> Recipe:
+def parse_recipe(
+    arguments: Sequence[str], parser: ArgumentParser | None = None, *, data_ships: bool = True
+) -> Recipe:
     """A checked recipe from command-line arguments.
+
+    Args:
+        data_ships: see :func:`limbeck.recipes.names.check_names`.
 
     Raises: UnknownNameError, ConfigError, one sentence; a misspelt key comes with the nearest valid ones.
     """
     from argparse import ArgumentError
 
     arguments = _find_recipes(arguments)
-    _check_early(arguments)
+    _check_early(arguments, data_ships)
     if wrong := next((a for a in arguments if re.fullmatch(r"[a-z_]+(?:\.\w+)*=.*", a)), None):
         before = arguments[: arguments.index(wrong)]
         if not before or not before[-1].startswith("--") or "=" in before[-1]:
@@ -315,11 +320,11 @@ def parse_recipe(arguments: Sequence[str], parser: ArgumentParser | None = None)
     return from_its_folder(recipe, folders[-1]) if folders else recipe
 
 
-def _check_early(arguments: Sequence[str]) -> None:
+def _check_early(arguments: Sequence[str], data_ships: bool) -> None:
     """What can be told before the heavy imports: wrong files, names and numbers."""
     files = [_sections(path) for path in _configs(arguments)]
     given = {key: value for found in files for key, value in flat_keys(found)}
-    check_names({**given, **dict(options(arguments))}, known_keys(), CONTROLS)
+    check_names({**given, **dict(options(arguments))}, known_keys(), CONTROLS, data_ships=data_ships)
 
 
 def known_keys() -> dict[str, Any]:

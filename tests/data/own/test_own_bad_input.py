@@ -201,7 +201,7 @@ def test_a_hub_that_is_out_of_reach_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
     with pytest.raises(
-        DataError, match=r"'somebody/rows' cannot be loaded from the hub .* save_to_disk wrote\.$"
+        DataError, match=r"'somebody/rows' cannot be loaded from the hub .*save_to_disk wrote\.$"
     ) as said:
         own_data(student={"source": "hf:somebody/rows", "modality": "text"})
     assert "\n" not in str(said.value)

@@ -66,7 +66,7 @@ def test_layers_of_a_student():
     assert block_paths(stack) == ["1.0", "1.1", "1.2", "1.3"]
     assert layer_path(stack, "layer:50%") == "1.1"
     assert layer_path(stack, "1.3") == "1.3"
-    with pytest.raises(UnknownNameError, match=r"The student has no layer '1\.9'; did you mean"):
+    with pytest.raises(UnknownNameError, match=r"The student has no layer '1\.9'; valid ones: 0, 1"):
         layer_path(stack, "1.9")
     with pytest.raises(ConfigError, match="layer:0 is what enters the first block"):
         layer_path(stack, "layer:0")

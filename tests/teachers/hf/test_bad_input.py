@@ -30,7 +30,7 @@ ROWS = [
 def test_long_texts_are_cut_counted_and_warned_about_once(tiny, tmp_path):
     teacher = HFTeacher(tiny["bert"])
     with pytest.warns(
-        UserWarning, match=r"column 'text' holds 1 text longer than the 12 tokens .*longest 18"
+        UserWarning, match=r"column 'text' holds 2 texts longer than the 12 tokens .*longest 19"
     ) as seen:
         bank = Bank.build(tmp_path / "b", teacher, ROWS, batch_size=2)
     assert len([w for w in seen if "longer than" in str(w.message)]) == 1
