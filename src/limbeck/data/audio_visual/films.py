@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ from torch import Tensor
 
 from limbeck.data.audio_visual.places import FILMS, PICTURES
 from limbeck.data.files.readers import MediaReader
-from limbeck.errors import ConfigError, DataError
+from limbeck.data.files.video import opened_film, picture_stream
+from limbeck.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,8 @@ class SoundOfClip:
 
 def middle_picture(path: Path) -> Any:
     """The PIL picture that is shown in the middle of a film; the last one where a film does not say how long it is."""
-    with _opened(path) as film:
-        if not film.streams.video:
-            raise DataError(f"{path} has no picture; take another file.")
-        stream = film.streams.video[0]
+    with opened_film(path) as film:
+        stream = picture_stream(film, path)
         length = stream.duration
         wanted = None if length is None else (stream.start_time or 0) + length // 2
         if wanted is not None:
@@ -77,15 +74,15 @@ def middle_picture(path: Path) -> Any:
                 break
             last = picture
         if last is None:
-            raise DataError(f"{path} has no picture that can be decoded; take it apart again.")
+            raise DataError(f"{path} has no picture that can be decoded; take another file.")
         return last.to_image()
 
 
 def sound_in(path: Path) -> tuple[np.ndarray, int]:
     """Samples ``[n]`` float32 of the sound in a film, channels averaged, and their rate in Hz."""
-    import av
+    with opened_film(path) as film:
+        import av
 
-    with _opened(path) as film:
         if not film.streams.audio:
             raise DataError(f"{path} has no sound; take another file.")
         stream = film.streams.audio[0]
@@ -96,20 +93,3 @@ def sound_in(path: Path) -> tuple[np.ndarray, int]:
         if not parts:
             raise DataError(f"{path} has a sound of zero length; take another file.")
         return np.concatenate(parts).astype(np.float32), int(stream.rate)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A film; what PyAV cannot read is one sentence."""
-    try:
-        import av
-    except ImportError as error:
-        raise ConfigError(
-            "Films are read by PyAV; install it with: pip install 'limbeck[av]', or save their pictures and sounds."
-        ) from error
-    try:
-        with av.open(str(path)) as film:
-            yield film
-    except (av.error.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise DataError(f"{path} cannot be read as a film ({reason}); save it anew.") from error
