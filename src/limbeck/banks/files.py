@@ -9,7 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,15 +140,24 @@ def log(folder: Path, event: str, **facts: Any) -> None:
     append_line(folder / LOG_FILE, json.dumps({"event": event, "time": round(time.time(), 3), **facts}))
 
 
+def _logged(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the lines of ``build.jsonl`` say, as far as they can be read: the last one of a killed process cannot."""
+    path = folder / LOG_FILE
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                yield entry
+
+
 def logged_hashes(folder: Path) -> dict[str, str]:
     """The hash of each file as it was when it was written, as far as the log got."""
-    path = folder / LOG_FILE
     found: dict[str, str] = {}
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
+    for entry in _logged(folder):
+        hashes = entry.get("files", {})
         try:
-            hashes = json.loads(line).get("files", {})
             check_hashes("files", hashes)
-        except (ValueError, AttributeError):  # the line that was being written when the process was killed
+        except ValueError:
             continue
         found |= hashes
     return found
@@ -156,16 +165,12 @@ def logged_hashes(folder: Path) -> dict[str, str]:
 
 def asked_in_all(folder: Path) -> dict[str, float] | None:
     """Requests, tokens and cost of a paid teacher over all runs of a build; None where none was asked."""
-    path, found = folder / LOG_FILE, dict.fromkeys(("requests", "tokens", "cost"), 0.0)
-    asked = False
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:  # the line that was being written when the process was killed
-            continue
-        if isinstance(entry, dict) and entry.get("event") == "asked":
-            asked = True
-            found = {name: value + float(entry.get(name) or 0) for name, value in found.items()}
+    found = dict.fromkeys(("requests", "tokens", "cost"), 0.0)
+    asked = [entry for entry in _logged(folder) if entry.get("event") == "asked"]
+    for entry in asked:
+        for name in found:
+            value = entry.get(name)
+            found[name] += value if isinstance(value, (int, float)) else 0.0  # None: no prices were given
     return found if asked else None
 
 
