@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +31,7 @@ from limbeck.banks.shards import (
     write_texts,
 )
 from limbeck.errors import BankBusyError, BankError, some
-from limbeck.files import append_line, refuse_links, write_whole, writing
+from limbeck.files import append_line, held, holder_told, refuse_links, write_whole, writing
 from limbeck.signals.key import Key
 from limbeck.signals.ragged import joined
 
@@ -195,29 +193,17 @@ def builder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
         with writing(folder / LOCK_FILE):
             lock.acquire(timeout=0)
     except Timeout:
-        busy = f"The bank {folder} is being built by {_holder(folder)}"
+        busy = (
+            f"The bank {folder} is being built by {holder_told(folder / BUILDER_FILE) or 'another process'}"
+        )
         if wait != 0:
             logging.getLogger("limbeck").warning("%s; waiting for it to finish.", busy)
         try:
             lock.acquire(timeout=-1 if wait is None else wait)
         except Timeout:
             raise BankBusyError(f"{busy}; wait for it to finish or stop it.") from None
-    me = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    holder = folder / BUILDER_FILE
-    try:
-        write_whole(holder, json.dumps(me))
+    with held(lock, folder / BUILDER_FILE):
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _holder(folder: Path) -> str:
-    try:
-        found = json.loads((folder / BUILDER_FILE).read_text())
-        return f"process {found['process']} on {found['host']} since {found['since']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
 
 
 def check_folder(folder: Path) -> None:
