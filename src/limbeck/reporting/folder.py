@@ -52,9 +52,10 @@ def _entries(log: Path) -> list[dict[str, float]]:
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{log}, line {number} is not JSON; delete that line.") from error
-        entries[entry["step"]] = {**entries.get(entry["step"], {}), **entry}
+            step = entry["step"]
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
+            raise DataError(f"{log}, line {number} is no entry of a step; delete that line.") from error
+        entries[step] = {**entries.get(step, {}), **entry}
     return [entry for _, entry in sorted(entries.items())]
 
 
