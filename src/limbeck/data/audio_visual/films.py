@@ -11,6 +11,7 @@ from torch import Tensor
 
 from limbeck.data.audio_visual.places import FILMS, PICTURES
 from limbeck.data.files.readers import MediaReader
+from limbeck.data.files.sounds import MOST_SAMPLES
 from limbeck.data.files.video import opened_film, picture_stream
 from limbeck.errors import DataError
 
@@ -87,9 +88,14 @@ def sound_in(path: Path) -> tuple[np.ndarray, int]:
             raise DataError(f"{path} has no sound; take another file.")
         stream = film.streams.audio[0]
         to_mono = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
-        parts = [
-            part.to_ndarray().reshape(-1) for frame in film.decode(stream) for part in to_mono.resample(frame)
-        ]
+        parts, n = list[np.ndarray](), 0
+        for frame in film.decode(stream):
+            parts += [part.to_ndarray().reshape(-1) for part in to_mono.resample(frame)]
+            n += frame.samples
+            if n > MOST_SAMPLES:
+                raise DataError(
+                    f"{path} has a sound of more than {MOST_SAMPLES:,} samples; cut it into pieces."
+                )
         if not parts:
             raise DataError(f"{path} has a sound of zero length; take another file.")
         return np.concatenate(parts).astype(np.float32), int(stream.rate)

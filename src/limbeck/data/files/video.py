@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck.data.files.contents import first_bytes
 from limbeck.data.files.images import pixels_of
+from limbeck.data.files.pictures import MOST_PIXELS, too_large
 from limbeck.errors import ConfigError, DataError
 
 
@@ -56,10 +57,13 @@ def opened_film(path: Path) -> Iterator[Any]:
 
 
 def picture_stream(film: Any, path: Path) -> Any:
-    """The first stream of pictures of an opened film; DataError where it has none."""
+    """The first stream of pictures of an opened film; DataError where it has none, or larger ones than are read."""
     if not film.streams.video:
         raise DataError(f"{path} has no picture; take another file.")
-    return film.streams.video[0]
+    stream = film.streams.video[0]
+    if stream.width * stream.height > MOST_PIXELS:
+        raise DataError(f"{path} has {too_large(stream.width, stream.height)}")
+    return stream
 
 
 def _counted(path: Path) -> int:
