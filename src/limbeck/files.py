@@ -13,8 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limbeck.errors import ConfigError, machine_error
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LOCK_FILE = ".limbeck.lock"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(
@@ -90,33 +94,38 @@ def only_writer(folder: str | Path, what: str) -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout:
             raise ConfigError(
-                f"Another {what} is writing in {folder} ({_holder(path)}); wait for it, stop it, or name another "
-                "output folder."
+                f"Another {what} is writing in {folder} "
+                f"({holder_told(_note_of(path)) or 'which does not say more of itself'}); wait for it, stop it, or "
+                "name another output folder."
             ) from None
+    with held(lock, _note_of(path)):
+        yield
+
+
+@contextmanager
+def held(lock: FileLock, note: Path) -> Iterator[None]:
+    """Inside, the file ``note`` says which process holds ``lock``, which has been acquired; then both are given up."""
+    me = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     try:
-        me = {
-            "process": os.getpid(),
-            "host": socket.gethostname(),
-            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        }
-        write_whole(_held(path), json.dumps(me))
+        write_whole(note, json.dumps(me))
         yield
     finally:
         with suppress(OSError):
-            _held(path).unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
         lock.release()
 
 
-def _held(lock: Path) -> Path:
-    return lock.with_suffix(".json")
-
-
-def _holder(lock: Path) -> str:
+def holder_told(note: Path) -> str | None:
+    """Which process :func:`held` noted, in words; None where it does not say."""
     try:
-        found = json.loads(_held(lock).read_bytes())
+        found = json.loads(note.read_bytes())
         return f"process {found['process']} on {found['host']} since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "which does not say more of itself"
+        return None
+
+
+def _note_of(lock: Path) -> Path:
+    return lock.with_suffix(".json")
 
 
 def refuse_links(*paths: Path) -> None:

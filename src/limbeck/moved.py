@@ -57,6 +57,7 @@ FILES = {
     "functional.notices": "functional.warnings_once",
     "functional.pairs": "functional.relations.pair_sums",
     "functional.prototypes": "functional.transport.prototypes",
+    "functional.relations.contrast": "functional.contrastive.in_batch",
     "functional.similarity": "functional.relations.similarity",
     "functional.sinkd": "functional.transport.sinkd",
     "functional.sinkhorn": "functional.transport.solver.sinkhorn",

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from limbeck.banks import Bank
+from limbeck.banks.files import asked_in_all, logged_hashes
 from limbeck.banks.folder.fields import DTYPES, FIELDS
 from limbeck.banks.folder.verifying import verifying
 from limbeck.errors import BankError, CorruptShardError
@@ -28,6 +29,20 @@ def flipped(path: Path, bit: int) -> None:
     content = bytearray(path.read_bytes())
     content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
+
+
+def test_a_log_of_costs_that_is_damaged_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    asked = {"event": "asked", "requests": 3, "tokens": 40, "cost": None}
+    lines = [
+        json.dumps(asked).encode(),
+        b"\xff{",
+        b"[1]",
+        json.dumps({**asked, "tokens": "x"}).encode(),
+        b'{"ev',
+    ]
+    (tmp_path / "build.jsonl").write_bytes(b"\n".join(lines))
+    assert asked_in_all(tmp_path) == {"requests": 6, "tokens": 40, "cost": 0}
+    assert logged_hashes(tmp_path) == {}
 
 
 # ---- bank.json ---------------------------------------------------------------------------------------------

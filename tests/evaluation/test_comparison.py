@@ -13,6 +13,7 @@ from limbeck.errors import ConfigError, DataError
 from limbeck.evaluation import Arm, Comparison, Outcome, Row, read_comparison, read_metrics, run_arms
 from limbeck.evaluation.comparison import RUNS_FOLDER
 from limbeck.evaluation.outcome import RESULT_FILE
+from limbeck.files import LOCK_FILE
 
 ARMS = [Arm("supervised", config={"steps": 5}), Arm("paired", ("shuffled",), {"steps": 5})]
 
@@ -148,8 +149,8 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gave a row of"):
         run_arms(ARMS, lambda *_: stray, [0], output=tmp_path, show_progress=False)
     with (
-        FileLock(tmp_path / ".arms.json.lock"),
-        pytest.raises(ConfigError, match="Another comparison"),
+        FileLock(tmp_path / LOCK_FILE),
+        pytest.raises(ConfigError, match="Another comparison is writing"),
     ):
         go(tmp_path, Runner())
     with pytest.raises(DataError, match="There is no comparison"):

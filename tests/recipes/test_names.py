@@ -69,3 +69,7 @@ def test_what_the_command_line_gives_wins():
         parse_recipe(["--config", "av_digits_paired", "--training.warm", "1"])
     given = dict(options(["--seed", "3", "--method.config={temperature: 2}", "--training.ema"]))
     assert given == {"seed": 3, "method.config": {"temperature": 2}, "training.ema": None}
+
+
+def test_what_looks_like_a_date_and_is_none_is_a_text():
+    assert dict(options(["--output_dir", "2026-13-45"])) == {"output_dir": "2026-13-45"}

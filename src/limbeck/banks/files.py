@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from limbeck.banks.shards import (
     write_texts,
 )
 from limbeck.errors import BankBusyError, BankError, some
-from limbeck.files import append_line, refuse_links, write_whole, writing
+from limbeck.files import append_line, held, holder_told, refuse_links, write_whole, writing
 from limbeck.signals.key import Key
 from limbeck.signals.ragged import joined
 
@@ -140,15 +138,24 @@ def log(folder: Path, event: str, **facts: Any) -> None:
     append_line(folder / LOG_FILE, json.dumps({"event": event, "time": round(time.time(), 3), **facts}))
 
 
+def _logged(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the lines of ``build.jsonl`` say, as far as they can be read: the last one of a killed process cannot."""
+    path = folder / LOG_FILE
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                yield entry
+
+
 def logged_hashes(folder: Path) -> dict[str, str]:
     """The hash of each file as it was when it was written, as far as the log got."""
-    path = folder / LOG_FILE
     found: dict[str, str] = {}
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
+    for entry in _logged(folder):
+        hashes = entry.get("files", {})
         try:
-            hashes = json.loads(line).get("files", {})
             check_hashes("files", hashes)
-        except (ValueError, AttributeError):  # the line that was being written when the process was killed
+        except ValueError:
             continue
         found |= hashes
     return found
@@ -156,16 +163,12 @@ def logged_hashes(folder: Path) -> dict[str, str]:
 
 def asked_in_all(folder: Path) -> dict[str, float] | None:
     """Requests, tokens and cost of a paid teacher over all runs of a build; None where none was asked."""
-    path, found = folder / LOG_FILE, dict.fromkeys(("requests", "tokens", "cost"), 0.0)
-    asked = False
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:  # the line that was being written when the process was killed
-            continue
-        if isinstance(entry, dict) and entry.get("event") == "asked":
-            asked = True
-            found = {name: value + float(entry.get(name) or 0) for name, value in found.items()}
+    found = dict.fromkeys(("requests", "tokens", "cost"), 0.0)
+    asked = [entry for entry in _logged(folder) if entry.get("event") == "asked"]
+    for entry in asked:
+        for name in found:
+            value = entry.get(name)
+            found[name] += value if isinstance(value, (int, float)) else 0.0  # None: no prices were given
     return found if asked else None
 
 
@@ -190,29 +193,17 @@ def builder_lock(folder: Path, wait: float | None = None) -> Iterator[None]:
         with writing(folder / LOCK_FILE):
             lock.acquire(timeout=0)
     except Timeout:
-        busy = f"The bank {folder} is being built by {_holder(folder)}"
+        busy = (
+            f"The bank {folder} is being built by {holder_told(folder / BUILDER_FILE) or 'another process'}"
+        )
         if wait != 0:
             logging.getLogger("limbeck").warning("%s; waiting for it to finish.", busy)
         try:
             lock.acquire(timeout=-1 if wait is None else wait)
         except Timeout:
             raise BankBusyError(f"{busy}; wait for it to finish or stop it.") from None
-    me = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    holder = folder / BUILDER_FILE
-    try:
-        write_whole(holder, json.dumps(me))
+    with held(lock, folder / BUILDER_FILE):
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _holder(folder: Path) -> str:
-    try:
-        found = json.loads((folder / BUILDER_FILE).read_text())
-        return f"process {found['process']} on {found['host']} since {found['since']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
 
 
 def check_folder(folder: Path) -> None:

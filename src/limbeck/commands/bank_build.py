@@ -55,7 +55,7 @@ def build(arguments: Sequence[str]) -> int:
 
     engine = {"engine": values.engine, "workers": values.workers} if values.engine else {}
     teacher = make_teacher(values, licence or "")
-    if kind == "api":
+    if kind == "api" and (values.max_requests is not None or values.max_cost is not None):
         _warn_of_budget(values, _plan(values, teacher, rows, label, names))
     bank = Bank.build(
         values.output,

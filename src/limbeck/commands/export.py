@@ -15,12 +15,14 @@ def command(arguments: Sequence[str]) -> int:
     parser.check_unknown(unknown)
     run = Path(values.student).expanduser()
     folder = run / "student" if (run / "student").is_dir() else run
+    folder = folder if folder.name not in ("", "..") else folder.resolve()  # of '.', which has no name
     name = "-".join([folder.name, values.format, *([values.quantize] if values.quantize else [])])
     output = Path(values.output).expanduser() if values.output else folder.parent / name
     with waiting("Starting torch and transformers"):
         from limbeck.evaluation.results import METRICS_FILE
         from limbeck.reporting import report_folder
-        from limbeck.students.export.formats import convert, note_export
+        from limbeck.reporting.exports import note_export
+        from limbeck.students.export.formats import convert
     result = convert(folder, output, values.format, values.quantize)
     print(result.told())
     if (run / METRICS_FILE).is_file():

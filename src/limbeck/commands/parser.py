@@ -117,8 +117,13 @@ def folder_name(text: str) -> str:
 def trusts_code(values: argparse.Namespace) -> bool:
     """Whether ``--trust-code`` was given; a module that lies where one starts is then found too."""
     if values.trust_code:
-        sys.path.insert(0, os.getcwd())  # whole, since it is handed to the processes of a comparison
+        find_own_modules()
     return bool(values.trust_code)
+
+
+def find_own_modules() -> None:
+    """From here on a module that lies where one starts is found."""
+    sys.path.insert(0, os.getcwd())  # whole, since it is handed to the processes of a comparison
 
 
 def print_json(value: Any) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.parser import Parser, WrongUse, positive
+from limbeck.commands.parser import Parser, WrongUse, find_own_modules, positive
 from limbeck.errors import ConfigError
 from limbeck.signals.own_code import callable_named
 
@@ -172,7 +171,7 @@ def _hf(name: str, values: argparse.Namespace, licence: str) -> Any:
 
 
 def _function(name: str) -> Any:
-    sys.path.insert(0, "")
+    find_own_modules()
     found = callable_named(name if ":" in name else f"{name}:teacher", "--teacher")
     from limbeck.teachers import CallableTeacher
 

@@ -17,7 +17,7 @@ from limbeck.evaluation.outcome import Outcome, read_outcome, write_outcome
 from limbeck.evaluation.results import NO_CONTROL, Row, write_metrics
 from limbeck.evaluation.runs_bar import RunsBar
 from limbeck.evaluation.threads import one_of_many, pinned
-from limbeck.files import write_whole
+from limbeck.files import only_writer, write_whole
 
 PLAN_FILE, RUNS_FOLDER = "arms.json", "runs"
 
@@ -120,27 +120,19 @@ def run_arms(
     Raises: ConfigError for arms or seeds that repeat, or a folder in use by another comparison; DataError
         for a damaged result, a run that returns rows of another arm, or arms that were not run on the same data.
     """
-    from filelock import FileLock, Timeout
-
     cells = _cells(arms, seeds)
     _check_counts(jobs=jobs, threads=threads)
     by_name = {arm.name: arm for arm in arms}
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / f".{PLAN_FILE}.lock", timeout=0):
-            write_plan(folder, cells, info or {})
-            missing = [cell for cell in cells if read_outcome(_folder(folder, cell)) is None]
-            work = [(run, by_name[cell.arm], cell, _folder(folder, cell), threads) for cell in missing]
-            with RunsBar(len(cells), len(cells) - len(missing), show_progress) as bar:
-                for cell in _in_order(work, bar) if jobs == 1 else _in_processes(work, jobs, threads, bar):
-                    bar.advance(str(cell))
-            found = replace(read_comparison(folder), n_resumed=len(cells) - len(missing))
-            write_metrics(folder, found.rows, found.info)
-    except Timeout:
-        raise ConfigError(
-            f"Another comparison is writing in {folder}; wait for it or choose another folder."
-        ) from None
+    with only_writer(folder, "comparison"):
+        write_plan(folder, cells, info or {})
+        missing = [cell for cell in cells if read_outcome(_folder(folder, cell)) is None]
+        work = [(run, by_name[cell.arm], cell, _folder(folder, cell), threads) for cell in missing]
+        with RunsBar(len(cells), len(cells) - len(missing), show_progress) as bar:
+            for cell in _in_order(work, bar) if jobs == 1 else _in_processes(work, jobs, threads, bar):
+                bar.advance(str(cell))
+        found = replace(read_comparison(folder), n_resumed=len(cells) - len(missing))
+        write_metrics(folder, found.rows, found.info)
     return found
 
 

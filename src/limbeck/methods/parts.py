@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from limbeck.errors import ConfigError
+from limbeck.errors import CheckpointError, ConfigError, machine_error
+from limbeck.files import write_whole
 from limbeck.methods.base import Method
 
 PARTS_FILE = "method.safetensors"
@@ -21,18 +23,26 @@ def save_parts(method: Method, folder: Path) -> None:
     state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
     (folder / PARTS_FILE).unlink(missing_ok=True)
     if state and not any(isinstance(value, DTensor) for value in state.values()):
-        save_file(state, str(folder / PARTS_FILE))
+        write_whole(folder / PARTS_FILE, save(state))
 
 
 def parts_in(folder: str | Path) -> Mapping[str, Tensor]:
-    """Name to tensor, as a run left them; ConfigError for a folder without any."""
+    """Name to tensor, as a run left them.
+
+    Raises: ConfigError for a folder without any.    CheckpointError for a damaged file.
+    """
     path = Path(folder) / PARTS_FILE
     if not path.is_file():
         raise ConfigError(
             f"method.init is {str(folder)!r}, and there is no {PARTS_FILE} in it; name the folder of a run of a method "
             "that has parts of its own (armada, fitnets, ...)."
         )
-    return load_file(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise machine_error(error, path) or CheckpointError(
+            f"{path} is damaged ({error}); do the run in {folder} again, or name another."
+        ) from error
 
 
 def start_parts(method: Method, folder: str | Path) -> None:

@@ -78,7 +78,7 @@ def options(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
         text = text if equals else next(iter(arguments[i + 1 : i + 2]), "")
         try:
             yield flag[2:], yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2026-13-45
             yield flag[2:], text
 
 

@@ -11,6 +11,7 @@ from limbeck.errors import DataError
 from limbeck.evaluation.comparison import PLAN_FILE
 from limbeck.evaluation.results import read_metrics
 from limbeck.reporting.comparison_report import comparison_report
+from limbeck.reporting.exports import exports_told
 from limbeck.reporting.report import main_metric, write_report
 from limbeck.reporting.run_report import is_one_run, write_run_report
 
@@ -26,7 +27,7 @@ def report_folder(folder: str | Path) -> Path:
     metrics = read_metrics(folder)
     info: dict[str, Any] = dict(metrics.info)
     home = folder / info.pop("run_folder", ".")  # of a chain, where its last stage ran
-    if exports := _exports(folder):
+    if exports := exports_told(folder):
         info["exports"] = exports
     metric = main_metric(metrics.rows, info)
     entries = _entries(home / "log.jsonl")
@@ -41,24 +42,6 @@ def report_folder(folder: str | Path) -> Path:
     return write_report(folder, title=title, rows=metrics.rows, curves=curves, info=info)
 
 
-def _exports(folder: Path) -> dict[str, str]:
-    """What ``limbeck export`` measured of other formats of the student."""
-    path = folder / "exports.json"
-    if not path.is_file():
-        return {}
-    try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: f"{one['bytes_before']:,} to {one['bytes_after']:,} bytes, {one['milliseconds_before']:.2g} to "
-            f"{one['milliseconds_after']:.2g} ms a row, largest difference {one['difference']:.2g}"
-            for name, one in noted.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); delete it, and export the student again."
-        ) from error
-
-
 def _entries(log: Path) -> list[dict[str, float]]:
     """What ``log.jsonl`` says of each step, in order; a resumed run's repeated step counts once, as last written."""
     if not log.is_file():
@@ -69,9 +52,10 @@ def _entries(log: Path) -> list[dict[str, float]]:
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{log}, line {number} is not JSON; delete that line.") from error
-        entries[entry["step"]] = {**entries.get(entry["step"], {}), **entry}
+            step = entry["step"]
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
+            raise DataError(f"{log}, line {number} is no entry of a step; delete that line.") from error
+        entries[step] = {**entries.get(step, {}), **entry}
     return [entry for _, entry in sorted(entries.items())]
 
 

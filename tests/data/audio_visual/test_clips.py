@@ -254,13 +254,17 @@ def test_the_middle_picture_and_the_sound_of_a_film(tmp_path: Path) -> None:
     assert float(heard.std()) > 0.1
 
 
-def test_films_that_cannot_be_used(tmp_path: Path) -> None:
+def test_films_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film(tmp_path / "silent.mp4", sound=False)
     with pytest.raises(DataError, match=r"silent.mp4 has no sound; take another file"):
         SoundOfClip(MediaReader({"kind": "log_mel"}, resample=True))(tmp_path / "silent.mp4")
     (tmp_path / "broken.mp4").write_bytes(b"no film" * 100)
     with pytest.raises(DataError, match=r"broken.mp4 cannot be read as a film \(.*\); save it anew"):
         PictureOfClip(MediaReader(IMAGE))(tmp_path / "broken.mp4")
+    film(tmp_path / "long.mp4")
+    monkeypatch.setattr("limbeck.data.audio_visual.films.MOST_SAMPLES", 100)
+    with pytest.raises(DataError, match=r"long.mp4 has a sound of more than 100 samples"):
+        SoundOfClip(MediaReader({"kind": "log_mel"}, resample=True))(tmp_path / "long.mp4")
 
 
 def test_frames_go_before_the_film_and_the_middle_one_is_taken(tmp_path: Path) -> None:

@@ -55,6 +55,21 @@ def test_a_test_without_labels_gives_way_to_dev(tmp_path: Path) -> None:
     )
 
 
+def test_a_line_of_memes_ends_where_json_lines_end(tmp_path: Path) -> None:
+    """Not at a separator inside a text, and an empty one is none."""
+    path = memes(tmp_path, {"train": 40, "dev_seen": 6}) / "train.jsonl"
+    path.write_text(path.read_text().replace("words 3", "words\u20283") + "\n")
+    train = make_task("hateful_memes", {"folder": str(tmp_path), "validation_share": 0.2}).splits["train"]
+    assert len(train) == 32
+
+
+def test_memes_that_are_no_text(tmp_path: Path) -> None:
+    path = memes(tmp_path, {"train": 4, "dev_seen": 2}) / "train.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"train.jsonl is no text in UTF-8"):
+        make_task("hateful_memes", {"folder": str(tmp_path)})
+
+
 def test_memes_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no train.jsonl with labels"):
         make_task("hateful_memes", {"folder": str(tmp_path)})

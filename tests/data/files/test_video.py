@@ -50,6 +50,15 @@ def test_what_is_no_video_is_one_sentence(content: bytes, tmp_path: Path) -> Non
         read_video(tmp_path / "v.mp4", 2, (4, 4), 1)
 
 
+def test_frames_that_are_too_large_are_refused_by_the_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "v.mp4", [0, 50])
+    monkeypatch.setattr("limbeck.data.files.video.MOST_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"v\.mp4 has 32 x 32 pixels, and more than"):
+        read_video(path, 2, (4, 4), 1)
+
+
 def test_every_frame_is_seen_alike() -> None:
     x = torch.arange(64.0).view(1, 1, 1, 8, 8).expand(2, 1, 3, 8, 8).contiguous()
     view = video_views()["weak"].grid

@@ -192,3 +192,16 @@ def test_the_report_tells_size_and_time_before_and_after(tmp_path, capsys):
     assert noted["folder"] == "student-torch-int8"
     report = (run / "report.html").read_text()
     assert f"{noted['bytes_before']:,} to {noted['bytes_after']:,} bytes" in report
+    (run / "exports.json").write_text("{")
+    assert main(["export", str(run), "--format", "torch"]) == 1
+    assert "exports.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_student_is_not_its_own_target_by_any_path(tmp_path):
+    folder = shipped(table_encoder(3, 5, hidden=(64,)), torch.randn(2, 5), tmp_path / "student")
+    before = (folder / "student.json").read_bytes()
+    (tmp_path / "other").symlink_to(folder)
+    for same in (tmp_path / "other", tmp_path / "x" / ".." / "student"):
+        with pytest.raises(ConfigError, match="is the student itself"):
+            convert(folder, same, "torch", "int8")
+    assert (folder / "student.json").read_bytes() == before

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,9 @@ from torch import Tensor
 
 from limbeck.data.audio_visual.places import FILMS, PICTURES
 from limbeck.data.files.readers import MediaReader
-from limbeck.errors import ConfigError, DataError
+from limbeck.data.files.sounds import MOST_SAMPLES
+from limbeck.data.files.video import opened_film, picture_stream
+from limbeck.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,8 @@ class SoundOfClip:
 
 def middle_picture(path: Path) -> Any:
     """The PIL picture that is shown in the middle of a film; the last one where a film does not say how long it is."""
-    with _opened(path) as film:
-        if not film.streams.video:
-            raise DataError(f"{path} has no picture; take another file.")
-        stream = film.streams.video[0]
+    with opened_film(path) as film:
+        stream = picture_stream(film, path)
         length = stream.duration
         wanted = None if length is None else (stream.start_time or 0) + length // 2
         if wanted is not None:
@@ -77,39 +75,27 @@ def middle_picture(path: Path) -> Any:
                 break
             last = picture
         if last is None:
-            raise DataError(f"{path} has no picture that can be decoded; take it apart again.")
+            raise DataError(f"{path} has no picture that can be decoded; take another file.")
         return last.to_image()
 
 
 def sound_in(path: Path) -> tuple[np.ndarray, int]:
     """Samples ``[n]`` float32 of the sound in a film, channels averaged, and their rate in Hz."""
-    import av
+    with opened_film(path) as film:
+        import av
 
-    with _opened(path) as film:
         if not film.streams.audio:
             raise DataError(f"{path} has no sound; take another file.")
         stream = film.streams.audio[0]
         to_mono = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
-        parts = [
-            part.to_ndarray().reshape(-1) for frame in film.decode(stream) for part in to_mono.resample(frame)
-        ]
+        parts, n = list[np.ndarray](), 0
+        for frame in film.decode(stream):
+            parts += [part.to_ndarray().reshape(-1) for part in to_mono.resample(frame)]
+            n += frame.samples
+            if n > MOST_SAMPLES:
+                raise DataError(
+                    f"{path} has a sound of more than {MOST_SAMPLES:,} samples; cut it into pieces."
+                )
         if not parts:
             raise DataError(f"{path} has a sound of zero length; take another file.")
         return np.concatenate(parts).astype(np.float32), int(stream.rate)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A film; what PyAV cannot read is one sentence."""
-    try:
-        import av
-    except ImportError as error:
-        raise ConfigError(
-            "Films are read by PyAV; install it with: pip install 'limbeck[av]', or save their pictures and sounds."
-        ) from error
-    try:
-        with av.open(str(path)) as film:
-            yield film
-    except (av.error.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise DataError(f"{path} cannot be read as a film ({reason}); save it anew.") from error

@@ -151,7 +151,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """The place of each line that is not empty, and the line."""
     if not path.is_file():
         raise DataError(f"{path} is missing; it says which clips train and which test, so put it there.")
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield f"{path} (line {number})", line.rstrip("\r\n")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{path} (line {number})", line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8; save it anew.") from error

@@ -160,7 +160,9 @@ def _memes(root: Path, name: str) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):  # a text may hold other ends of lines
+        if not line.strip():
+            continue
         where = f"{path}, line {number}"
         entry = _parsed(line, where)
         if not isinstance(entry, Mapping) or not {"id", "img", "text"} <= entry.keys():
@@ -180,7 +182,7 @@ def _memes(root: Path, name: str) -> list[dict[str, Any]]:
 def _film(folder: Path, number: str) -> dict[str, Any]:
     path = folder / f"{number}.json"
     entry = _json(path)
-    if not isinstance(entry, Mapping) or not entry.get("plot") or "genres" not in entry:
+    if not isinstance(entry, Mapping) or not entry.get("plot") or not isinstance(entry.get("genres"), list):
         raise DataError(f"{path} lacks plot or genres; is this a film of MM-IMDb?")
     plot = entry["plot"] if isinstance(entry["plot"], str) else entry["plot"][0]
     image = next(
@@ -204,7 +206,14 @@ def _there(path: Path, where: str) -> str:
 def _json(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"{path} does not exist; give the folder that holds it.")
-    return _parsed(path.read_text(encoding="utf-8"), str(path))
+    return _parsed(_text(path), str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8; save it anew.") from error
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -24,6 +24,11 @@ _OF_A_FORMAT = {"PNG": 2**16 - 1, "PPM": 2**16 - 1}  # mode I of these files
 _LEAST_OF_A_RANGE = 1 / 256  # brightest value below this: black, so the range is not meant
 
 
+def too_large(width: int, height: int) -> str:
+    """The end of the sentence for a picture of more than :data:`MOST_PIXELS`."""
+    return f"{width:,} x {height:,} pixels, and more than {MOST_PIXELS:,} are not read; make it smaller."
+
+
 def open_picture(source: bytes | Path, where: str, *, only_check: bool = False) -> Any:
     """The PIL image of a file, read whole: its first frame.
 
@@ -40,10 +45,7 @@ def open_picture(source: bytes | Path, where: str, *, only_check: bool = False) 
             warnings.simplefilter("ignore")  # of Pillow's own limit, which lies above this one
             image = pillow.open(io.BytesIO(source if isinstance(source, bytes) else source.read_bytes()))
         if image.width * image.height > MOST_PIXELS:
-            raise DataError(
-                f"{where} has {image.width:,} x {image.height:,} pixels, and more than {MOST_PIXELS:,} are not read; "
-                "make it smaller."
-            )
+            raise DataError(f"{where} has {too_large(image.width, image.height)}")
         if only_check and image.format in ("JPEG", "MPO"):
             image.draft(None, (1, 1))
         image.load()

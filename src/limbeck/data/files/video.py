@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from limbeck.data.files.contents import first_bytes
 from limbeck.data.files.images import pixels_of
+from limbeck.data.files.pictures import MOST_PIXELS, too_large
 from limbeck.errors import ConfigError, DataError
 
 
@@ -21,31 +23,53 @@ def read_video(path: Path, frames: int, size: tuple[int, int], channels: int) ->
     Raises: DataError, one sentence with the path, for a file that is no video or holds no frame; ConfigError without
     PyAV.
     """
-    first_bytes(path, str(path))
-    try:
-        import av
-    except ImportError as error:
-        raise ConfigError("Videos need the package 'av'; pip install 'limbeck[av]'.") from error
-    try:
-        with av.open(str(path)) as container:
-            wanted = _wanted(_count(av, path, container), frames)
-            shown = _pictures(container, set(wanted))
-    except (av.error.FFmpegError, IndexError) as error:
-        raise DataError(f"{path} cannot be read as a video; save it anew.") from error
+    with opened_film(path) as film:
+        total = int(picture_stream(film, path).frames)
+        wanted = _wanted(total if total > 0 else _counted(path), frames)
+        shown = _pictures(film, set(wanted))
     last = max(shown, default=None)
     if last is None:
-        raise DataError(f"{path} holds no picture; take another video.")
+        raise DataError(f"{path} has no picture that can be decoded; take another file.")
     pixels = [pixels_of(shown.get(number, shown[last]), size, channels) for number in wanted]
     return torch.stack(pixels, dim=1)
 
 
-def _count(av: Any, path: Path, container: Any) -> int:
-    """How many frames there are; counted where the file does not say."""
-    stated = int(container.streams.video[0].frames)
-    if stated > 0:
-        return stated
-    with av.open(str(path)) as again:
-        return sum(1 for _ in again.decode(video=0))
+@contextmanager
+def opened_film(path: Path) -> Iterator[Any]:
+    """A film as PyAV's container; what PyAV cannot read, also inside, is one sentence.
+
+    Raises: DataError with the path.    ConfigError without PyAV.
+    """
+    first_bytes(path, str(path))
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError(
+            "Films and videos are read by PyAV; install it with: pip install 'limbeck[av]', or save their pictures "
+            "and sounds."
+        ) from error
+    try:
+        with av.open(str(path)) as film:
+            yield film
+    except (av.error.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise DataError(f"{path} cannot be read as a film ({reason}); save it anew.") from error
+
+
+def picture_stream(film: Any, path: Path) -> Any:
+    """The first stream of pictures of an opened film; DataError where it has none, or larger ones than are read."""
+    if not film.streams.video:
+        raise DataError(f"{path} has no picture; take another file.")
+    stream = film.streams.video[0]
+    if stream.width * stream.height > MOST_PIXELS:
+        raise DataError(f"{path} has {too_large(stream.width, stream.height)}")
+    return stream
+
+
+def _counted(path: Path) -> int:
+    """How many frames there are in a file that does not say."""
+    with opened_film(path) as film:
+        return sum(1 for _ in film.decode(video=0))
 
 
 def _wanted(total: int, frames: int) -> Sequence[int]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,20 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, ExportError
-from limbeck.files import write_whole
+from limbeck.files import writing
 from limbeck.students.export.answer import Answer
 from limbeck.students.export.eight_bit import quantize_program
 from limbeck.students.export.exported import ExportedStudent, hashed_files, load_exported
 from limbeck.students.export.folder import Told, check_target, usual_modes, write_info, write_student
+from limbeck.students.export.info import INFO
 from limbeck.students.export.onnx import MODEL, Session, check_extra, export_onnx, quantize_onnx
-from limbeck.students.export.onnx_folder import write_onnx_folder
+from limbeck.students.export.onnx_folder import ONNX_INFO, write_onnx_folder
 from limbeck.students.export.program import PROGRAM
 from limbeck.students.export.shipped import N_ROWS, drawn_rows, shipped_answer
 from limbeck.students.export.swapping import beside, clear_killed, swap
 from limbeck.students.text import tokenizer_of
 
 FORMATS = ("onnx", "torch", "hf")
-EXPORTS = "exports.json"  # in a run folder: what was measured
 _EXACT, _EIGHT_BIT = 1e-3, 0.5  # largest difference, relative to the largest output
 _CALLS = 15  # of a row, timed
 
@@ -84,21 +83,22 @@ def convert(source: str | Path, folder: str | Path, kind: str, quantize: str | N
     source, named, folder = Path(source), Path(folder), Path(folder).absolute()
     student = load_exported(source)
     _check(kind, quantize, student)
-    if folder == source.absolute():
+    if folder.resolve() == source.resolve():
         raise ConfigError(f"{folder} is the student itself; name another folder.")
-    if not (folder / "onnx.json").is_file():
+    if not (folder / ONNX_INFO).is_file():
         check_target(folder)
     rows = drawn_rows(source, student.info["inputs"])
-    clear_killed(folder)
-    new = beside(folder)
-    new.mkdir(parents=True)
-    try:
-        run = _WRITERS[kind](source, new, student, rows, quantize)
-        usual_modes(new)
-        result = _measured(student, run, rows, quantize is not None)
-        swap(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    with writing(folder):
+        clear_killed(folder)
+        new = beside(folder)
+        new.mkdir(parents=True)
+        try:
+            run = _WRITERS[kind](source, new, student, rows, quantize)
+            usual_modes(new)
+            result = _measured(student, run, rows, quantize is not None)
+            swap(new, folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return replace(
         result,
         format=kind if quantize is None else f"{kind} {quantize}",
@@ -106,14 +106,6 @@ def convert(source: str | Path, folder: str | Path, kind: str, quantize: str | N
         bytes_before=_size(source),
         bytes_after=_size(folder),
     )
-
-
-def note_export(run_folder: Path, result: Converted) -> None:
-    """Keep what was measured in a run folder, where its report finds it; an older one of that format is replaced."""
-    path = run_folder / EXPORTS
-    noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    noted[result.format] = asdict(replace(result, folder=os.path.relpath(result.folder, run_folder)))
-    write_whole(path, json.dumps(noted, indent=2) + "\n")
 
 
 def _check(kind: str, quantize: str | None, student: ExportedStudent) -> None:
@@ -177,14 +169,14 @@ _WRITERS = {"onnx": _as_onnx, "torch": _as_torch, "hf": _as_hf}
 
 
 def _copy(source: Path, new: Path) -> None:
-    for path in (*hashed_files(source), source / "student.json", source / "README.md"):
+    for path in (*hashed_files(source), source / INFO, source / "README.md"):
         if path.is_file():
             (new / path.relative_to(source)).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, new / path.relative_to(source))
 
 
 def _info(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "student.json").read_text(encoding="utf-8"))
+    return json.loads((folder / INFO).read_text(encoding="utf-8"))
 
 
 def _measured(

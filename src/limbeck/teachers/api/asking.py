@@ -11,6 +11,7 @@ from contextvars import copy_context
 from typing import Any
 
 from limbeck.banks.answers import Answer, AnswerStore
+from limbeck.files import refuse_links, writing
 from limbeck.teachers.api.limits import Limits, Spent
 from limbeck.teachers.api.outcome import Outcome
 from limbeck.teachers.api.questions import Question, Send
@@ -70,10 +71,12 @@ def asking_lock(store: AnswerStore, name: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     path = store.lock_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_links(path)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         logging.getLogger("limbeck").warning("Another process asks %s; waiting for its answers.", name)
         lock.acquire()
