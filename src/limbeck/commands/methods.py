@@ -97,6 +97,10 @@ def _card(card: MethodCard) -> str:
             f"paper     {card.paper}",
             *facts,
         ]
+    if card.row is not None:
+        facts.append(
+            f"system    row {card.row} of the published systems (limbeck methods {card.name} --systems)"
+        )
     width = max((len(setting.name) for setting in card.settings), default=0)
     settings = [
         textwrap.fill(

@@ -45,6 +45,7 @@ class WCoRD(Method):
     needs = {"features"}
     links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "global": "batch", "local": "batch"}
+    row = 4
     Config = WCoRDConfig
 
     def __init__(self, config: WCoRDConfig, shapes: Shapes) -> None:
