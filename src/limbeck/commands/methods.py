@@ -23,7 +23,7 @@ def command(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="limbeck methods",
         description="List the methods and presets, or show one card: paper, equations, needs, links, settings.",
-        epilog="examples:\n  limbeck methods bagkd\n  limbeck methods --systems",
+        epilog="example:\n  limbeck methods bagkd\n  limbeck methods --systems",
     )
     parser.add_argument("name", nargs="?", help="a method")
     parser.add_argument(
