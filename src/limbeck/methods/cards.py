@@ -168,7 +168,7 @@ def _literals(module: str, node: ast.ClassDef) -> dict[str, Any]:
 def _row(node: ast.ClassDef) -> int | None:
     """The line in the list of systems of the method itself: one that is built on it is another system."""
     value = _assigned(node, {"row"}).get("row")
-    return None if value is None else ast.literal_eval(value)
+    return None if value is None else int(ast.literal_eval(value))
 
 
 def _config_name(module: str, node: ast.ClassDef) -> tuple[str, str] | None:
