@@ -24,7 +24,7 @@ prints the same lines. What a state means:
   files to a shipped student that predicts, and fails when its defining term is set to zero. Of a system that distils
   nothing (a model, a metric), the test is a stand-in: a small thing with the same interface.
 - **parts**: some of what it needs is here; the remark says what is missing. A preset named there is what there is of
-  it, not the system. A formula that could not be checked is never offered under a paper's name.
+  it, not the system. A formula that could not be checked keeps its row here, and its remark and docstring say so.
 - **no**: not scheduled.
 - **out of scope**: the remark says why.
 

@@ -15,7 +15,8 @@ import pytest
 
 from limbeck import cli
 from limbeck.errors import ConfigError
-from limbeck.methods.registry import PRESETS, plan_method, preset_named
+from limbeck.methods.cards import all_cards
+from limbeck.methods.registry import plan_method
 from limbeck.methods.systems import STATES, System, state_counts, systems
 
 ROOT = Path(__file__).parents[2]
@@ -62,13 +63,12 @@ def test_a_row_that_works_is_named_by_its_test() -> None:
     assert files <= named, files - named
 
 
-def test_presets_and_rows_agree() -> None:
-    by_preset = {(system.preset, system.row) for system in SYSTEMS}
-    for name in PRESETS:
-        preset = preset_named(name)
-        assert preset is not None
-        if preset.row is not None:
-            assert (name, str(preset.row)) in by_preset
+def test_cards_and_rows_agree() -> None:
+    """What a card calls its row names it, and a row with a test of its own is the row of what serves it."""
+    rows = {card.name: str(card.row) for card in all_cards() if card.row is not None}
+    served = {system.row: system.preset for system in SYSTEMS}
+    assert {row: name for name, row in rows.items()} == {row: served[row] for row in rows.values()}
+    assert {s.preset for s in SYSTEMS if "/test_row_" in s.test} <= rows.keys()
 
 
 def test_the_page_is_written_from_the_list(writer: ModuleType) -> None:

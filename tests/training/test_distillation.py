@@ -85,6 +85,12 @@ def test_rows_may_be_linked_by_class(method: str, bank: Bank) -> None:
     d(given).backward()
 
 
+def test_means_of_the_classes_are_those_of_the_bank(bank: Bank) -> None:
+    d = Distillation("nd", toy.plain_net(), bank, batch=batch(), link=PAIRS)
+    assert torch.equal(d.distiller.method.centres, bank.prototypes().features)
+    d(batch()).backward()
+
+
 def test_bags_and_averages_of_the_student(bank: Bank) -> None:
     link = Bagged({f"s{i}": i // 6 for i in range(12)}, {f"t{i}": i // 6 for i in range(12)})
     d = Distillation("bagkd", toy.plain_net(), bank, batch=batch(), link=link, max_steps=4)

@@ -23,7 +23,7 @@ def command(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="limbeck methods",
         description="List the methods and presets, or show one card: paper, equations, needs, links, settings.",
-        epilog="examples:\n  limbeck methods bagkd\n  limbeck methods --systems",
+        epilog="example:\n  limbeck methods bagkd\n  limbeck methods --systems",
     )
     parser.add_argument("name", nargs="?", help="a method")
     parser.add_argument(
@@ -97,6 +97,10 @@ def _card(card: MethodCard) -> str:
             f"paper     {card.paper}",
             *facts,
         ]
+    if card.row is not None:
+        facts.append(
+            f"system    row {card.row} of the published systems (limbeck methods {card.name} --systems)"
+        )
     width = max((len(setting.name) for setting in card.settings), default=0)
     settings = [
         textwrap.fill(

@@ -27,7 +27,8 @@ class Method(nn.Module):
     made; see :class:`~limbeck.methods.declared.Declared`. ``units`` are ``labelled`` (known units of the problem),
     ``pair`` (rows with a row of at least one teacher; ``pair:NAME`` of that one), ``row``, ``position`` (positions with
     a target or inside the mask), ``bag``, and ``batch``: a term that couples rows, a mean over one micro-batch,
-    averaged over micro-batches and ranks. Each term has a field ``weight_TERM`` in ``Config``.
+    averaged over micro-batches and ranks. Each term has a field ``weight_TERM`` in ``Config``. ``row`` is its
+    line in the list of systems (``docs/systems.md``), None where it has none.
     """
 
     needs: ClassVar[frozenset[str] | set[str]] = frozenset()
@@ -36,6 +37,7 @@ class Method(nn.Module):
     units: ClassVar[Mapping[str, str]] = {}
     detached: ClassVar[frozenset[str] | set[str]] = frozenset()
     peers: ClassVar[frozenset[str] | set[str]] = frozenset()
+    row: ClassVar[int | None] = None
     Config: ClassVar[type[Any]] = Settings
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

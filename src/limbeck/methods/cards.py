@@ -34,7 +34,7 @@ class MethodCard:
     """What ``limbeck methods NAME`` prints.
 
     Args:
-        family: the method that a preset is one of, else empty.    row: of a preset, its line in the list of systems.
+        family: the method that a preset is one of, else empty.    row: its line in the list of systems, None without.
     """
 
     name: str
@@ -66,6 +66,7 @@ def method_card(name: str) -> MethodCard:
             description=text,
             paper=_paper(text),
             settings=settings,
+            row=_row(body),
             **literals,
         )
     preset = _presets(module)[name]
@@ -162,6 +163,12 @@ def _literals(module: str, node: ast.ClassDef) -> dict[str, Any]:
     if "units" in own or "units" not in found:
         found["units"] = dict(own.get("units", {}))
     return found
+
+
+def _row(node: ast.ClassDef) -> int | None:
+    """The line in the list of systems of the method itself: one that is built on it is another system."""
+    value = _assigned(node, {"row"}).get("row")
+    return None if value is None else int(ast.literal_eval(value))
 
 
 def _config_name(module: str, node: ast.ClassDef) -> tuple[str, str] | None:

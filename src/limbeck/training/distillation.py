@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -95,9 +96,8 @@ class Distillation(nn.Module):
             by_class = found.goes_by_class or bool(needs & {"logits", "head"})
             layers = tuple(plan.declared.layers.teachers.get("teacher", ()))
             names = tuple(self.problem.names)
-            taught = banked(
-                bank, Wanted(plan.name, found, needs, layers, "none", seed, names, class_map, by_class)
-            )
+            wanted = Wanted(plan.name, found, needs, layers, "none", seed, names, class_map, by_class)
+            taught = banked(bank, replace(wanted, class_means=plan.declared.class_means))
         hidden = {name: size[1:] for name, size in shape.hidden.items()}
         ours = {name: tuple(value.shape[1:]) for name, value in _inputs(batch).items()}
         shapes = Shapes(

@@ -27,7 +27,8 @@ def dual_contrast(scores: Tensor, *, same: Tensor | None = None, negatives: floa
         row or without strangers.
     Needs: pairing by row; teacher vectors.     Gradient: to ``scores``.
     Source: Chen et al. (WCoRD), CVPR 2021, arXiv 2012.08674, global contrastive knowledge transfer.
-    Deviation: M = 1, with which it is the dual of a distance; the paper's weighs the strangers by their number.
+    Deviation: not known, since neither the paper's equations nor its code were at hand to check this form. With M = 1
+        it is the dual of a distance; contrast by noise weighs the strangers by their number.
     Raises: DataError for shapes.
     Example:
         >>> float(dual_contrast(torch.eye(3)))

@@ -19,6 +19,7 @@ from limbeck.functional.precision import (
     reduced,
     widened,
 )
+from limbeck.functional.response.class_labels import check_labelled, without_class
 
 
 def _check_pair(logits_s: Tensor, logits_t: Tensor, shape: str) -> None:
@@ -61,34 +62,19 @@ def decoupled_kl(
         >>> float(decoupled_kl(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 1])))
         0.0
     """
-    _check_pair(logits_s, logits_t, "(n, c)")
     check_positive("temperature", temperature)
-    n, c = logits_s.shape
-    if c < 2 or labels.shape != (n,):
-        raise DataError(
-            f"labels must be ({n},) and the classes two or more, got {tuple(labels.shape)} and {c}"
-        )
-    if n and not 0 <= int(labels.min()) <= int(labels.max()) < c:
-        raise DataError(
-            f"labels must lie in [0, {c}), got {int(labels.min())} to {int(labels.max())}; leave rows without a "
-            "label out"
-        )
+    check_labelled(logits_s, logits_t, labels)
+    if logits_s.shape[1] < 2:
+        raise DataError(f"the classes must be two or more, got {logits_s.shape[1]}")
     s, t = (z / temperature for z in widened(logits_s, logits_t.detach()))
     target = _kl(_target_or_not(t, labels), _target_or_not(s, labels))
-    others = _kl(*(F.log_softmax(_without(z, labels), -1) for z in (t, s)))
+    others = _kl(*(F.log_softmax(without_class(z, labels), -1) for z in (t, s)))
     return reduced((weight_target * target + weight_rest * others) * temperature**2, reduction)
-
-
-def _without(z: Tensor, labels: Tensor) -> Tensor:
-    """``(n, c - 1)``: the logits of the classes other than the target."""
-    n, c = z.shape
-    keep = torch.arange(c, device=z.device)[None, :] != labels[:, None]
-    return z[keep].reshape(n, c - 1)
 
 
 def _target_or_not(z: Tensor, labels: Tensor) -> Tensor:
     """``(n, 2)``: log-probabilities of the target and of all others together."""
-    gap = z.gather(1, labels[:, None])[:, 0] - _without(z, labels).logsumexp(-1)
+    gap = z.gather(1, labels[:, None])[:, 0] - without_class(z, labels).logsumexp(-1)
     return torch.stack([F.logsigmoid(gap), F.logsigmoid(-gap)], -1)
 
 

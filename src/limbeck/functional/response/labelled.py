@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.errors import DataError
 from limbeck.functional.precision import Reduction, check_choice, check_positive, reduced, widened
+from limbeck.functional.response.class_labels import check_labelled
 
 
 def weighted_soft_labels(
@@ -46,7 +46,7 @@ def weighted_soft_labels(
         >>> round(float(weighted_soft_labels(z, z, torch.tensor([0]), temperature=1.0)), 4)  # (1 - 1 / e) log 2
         0.4382
     """
-    _check(logits_s, logits_t, labels)
+    check_labelled(logits_s, logits_t, labels)
     check_positive("temperature", temperature)
     s, t = widened(logits_s, logits_t.detach())
     ours, theirs = (F.cross_entropy(z, labels, reduction="none") for z in (s.detach(), t))
@@ -89,7 +89,7 @@ def enhanced_target(
         >>> round(float(enhanced_target(z, z, torch.tensor([0]), gamma=1.0)), 4)
         0.6931
     """
-    _check(logits_s, logits_t, labels)
+    check_labelled(logits_s, logits_t, labels)
     check_positive("gamma", gamma)
     check_positive("temperature", temperature)
     check_choice("variant", variant, ("paper", "official"))
@@ -99,17 +99,3 @@ def enhanced_target(
     louder = (1 + soft.gather(1, own)).pow(gamma) - 1
     target = (soft if variant == "paper" else soft.pow(gamma)).scatter(1, own, louder)
     return reduced(-(target * F.log_softmax(s, -1)).sum(-1), reduction)
-
-
-def _check(logits_s: Tensor, logits_t: Tensor, labels: Tensor) -> None:
-    if logits_s.dim() != 2 or logits_s.shape != logits_t.shape or labels.shape != logits_s.shape[:1]:
-        raise DataError(
-            f"logits must both be (n, c) and labels (n,), got {tuple(logits_s.shape)}, {tuple(logits_t.shape)} and "
-            f"{tuple(labels.shape)}"
-        )
-    n, c = logits_s.shape
-    if n and not 0 <= int(labels.min()) <= int(labels.max()) < c:
-        raise DataError(
-            f"labels must lie in [0, {c}), got {int(labels.min())} to {int(labels.max())}; leave rows without a "
-            "label out"
-        )

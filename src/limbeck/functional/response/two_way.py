@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import DataError
 from limbeck.functional.precision import Reduction, check_choice, reduced, widened
+from limbeck.functional.response.class_labels import check_labelled, without_class
 
 
 def non_target_kl(
@@ -44,26 +44,14 @@ def non_target_kl(
         0.0
     """
     check_choice("variant", variant, ("paper", "official"))
-    if logits_s.dim() != 2 or logits_s.shape != logits_t.shape or labels.shape != logits_s.shape[:1]:
-        raise DataError(
-            f"logits must both be (n, c) and labels (n,), got {tuple(logits_s.shape)}, {tuple(logits_t.shape)} and "
-            f"{tuple(labels.shape)}"
-        )
+    check_labelled(logits_s, logits_t, labels)
     if mask is not None and mask.shape != labels.shape:
         raise DataError(f"mask must be {tuple(labels.shape)}, got {tuple(mask.shape)}")
-    n, c = logits_s.shape
-    if n and not 0 <= int(labels.min()) <= int(labels.max()) < c:
-        raise DataError(
-            f"labels must lie in [0, {c}), got {int(labels.min())} to {int(labels.max())}; leave rows without a "
-            "label out"
-        )
     s, t = widened(logits_s, logits_t.detach())
-    own = torch.arange(c, device=s.device)[None, :] == labels[:, None]
-    log_q, log_p = (
-        F.log_softmax(z.masked_fill(own, 0.0), -1)
-        if variant == "official"
-        else F.log_softmax(z[~own].reshape(n, max(c - 1, 0)), -1)
-        for z in (s, t)
-    )
+    if variant == "official":
+        own = labels[:, None]
+        log_q, log_p = (F.log_softmax(z.scatter(1, own, 0.0), -1) for z in (s, t))
+    else:
+        log_q, log_p = (F.log_softmax(without_class(z, labels), -1) for z in (s, t))
     rows = (log_p.exp() * (log_p - log_q)).sum(-1)
     return reduced(rows if mask is None else rows.where(mask != 0, 0.0), reduction)

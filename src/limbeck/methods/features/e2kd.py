@@ -55,6 +55,7 @@ class E2KD(Method):
     links = {"paired", "partly_paired"}
     problems = {"classification"}
     units = {"supervised": "labelled", "distillation": "pair", "explanation": "pair"}
+    row = 70
     Config = E2KDConfig
 
     @classmethod

@@ -32,6 +32,7 @@ class FitNets(Method):
     needs = {"features"}
     links = {"paired", "partly_paired", "by_class"}
     units = {"supervised": "labelled", "hint": "pair"}
+    row = 173
     Config = FitNetsConfig
 
     def __init__(self, config: Any, shapes: Shapes) -> None:

@@ -39,6 +39,7 @@ class ND(Method):
     links = {"paired", "partly_paired"}
     problems = {"classification"}
     units = {"supervised": "labelled", "distillation": "pair", "direction": "pair"}
+    row = 130
     Config = NDConfig
 
     @classmethod

@@ -55,6 +55,7 @@ class TokenRelations(Method):
     needs = {"hidden_states"}
     links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "relation": "pair"}
+    row = 54
     Config = TokenRelationsConfig
 
     @classmethod

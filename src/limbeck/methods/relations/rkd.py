@@ -33,6 +33,7 @@ class RKD(Method):
     needs = {"features"}
     links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "distance": "batch", "angle": "batch"}
+    row = 23
     Config = RKDConfig
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:

@@ -38,13 +38,15 @@ class WCoRD(Method):
     and the teacher rows of a queue, which is part of the checkpoint; see :func:`limbeck.functional.dual_contrast` and
     :func:`~limbeck.functional.transport_cost`. The primal form is blind to which row belongs to which.
 
-    Paper: Chen et al., CVPR 2021, arXiv 2012.08674. Deviation: M is 1, with which the dual form is one of a distance,
-    and the critic is a bilinear form.
+    Paper: Chen et al., CVPR 2021, arXiv 2012.08674. Deviation: not known of the dual form, since neither the paper's
+    equations nor its code were at hand to check it; M is 1, with which it is one of a distance, and the critic is a
+    bilinear form.
     """
 
     needs = {"features"}
     links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "global": "batch", "local": "batch"}
+    row = 4
     Config = WCoRDConfig
 
     def __init__(self, config: WCoRDConfig, shapes: Shapes) -> None:

@@ -58,6 +58,7 @@ class CSKD(Method):
     links = {"paired", "partly_paired"}
     problems = {"classification"}
     units = {"supervised": "labelled", "distillation": "pair", "spatial": "pair"}
+    row = 155
     Config = CSKDConfig
 
     @classmethod

@@ -37,6 +37,7 @@ class DHKD(Method):
     links = {"paired", "partly_paired"}
     problems = {"classification", "choice"}
     units = {"supervised": "labelled", "logits": "pair"}
+    row = 21
     Config = DHKDConfig
 
     def __init__(self, config: DHKDConfig, shapes: Shapes) -> None:

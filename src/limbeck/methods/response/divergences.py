@@ -95,5 +95,6 @@ PRESETS = {
         "Shing et al., ICLR 2025, arXiv 2501.16937, section 3, with the linear schedule",
         fixed={"divergence": "forward_kl", "standardise": False},
         defaults={"teacher_share": {"from": 0.4, "to": 1.0, "until": 1.0}, "temperature": 1.0},
+        row=6,
     ),
 }

@@ -51,6 +51,7 @@ class L2D(Method):
     links = {"paired", "partly_paired"}
     problems = {"multilabel"}
     units = {"supervised": "labelled", "distillation": "pair", "class": "batch", "instance": "pair"}
+    row = 30
     Config = L2DConfig
 
     @classmethod

@@ -35,6 +35,7 @@ class LumiNet(Method):
     links = {"paired", "partly_paired"}
     problems = {"classification", "choice"}
     units = {"supervised": "labelled", "perception": "batch"}
+    row = 24
     Config = LumiNetConfig
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:

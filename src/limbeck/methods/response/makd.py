@@ -46,6 +46,7 @@ class MaKD(Method):
     needs = {"hidden_states"}
     links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "aspects": "pair"}
+    row = 15
     Config = MaKDConfig
 
     @classmethod

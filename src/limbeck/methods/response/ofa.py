@@ -58,6 +58,7 @@ class OFA(Method):
     links = {"paired", "partly_paired", "by_class"}
     problems = {"classification"}
     units = {"supervised": "labelled", "distillation": "pair", "branches": "pair"}
+    row = 85
     Config = OFAConfig
 
     @classmethod

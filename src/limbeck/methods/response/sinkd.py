@@ -37,6 +37,7 @@ class SinKD(Method):
     links = {"paired", "partly_paired"}
     problems = {"classification", "choice"}
     units = {"supervised": "labelled", "distillation": "pair", "transport": "batch"}
+    row = 63
     Config = SinKDConfig
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:

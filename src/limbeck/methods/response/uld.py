@@ -39,6 +39,7 @@ class ULD(Method):
     links = {"paired", "partly_paired"}
     problems = {"token_classes"}
     units = {"supervised": "labelled", "transport": "pair"}
+    row = 25
     Config = ULDConfig
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:

@@ -116,6 +116,7 @@ PRESETS = {
     "mixup_kd": Preset(
         "mixup, Zhang et al., ICLR 2018, arXiv 1710.09412, with a teacher asked about the mixtures",
         fixed={"mix": "mixup", "candidates": 1},
+        row=46,
     ),
     "cutmix_pick": Preset(
         "Wang et al., NeurIPS 2022, arXiv 2012.02909, the authors' code (teacher's entropy, two candidates)",
