@@ -91,7 +91,9 @@ def test_the_card_is_complete(name: str) -> None:
     assert card.summary.endswith(".")
     assert ".. math::" in (cls.__doc__ or "")
     assert "\\" not in card.description
-    assert any(line.startswith("    ") for line in card.description.splitlines()), "no equation in plain letters"
+    assert any(line.startswith("    ") for line in card.description.splitlines()), (
+        "no equation in plain letters"
+    )
     assert len(card.paper) > 4
     assert (set(card.needs), set(card.links), set(card.problems), dict(card.units)) == (
         set(cls.needs),
