@@ -114,6 +114,7 @@ def test_what_a_chain_leaves(whole: Path) -> None:
     assert '"stage": "hints"' in (whole / "student" / "student" / "README.md").read_text()
 
 
+@pytest.mark.full
 def test_a_teacher_trained_as_a_stage_is_the_teacher_of_a_recipe(tmp_path: Path) -> None:
     """``train: true`` is the chain of two stages, to the bit."""
     student = {"model": "table_encoder", "config": {"n_columns": 6}}
@@ -139,6 +140,7 @@ def test_a_teacher_trained_as_a_stage_is_the_teacher_of_a_recipe(tmp_path: Path)
 
 
 @pytest.mark.parametrize("stage", ["teacher", "hints", "student"])
+@pytest.mark.full
 def test_a_killed_chain_goes_on_to_the_same_weights(
     stage: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +316,7 @@ def test_killed_between_training_and_its_record(
     assert same(tmp_path / "cut" / "teacher", whole / "teacher")
 
 
+@pytest.mark.full
 def test_the_chain_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import re
 
@@ -361,6 +364,7 @@ def aligned(folder: Path, pretrain: str = "labels") -> dict[str, Any]:
     }
 
 
+@pytest.mark.full
 def test_a_stage_that_starts_from_the_aligner_of_another(tmp_path: Path) -> None:
     """Its parts are those that the stage left, the student is not; another aligner makes the student anew."""
     found = run_chain(aligned(tmp_path))
@@ -419,6 +423,7 @@ def test_the_command(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "limbeck chain --config fitnets\n    FitNets as its paper trains it" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_the_shipped_fitnets_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stage by stage: what lies above the guided layer waits, and the student starts from what the hints made."""
     import yaml

@@ -102,6 +102,7 @@ def test_bags_by_a_column_through_the_command_line(own, tmp_path, capsys):
     assert {row.link for row in read_metrics(printed["folder"]).rows} == {"bagged"}
 
 
+@pytest.mark.full
 def test_an_image_file_is_read_as_in_training(own, tmp_path):
     modalities = {"student_modality": "image", "teacher_modality": "audio"}
     options = {"student_options": {"size": [16, 16]}, "teacher_options": {}}
@@ -141,6 +142,7 @@ def test_print_recipe_is_the_recipe_and_runs_nothing(capsys):
     assert printed["method"] == {"name": "kd", "config": {"temperature": 1.0}, "init": None}
 
 
+@pytest.mark.full
 def test_results_of_another_recipe_are_kept(own, tmp_path):
     first = distill(recipe(own, tmp_path, by_class(own)))
     kept = (tmp_path / "metrics.json").read_bytes()
@@ -153,6 +155,7 @@ def test_results_of_another_recipe_are_kept(own, tmp_path):
     assert Recipe.load(tmp_path / "recipe.yaml").seed == 1
 
 
+@pytest.mark.full
 def test_an_interrupted_run_goes_on_without_having_been_told_to_save(own, tmp_path, monkeypatch):
     whole = distill(recipe(own, tmp_path / "whole", by_class(own)))
     with monkeypatch.context() as patched:
@@ -179,6 +182,7 @@ def interrupted_at(step):
     return compute_loss
 
 
+@pytest.mark.full
 def test_a_student_of_ones_own_by_the_command_line(own, tmp_path, monkeypatch, capsys):
     (tmp_path / "own_student.py").write_text(
         "from torch import nn\n\ndef make(n_classes, width=4):\n    return nn.Sequential(\n"

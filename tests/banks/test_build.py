@@ -114,6 +114,7 @@ def test_a_finished_bank_is_not_asked_again(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", some_of(("float32", "float16"), "float16"))
+@pytest.mark.full
 def test_killed_at_20_moments_the_bank_has_the_same_bytes(tmp_path, dtype):
     """SIGKILL during the build: it goes on where it stopped, and only the open shard is asked again."""
     data, options = examples(), {"batch_size": 4, "shard_size": 12, "dtype": dtype}

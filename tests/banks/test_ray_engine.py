@@ -55,6 +55,7 @@ def build(path: Path, data, **options) -> Bank:
     return Bank.build(path, teacher(), data, batch_size=BATCH, shard_size=SHARD, **options)
 
 
+@pytest.mark.full
 def test_workers_fail_resume_and_give_the_bank_of_the_plain_engine(ray_here: None, tmp_path: Path) -> None:
     plain, path = build(tmp_path / "plain", rows()), tmp_path / "ray"
     with pytest.raises(BankError, match=r"failed on a Ray worker.*'text 52': RuntimeError.*value 99"):
@@ -136,6 +137,7 @@ def test_texts_through_a_transformers_teacher_and_a_function(ray_here: None, tmp
         torch.testing.assert_close(bank.lookup(bank.keys).features, plain.lookup(bank.keys).features)
 
 
+@pytest.mark.full
 def test_rows_of_different_lengths_come_back_from_workers(ray_here: None, tmp_path: Path) -> None:
     def states(inputs):
         lengths = [int(row[0]) % 4 for row in inputs["words"]]

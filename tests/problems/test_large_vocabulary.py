@@ -57,6 +57,7 @@ print(peak() - before, *losses)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's accounts")
+@pytest.mark.full
 def test_memory_stays_below_one_set_of_logits() -> None:
     def measured(how: str) -> list[float]:
         done = subprocess.run(

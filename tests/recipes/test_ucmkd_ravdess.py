@@ -34,6 +34,7 @@ def test_it_holds_the_papers_values() -> None:
     assert recipe.training["max_steps"] == 100 * 16 * 60 // 64
 
 
+@pytest.mark.full
 def test_twenty_steps_on_two_clips_a_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

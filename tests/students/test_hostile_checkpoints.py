@@ -295,6 +295,7 @@ def test_predict_on_a_strangers_folder_asks_nothing(folder, marker, tmp_path):
     quiet(command(["predict", "s", "t.csv"], tmp_path), "tokenizer_class", marker)
 
 
+@pytest.mark.full
 def test_distill_from_a_strangers_folder_asks_nothing(folder, marker, tmp_path):
     settings(folder, model_type="evil", auto_map=EVIL)
     rows = [(i, f"the {word}", word) for i, word in enumerate(("cat", "dog", "bird") * 8)]

@@ -40,6 +40,7 @@ def test_labels_sum_to_one_and_classes_to_their_shares():
     torch.testing.assert_close(cost, transport_cost(x, prototypes, weights_t=shares, value="dual", **TIGHT))
 
 
+@pytest.mark.full
 def test_between_softmax_and_exact_shares():
     x, prototypes = problem()
     free = torch.softmax(-cost_matrix(x, prototypes) / 0.1, 1)

@@ -169,6 +169,7 @@ def unbalanced_by_logarithms(matrix: Tensor, rho: float, reg: float) -> float:
     seed=st.integers(0, 20),
     rho=st.sampled_from([0.3, 1.0, 20.0]),
 )
+@pytest.mark.full
 def test_unbalanced_is_the_optimum(scale: float, cost: Any, seed: int, rho: float) -> None:
     x, y = clouds(scale, seed)
     expected = unbalanced_by_logarithms(cost_matrix(x.double(), y.double(), cost), rho, 0.1)

@@ -72,6 +72,7 @@ def test_onnx_by_the_command_line(model, x, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("pooling", [None, pytest.param("mean", marks=full)])
+@pytest.mark.full
 def test_a_text_student_runs_in_onnxruntime_without_torch(pooling, word_bert, tmp_path):
     pytest.importorskip("onnxruntime")
     from students.export.test_leaving import reader

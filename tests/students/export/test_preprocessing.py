@@ -17,6 +17,7 @@ def prepared(folder):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.full
 def test_pictures_of_any_size_are_scaled_as_pillow_scales_them(channels, tmp_path):
     pil = pytest.importorskip("PIL.Image")
     form = {"height": 20, "width": 32, "channels": channels, "mean": 0.25, "deviation": 0.5}

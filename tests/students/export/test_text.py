@@ -160,6 +160,7 @@ def test_a_student_of_texts_comes_with_its_tokenizer(tiny, tmp_path):
         slow("deberta", "choice", {}),
     ],
 )
+@pytest.mark.full
 def test_the_card_works_as_printed_without_limbeck(tiny, tmp_path, kind, problem, settings):
     student, tokenizer, folder = export(tiny, kind, problem, tmp_path / "s", **settings)
     card = (folder / "README.md").read_text()

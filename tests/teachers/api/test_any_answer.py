@@ -198,6 +198,7 @@ LONG = settings(max_examples=500, deadline=None, suppress_health_check=list(Heal
 
 
 @pytest.mark.parametrize("kind", sorted(OPTIONS))
+@pytest.mark.full
 def test_any_answer(served: Served, kind: str) -> None:
     @QUICK
     @given(ANSWERS)

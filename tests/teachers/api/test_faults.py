@@ -87,6 +87,7 @@ def test_a_request_that_takes_too_long_is_repeated(server: FaultServer, tmp_path
         ("malformed", "malformed answer", 6),
     ],
 )
+@pytest.mark.full
 def test_a_row_that_a_living_server_never_answers_is_left_out(
     server: FaultServer, tmp_path: Path, do: str, reason: str, per_request: int
 ) -> None:

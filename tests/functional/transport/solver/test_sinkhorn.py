@@ -59,6 +59,7 @@ def test_shifts_and_scalings_are_the_potentials():
     torch.testing.assert_close((logits + phi[:, None] + psi).exp(), s.plan())
 
 
+@pytest.mark.full
 def test_a_soft_marginal_gives_way():
     logits, a, b = problem(reg=0.1)
     gaps = []
