@@ -69,7 +69,7 @@ def test_an_unknown_method_names_the_nearest():
 def test_keys_of_the_recipe_exist_once():
     with pytest.raises(ConfigError, match="recipe's own"):
         check_recipe(Recipe(training={"seed": 1}))
-    with pytest.raises(ConfigError, match="'max_steps'"):
+    with pytest.raises(ConfigError, match=r"training\.max_steps"):
         check_recipe(Recipe(training={"max_step": 1}))
 
 

@@ -77,7 +77,7 @@ def options(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
             continue
         text = text if equals else next(iter(arguments[i + 1 : i + 2]), "")
         try:
-            yield flag[2:], yaml.safe_load(text)
+            yield flag[2:], yaml.safe_load(text) if text else text
         except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2026-13-45
             yield flag[2:], text
 

@@ -91,7 +91,8 @@ def convert(source: str | Path, folder: str | Path, kind: str, quantize: str | N
     with writing(folder):
         clear_killed(folder)
         new = beside(folder)
-        new.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new.mkdir()
         try:
             run = _WRITERS[kind](source, new, student, rows, quantize)
             usual_modes(new)
