@@ -65,7 +65,7 @@ def test_the_trainers_names_are_those_of_its_class():
 
 
 def test_what_the_command_line_gives_wins():
-    with pytest.raises(ConfigError, match="no key 'training.warm'"):
+    with pytest.raises(ConfigError, match=r"no key 'training\.warm'"):
         parse_recipe(["--config", "av_digits_paired", "--training.warm", "1"])
     given = dict(options(["--seed", "3", "--method.config={temperature: 2}", "--training.ema"]))
     assert given == {"seed": 3, "method.config": {"temperature": 2}, "training.ema": ""}
