@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 40  # in the table; a confusion of more is a picture of nothing
 ONE_RUN = (
-    "One run, without anything to compare it with: it does not tell whether the teacher helped. `limbeck compare` with "
+    "One run, without anything to compare it with: it does not tell whether the teacher helped. “limbeck compare” with "
     "the same recipe trains the same student without a teacher, and with a broken one."
 )
 CURVE_NOTE = "The score on the validation split."
