@@ -194,7 +194,7 @@ def build_with(served: Served, kind: str, answers: list[tuple[Any, ...]]) -> Non
 
 ANSWERS = st.lists(replies(), min_size=1, max_size=3)
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("kind", sorted(OPTIONS))
