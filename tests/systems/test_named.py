@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from systems.evidence import Evidence
+from systems.evidence import Evidence, logged
+
+from limbeck.distill import distill
+from limbeck.recipes import StudentSpec
+from limbeck.runner import run
 
 # preset or method, its defining terms, settings
 ON_TABLES = {
@@ -21,6 +26,7 @@ ON_TABLES = {
 ON_PICTURES = {
     "at": ("match", {"layers": ["5=maps"]}),
     "nst": ("match", {"layers": ["5=maps"]}),
+    "kd_svd": ("correlation", {"layers": ["2=maps", "5=maps"], "vectors": 2, "weight_correlation": 3.0}),
     "ofd": ("match", {"layers": ["4=maps"], "weight_match": 0.05}),
     "reviewkd": ("review", {"layers": ["5=maps"], "width": 8}),
 }
@@ -45,6 +51,28 @@ def test_two_students_teach_each_other(evidence: Evidence, tmp_path: Path) -> No
     peers = {"fellow": {"model": "table_encoder"}}
     on = evidence.holds(tmp_path, "dml", "to_student", config={"weight_to_student": 3.0}, peers=peers)
     assert on.shares["fellow_supervised"] == on.shares["to_fellow"] == 0  # the fellow is not the student
+
+
+@pytest.mark.full
+def test_an_average_of_the_student_teaches_it(evidence: Evidence, tmp_path: Path) -> None:
+    peers = {"ema": {"follows": 0.9}}
+    config = {"weight_consistency": 30.0}
+    on = evidence.holds(tmp_path, "mean_teacher", "consistency", config=config, peers=peers)
+    assert on.shares["consistency"] > 0
+
+
+@pytest.mark.full
+def test_a_widened_student_matches_in_groups(evidence: Evidence, tmp_path: Path) -> None:
+    """NORM: four groups of the teacher's seven channels; the block is shipped with the student."""
+    wide = StudentSpec("small_conv_net", {"channels": [4, 8], "widened": 28})
+    config = {"layer": "6.wide=maps", "weight_match": 0.3}
+    recipe = replace(evidence.recipe(tmp_path / "on", "norm", config, student="picture"), student=wide)
+    on = logged(distill(recipe))
+    off = replace(recipe, output_dir=str(tmp_path / "off"))
+    off = replace(off, method=replace(off.method, config={**config, "weight_match": 0.0}))
+    assert on.terms["match"] < logged(run(off, show_progress=False)).terms["match"]
+    assert any("6.narrow" in name for name, _ in on.result.student.named_parameters())
+    evidence.ships(on.result, "picture")
 
 
 @pytest.mark.full

@@ -7,3 +7,4 @@ from .review import MapNorm as MapNorm
 from .review import Review as Review
 from .ts_aligner import TSAligner as TSAligner
 from .ts_aligner import TwoHeadAligner as TwoHeadAligner
+from .widened import Widened as Widened

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def written_out(ours: list[np.ndarray], theirs: list[np.ndarray], v: int) -> flo
         share = sizes / np.linalg.norm(sizes)
         layers.append((student[:, best] * sign * share, teacher * share))
     total = 0.0
-    for (low_s, low_t), (high_s, high_t) in zip(layers, layers[1:]):
+    for (low_s, low_t), (high_s, high_t) in pairwise(layers):
         near = [
             np.exp(-((low[:, None] - high[None]) ** 2) / 8)
             for low, high in ((low_s, high_s), (low_t, high_t))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -119,7 +120,7 @@ def singular_vector_gap(
     vectors = min(vectors, *(min(x.shape[1:]) for x in (*ours, *theirs)))
     pairs = [_aligned(s, t, vectors) for s, t in zip(ours, theirs)]
     total: Tensor | float = 0.0
-    for (low_s, low_t), (high_s, high_t) in zip(pairs, pairs[1:]):
+    for (low_s, low_t), (high_s, high_t) in pairwise(pairs):
         gap = _near(low_s, high_s) - _near(low_t, high_t)
         total = total + gap.square().sum((1, 2, 3))
     assert isinstance(total, Tensor)
