@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Name to file and class.
 METHODS: dict[str, str] = {
+    "a2d": "limbeck.methods.features.a2d:A2D",
     "armada": "limbeck.methods.alignment.armada:ARMADA",
     "bagkd": "limbeck.methods.bags.bagkd:BagKD",
     "binary_kd": "limbeck.methods.response.binary_kd:BinaryKD",
