@@ -1,4 +1,4 @@
-"""A2D (Jin et al., LREC-COLING 2024): a learned mixture of all heads of the student attends as each of the teacher's."""
+"""A2D (Jin et al., LREC-COLING 2024): a learned mixture of all heads of the student attends as the teacher's do."""
 
 from __future__ import annotations
 

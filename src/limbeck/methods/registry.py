@@ -56,6 +56,7 @@ METHODS: dict[str, str] = {
     "sinkd": "limbeck.methods.response.sinkd:SinKD",
     "streamlined_kd": "limbeck.methods.response.streamlined:Streamlined",
     "supervised": "limbeck.methods.supervised:Supervised",
+    "ted": "limbeck.methods.features.ted:TED",
     "token_relations": "limbeck.methods.features.token_relations:TokenRelations",
     "ucmkd": "limbeck.methods.alignment.ucmkd:UCMKD",
     "uld": "limbeck.methods.response.uld:ULD",

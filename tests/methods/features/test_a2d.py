@@ -70,8 +70,7 @@ def test_padding_counts_nothing():
 
 def test_what_is_refused():
     with pytest.raises(ConfigError, match="name them in maps and teacher_maps"):
-        plan = plan_method("a2d")
-        plan.cls(plan.config, SHAPES)
+        made(maps=[])
     with pytest.raises(ConfigError, match=r"'q' of the student gives \[4, 6\] a row; wanted is QUERY\*KEY"):
         made(maps=["q"])
     with pytest.raises(ConfigError, match="a width that 4 heads divide"):

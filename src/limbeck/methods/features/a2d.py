@@ -117,7 +117,8 @@ def _number(entry: str, heads: int, side: Side, whose: str) -> int:
         return heads
     raise ConfigError(
         f"{entry!r} of the {whose} gives {' and '.join(str(list(shape)) for shape in shapes)} a row; wanted is "
-        f"QUERY*KEY, each [tokens, width] with a width that {heads} heads divide, or one layer that gives [heads, tokens, tokens]."
+        f"QUERY*KEY, each [tokens, width] with a width that {heads} heads divide, or one layer that gives [heads, "
+        "tokens, tokens]."
     )
 
 
