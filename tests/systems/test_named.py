@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from systems.evidence import Evidence, logged
+from systems.evidence import Evidence, Ran, logged, moved
 
 from limbeck.distill import distill
-from limbeck.recipes import StudentSpec
+from limbeck.recipes import StudentSpec, TeacherSpec
 from limbeck.runner import run
 
 # preset or method, its defining terms, settings
@@ -73,6 +74,31 @@ def test_a_widened_student_matches_in_groups(evidence: Evidence, tmp_path: Path)
     assert on.terms["match"] < logged(run(off, show_progress=False)).terms["match"]
     assert any("6.narrow" in name for name, _ in on.result.student.named_parameters())
     evidence.ships(on.result, "picture")
+
+
+@pytest.mark.full
+def test_specialised_teachers_teach(evidence: Evidence, tmp_path: Path) -> None:
+    """MST-Distill, of two teachers: the masks learn while the student is held, then the student and the gate learn."""
+    bank = TeacherSpec(bank=str(evidence.root / "bank"), link="paired")
+
+    def ran(name: str, init: str | None = None, **config: Any) -> Ran:
+        recipe = evidence.recipe(tmp_path / name, "mst_distill", config)
+        method = replace(recipe.method, init=init)
+        both = {"picture": bank, "sound": bank}
+        return logged(distill(replace(recipe, method=method, teacher=TeacherSpec(), teachers=both)))
+
+    masks, idle = ran("masks", stage="masks"), ran("idle", stage="masks", weight_mask=0.0)
+    assert masks.terms["mask"] < idle.terms["mask"]
+    assert not moved(masks.result, idle.result)
+    init = str(tmp_path / "masks")
+    found = {
+        name: ran(name, init, weight_distillation=weight, weight_balance=weight)
+        for name, weight in (("on", 1.0), ("off", 0.0))
+    }
+    for term in ("distillation", "balance"):
+        assert found["on"].terms[term] < found["off"].terms[term]
+    assert moved(found["on"].result, found["off"].result)
+    evidence.ships(found["on"].result)
 
 
 @pytest.mark.full

@@ -44,6 +44,7 @@ METHODS: dict[str, str] = {
     "mean_teacher": "limbeck.methods.online.mean_teacher:MeanTeacher",
     "mixed": "limbeck.methods.views.mixed:Mixed",
     "mlld": "limbeck.methods.response.mlld:MLLD",
+    "mst_distill": "limbeck.methods.response.mst:MST",
     "n_to_one": "limbeck.methods.features.n_to_one:NToOne",
     "nd": "limbeck.methods.features.nd:ND",
     "norm": "limbeck.methods.features.norm:NORM",
