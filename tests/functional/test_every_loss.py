@@ -35,6 +35,10 @@ def layers(loss: Callable[..., Tensor], s: Tensor, t: Tensor, **settings: object
     return loss((s, s * 0.5), (t, t * 0.5), **settings)
 
 
+def three(loss: Callable[..., Tensor], s: Tensor, t: Tensor, **settings: object) -> Tensor:
+    return loss((s, s * 0.5, s + 1), (t, t * 0.5, t + 1), **settings)
+
+
 def kept(s: Tensor, t: Tensor, **settings: object) -> Tensor:
     """Of the teacher the first three tokens."""
     ids = torch.arange(3).expand(*s.shape[:-1], 3)
@@ -65,6 +69,7 @@ KINDS = {
         partial(L.attention_cross_entropy, heads="mean"), SCORES, zero=False, by_row=False
     ),
     "aligned_map_kl": Kind(L.aligned_map_kl, SCORES),
+    "partial_attention_gap": Kind(partial(three, partial(L.partial_attention_gap, heads=2)), TOKENS),
     "token_relations": Kind(partial(L.token_relations, heads=2), TOKENS, by_row=False),
     "normalised_gap": Kind(L.normalised_gap, MAPS),
     "normalised_gap p": Kind(partial(L.normalised_gap, p=2.0, q=3.0), MAPS),

@@ -22,6 +22,7 @@ ON_TABLES = {
     "pkt": ("pkt", ("relation",), {}),
     "sp": ("sp", ("relation",), {}),
     "crd": ("crd", ("contrast",), {"queue": 48}),
+    "c2kd": ("c2kd", ("exchange",), {"agreement": -1.0}),
     "vid": ("vid", ("information",), {}),
 }
 ON_PICTURES = {

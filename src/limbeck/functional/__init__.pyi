@@ -1,4 +1,5 @@
 from .attention.alignment import aligned_map_kl as aligned_map_kl
+from .attention.partial import partial_attention_gap as partial_attention_gap
 from .attention.relations import token_relations as token_relations
 from .attention.scores import attention_cross_entropy as attention_cross_entropy
 from .attention.scores import attention_mse as attention_mse

@@ -22,6 +22,7 @@ METHODS: dict[str, str] = {
     "bagkd": "limbeck.methods.bags.bagkd:BagKD",
     "binary_kd": "limbeck.methods.response.binary_kd:BinaryKD",
     "c2kd": "limbeck.methods.response.c2kd:C2KD",
+    "cakd": "limbeck.methods.features.cakd:CAKD",
     "crd": "limbeck.methods.relations.crd:CRD",
     "cskd": "limbeck.methods.response.cskd:CSKD",
     "denoise": "limbeck.methods.diffusion.denoise:Denoise",
