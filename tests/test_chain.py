@@ -467,3 +467,13 @@ def test_the_shipped_ted_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.
     assert (learned["theirs.1.weight"] == kept["theirs.1.weight"]).all()
     assert "heads_t.1.0.weight" in learned
     assert "heads_t.1.0.weight" not in kept
+
+
+@pytest.mark.full
+def test_the_shipped_ckd_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tuned student starts from the one that learned without labels."""
+    result = run_chain(on_tiny_data("ckd", tmp_path, monkeypatch))
+    assert result.ran == ("teacher", "distilled", "tuned")
+    first, last = (Recipe.load(tmp_path / "run" / stage / "recipe.yaml") for stage in result.ran[1:])
+    assert (first.method.name, last.method.name) == ("ckd", "supervised")
+    assert Path(str(last.student.init)) == tmp_path / "run" / "distilled" / "student"

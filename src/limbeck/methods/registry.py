@@ -73,6 +73,7 @@ PRESETS: dict[str, str] = {
     "armada_paper_euclid": "armada",
     "at": "maps",
     "cc": "relations",
+    "ckd": "info_nce",
     "cutmix_pick": "mixed",
     "function_matching": "mixed",
     "ickd": "maps",

@@ -118,3 +118,5 @@ def test_more_chosen_than_know_a_row() -> None:
 def test_too_many_chosen_are_refused() -> None:
     with pytest.raises(ConfigError, match="chooses 5 of 4 specialised teachers"):
         world(chosen=5)
+    with pytest.raises(ConfigError, match="it is even, not 5"):
+        world(mask_width=5)

@@ -5,6 +5,8 @@ Axis legend: n - rows, l - tokens, d - width of all heads.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,7 @@ def partial_attention_gap(
     s = widened(*student)
     t = tuple(x.detach().to(s[0].dtype) for x in teacher)
     mixed = s if borrowed is None else tuple(torch.where(b, y, x) for b, x, y in zip(borrowed, s, t))
-    gap = (_attended(*t, heads) - _attended(*mixed, heads)).square().flatten(1).mean(1)
+    gap = (_attended(t, heads) - _attended(mixed, heads)).square().flatten(1).mean(1)
     grams = (_gram(t[2], heads) - _gram(s[2], heads)).square().flatten(1).mean(1)
     return reduced(gap + grams, reduction)
 
@@ -65,8 +67,8 @@ def _cut(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
-def _attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    q, k, v = (_cut(x, heads) for x in (q, k, v))
+def _attended(parts: Iterable[Tensor], heads: int) -> Tensor:
+    q, k, v = (_cut(x, heads) for x in parts)
     return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
 
 

@@ -74,14 +74,11 @@ class A2D(Method):
         super().__init__(config, shapes)
         if not config.maps or not config.teacher_maps:
             raise ConfigError("A2D aligns attention maps: name them in maps and teacher_maps, as QUERY*KEY.")
-        numbers = [
-            sum(_number(entry, heads, side, whose) for entry in entries)
-            for entries, heads, side, whose in (
-                (config.maps, config.heads, shapes.student, "student"),
-                (config.teacher_maps, config.teacher_heads, shapes.teacher, "teacher"),
-            )
-        ]
-        self.align = nn.Conv2d(*numbers, 1)
+        ours = sum(_number(entry, config.heads, shapes.student, "student") for entry in config.maps)
+        theirs = sum(
+            _number(entry, config.teacher_heads, shapes.teacher, "teacher") for entry in config.teacher_maps
+        )
+        self.align = nn.Conv2d(ours, theirs, 1)
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         rows, said = b.teacher.paired()

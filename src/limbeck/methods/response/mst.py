@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,8 @@ class MST(Method):
                 f"The gate chooses {config.chosen} of {self.experts} specialised teachers (masks times teachers); "
                 "lower chosen, or raise masks."
             )
+        if config.mask_width % 2:
+            raise ConfigError(f"mask_width is cut into two heads, so it is even, not {config.mask_width}.")
         self.masks = nn.ModuleDict(
             {
                 name: nn.ModuleList(ChannelMask(side.width, config.mask_width) for _ in range(config.masks))
@@ -107,7 +109,7 @@ class MST(Method):
         said, there = self._everything(b)  # [n, E, C] and [n, E]
         taught = there.any(1)
         said, there, logits = said[taught], there[taught], b.student.logits[taught]
-        ranks = self.gate(logits.to(self.gate[0].weight.dtype)).float().log_softmax(1)
+        ranks = self.gate(logits.to(next(self.gate.parameters()).dtype)).float().log_softmax(1)
         chosen = ranks.masked_fill(~there, -torch.inf).topk(self.config.chosen, dim=1).indices
         known = there.gather(1, chosen)
         ours = logits[:, None].expand(-1, self.config.chosen, -1)
@@ -138,7 +140,7 @@ class MST(Method):
         _, said = rows.paired()
         weight, bias = (None if part is None else part.detach().float() for part in said["head"])
         assert weight is not None
-        features, masks = said["features"].detach(), self.masks[name]
+        features, masks = said["features"].detach(), cast(nn.ModuleList, self.masks[name])
         kind = next(masks.parameters()).dtype
-        shown: list[Any] = [features.float() * mask(features.to(kind)).float() for mask in masks]  # type: ignore[operator]
+        shown = [features.float() * mask(features.to(kind)).float() for mask in masks]
         return [x @ weight.T + (0 if bias is None else bias) for x in shown]
