@@ -20,7 +20,7 @@ from limbeck.errors import ConfigError, DataError, LimbeckError, LinkError, Spli
 from limbeck.evaluation import Comparison
 from limbeck.methods.registry import plan_method
 from limbeck.recipes import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
-from limbeck.recipes.arms_file import ArmPatch
+from limbeck.recipes.arms_file import ArmPatch, read_arms
 from limbeck.teachers.live import LiveTeacher
 from limbeck.tuning.own_copy import check_self
 
@@ -70,6 +70,28 @@ def test_one_field_changes_in_each_arm(recipe):
         ("kd, temperature=1", {"temperature": 1}),
         ("kd, temperature=4", {"temperature": 4}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "base"),
+    [
+        ("systems", "av_digits_paired"),
+        ("systems_bagged", "av_digits_bagged"),
+        ("systems_labels", "av_digits_paired"),
+    ],
+)
+def test_arms_of_published_systems_fit_their_recipe(file, base):
+    """Every arm is a recipe, its shuffled teacher beside it where it has one; a link that the method knows."""
+    shipped = read_arms(file)
+    values = Recipe.load(base)
+    arms = recipe_arms(values, arms=shipped.arms, controls=shipped.controls or ())
+    assert [arm.name for arm in arms] == ["supervised", *shipped.arms]
+    for arm in arms[1:]:
+        declared = plan_method(arm.recipe.method.name, arm.recipe.method.config).declared
+        assert arm.controls == (("shuffled",) if declared.has_teacher else ())
+        assert not declared.links or values.data.config["link"] in declared.links
+        assert not declared.problems or "classification" in declared.problems
+        assert arm.given
 
 
 def test_an_average_that_one_method_keeps_is_scored_in_all(recipe):

@@ -423,9 +423,8 @@ def test_the_command(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "limbeck chain --config fitnets\n    FitNets as its paper trains it" in capsys.readouterr().out
 
 
-@pytest.mark.full
-def test_the_shipped_fitnets_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stage by stage: what lies above the guided layer waits, and the student starts from what the hints made."""
+def on_tiny_data(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A shipped chain on a few digits, two steps a stage."""
     import yaml
     from raw_files import fsdd_folder, mnist_folder
 
@@ -433,14 +432,20 @@ def test_the_shipped_fitnets_chain_on_tiny_data(tmp_path: Path, monkeypatch: pyt
     from limbeck.recipes.chain_spec import shipped_chains
 
     monkeypatch.setattr("limbeck.fit.make_task", make_task)
-    values = yaml.safe_load(shipped_chains()["fitnets"].read_text())
+    values = yaml.safe_load(shipped_chains()[name].read_text())
     values["base"]["data"]["config"] |= {
-        "images": f"mnist:{mnist_folder(tmp_path / 'mnist')}",
-        "audio": f"fsdd:{fsdd_folder(tmp_path / 'fsdd')}",
+        "images": f"mnist:{mnist_folder(folder / 'mnist')}",
+        "audio": f"fsdd:{fsdd_folder(folder / 'fsdd')}",
         "labels_per_class": 2,
     }
     values["base"]["training"]["max_steps"] = values["stages"]["teacher"]["training"]["max_steps"] = 2
-    result = run_chain({**values, "output_dir": str(tmp_path / "run")})
+    return {**values, "output_dir": str(folder / "run")}
+
+
+@pytest.mark.full
+def test_the_shipped_fitnets_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage by stage: what lies above the guided layer waits, and the student starts from what the hints made."""
+    result = run_chain(on_tiny_data("fitnets", tmp_path, monkeypatch))
     assert result.ran == ("teacher", "hints", "student")
     from limbeck.banks import Bank
 
@@ -449,3 +454,26 @@ def test_the_shipped_fitnets_chain_on_tiny_data(tmp_path: Path, monkeypatch: pyt
         bank.manifest.signals
     )
     assert not (tmp_path / "run" / "student" / "bank").exists()
+
+
+@pytest.mark.full
+def test_the_shipped_ted_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters learn while both networks are held; the last stage starts from them and from the held student."""
+    from limbeck.methods.parts import parts_in
+
+    result = run_chain(on_tiny_data("ted", tmp_path, monkeypatch))
+    assert result.ran == ("teacher", "start", "filters", "student")
+    learned, kept = (parts_in(tmp_path / "run" / stage) for stage in ("filters", "student"))
+    assert (learned["theirs.1.weight"] == kept["theirs.1.weight"]).all()
+    assert "heads_t.1.0.weight" in learned
+    assert "heads_t.1.0.weight" not in kept
+
+
+@pytest.mark.full
+def test_the_shipped_ckd_chain_on_tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tuned student starts from the one that learned without labels."""
+    result = run_chain(on_tiny_data("ckd", tmp_path, monkeypatch))
+    assert result.ran == ("teacher", "distilled", "tuned")
+    first, last = (Recipe.load(tmp_path / "run" / stage / "recipe.yaml") for stage in result.ran[1:])
+    assert (first.method.name, last.method.name) == ("ckd", "supervised")
+    assert Path(str(last.student.init)) == tmp_path / "run" / "distilled" / "student"

@@ -35,6 +35,7 @@ N, WIDTH, BAG = 48, 5, 4
 LINK = {
     "supervised": "unpaired",
     "dml": "unpaired",
+    "mean_teacher": "unpaired",
     "feature_ot": "by_class",
     "ucmkd": "by_class",
     "bagkd": "bagged",

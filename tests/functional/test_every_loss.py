@@ -35,6 +35,10 @@ def layers(loss: Callable[..., Tensor], s: Tensor, t: Tensor, **settings: object
     return loss((s, s * 0.5), (t, t * 0.5), **settings)
 
 
+def three(loss: Callable[..., Tensor], s: Tensor, t: Tensor, **settings: object) -> Tensor:
+    return loss((s, s * 0.5, s + 1), (t, t * 0.5, t + 1), **settings)
+
+
 def kept(s: Tensor, t: Tensor, **settings: object) -> Tensor:
     """Of the teacher the first three tokens."""
     ids = torch.arange(3).expand(*s.shape[:-1], 3)
@@ -64,12 +68,15 @@ KINDS = {
     "attention_cross_entropy heads": Kind(
         partial(L.attention_cross_entropy, heads="mean"), SCORES, zero=False, by_row=False
     ),
+    "aligned_map_kl": Kind(L.aligned_map_kl, SCORES),
+    "partial_attention_gap": Kind(partial(three, partial(L.partial_attention_gap, heads=2)), TOKENS),
     "token_relations": Kind(partial(L.token_relations, heads=2), TOKENS, by_row=False),
     "normalised_gap": Kind(L.normalised_gap, MAPS),
     "normalised_gap p": Kind(partial(L.normalised_gap, p=2.0, q=3.0), MAPS),
     "partial_squares": Kind(margins, MAPS),
     "pyramid_mse": Kind(L.pyramid_mse, MAPS),
     "channel_similarity": Kind(L.channel_similarity, MAPS),
+    "singular_vector_gap": Kind(partial(layers, partial(L.singular_vector_gap, vectors=2)), MAPS),
     "flow_gap": Kind(partial(layers, L.flow_gap), TOKENS, by_row=False),
     "flow_gap tokens": Kind(partial(layers, partial(L.flow_gap, between="tokens")), TOKENS, by_row=False),
     "margin_mse": Kind(L.margin_mse, LOGITS, by_row=False),
@@ -77,6 +84,7 @@ KINDS = {
     "pair_ranking hinge": Kind(partial(order, kind="hinge"), LOGITS, zero=False),
     "weighted_soft_labels": Kind(partial(of_labels, L.weighted_soft_labels), LOGITS, zero=False),
     "enhanced_target": Kind(partial(of_labels, L.enhanced_target), LOGITS, zero=False),
+    "prediction_mse": Kind(L.prediction_mse, LOGITS),
     "non_target_kl": Kind(partial(of_labels, L.non_target_kl), LOGITS),
     "non_target_kl official": Kind(
         partial(of_labels, partial(L.non_target_kl, variant="official")), LOGITS
@@ -182,7 +190,9 @@ def test_blind_to_the_order_of_classes(name: str) -> None:
     torch.testing.assert_close(found, kind.loss(s, t))
 
 
-@pytest.mark.parametrize("name", ["attention_mse", "attention_cross_entropy", "token_relations"])
+@pytest.mark.parametrize(
+    "name", ["attention_mse", "attention_cross_entropy", "token_relations", "aligned_map_kl"]
+)
 def test_hidden_tokens_count_nothing(name: str) -> None:
     kind = KINDS[name]
     s, t = rows(kind, 2, 0).requires_grad_(), rows(kind, 2, 1)

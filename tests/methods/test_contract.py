@@ -63,7 +63,7 @@ def step(
     made = toy.distiller(name, teacher, config=config).train()
     collate = toy.collator(link, teacher, needs_ema="ema" in declared.peers)
     if draws is None:
-        labelled, units = streams(collate, has_teacher=declared.has_teacher)
+        labelled, units = streams(collate, has_teacher=declared.has_teacher, unlabelled=declared.unlabelled)
         second = (
             units[:3].tolist() if isinstance(units, Tensor) else [row for bag in units[:3] for row in bag]
         )
@@ -183,6 +183,7 @@ def test_config_round_trips(name: str) -> None:
         ("binary_kd", "temperature", 0.0, r"\(0, inf\)"),
         ("divergence", "teacher_share", 1.5, r"\[0, 1\]"),
         ("info_nce", "temperature", 0.0, r"\(0, inf\)"),
+        ("kd_svd", "vectors", 0, r"\[1, inf\)"),
         ("n_to_one", "groups", 0, r"\[1, inf\)"),
         ("vid", "initial_variance", 0.0, r"\(0, inf\)"),
         ("luminet", "temperature", 0.0, r"\(0, inf\)"),

@@ -1,3 +1,5 @@
+from .attention.alignment import aligned_map_kl as aligned_map_kl
+from .attention.partial import partial_attention_gap as partial_attention_gap
 from .attention.relations import token_relations as token_relations
 from .attention.scores import attention_cross_entropy as attention_cross_entropy
 from .attention.scores import attention_mse as attention_mse
@@ -24,6 +26,8 @@ from .features.maps import many_to_one as many_to_one
 from .features.maps import neuron_selectivity as neuron_selectivity
 from .features.maps import variational_nll as variational_nll
 from .features.pyramid import pyramid_mse as pyramid_mse
+from .features.singular import right_singular_vectors as right_singular_vectors
+from .features.singular import singular_vector_gap as singular_vector_gap
 from .relations.angles import rkd_angle as rkd_angle
 from .relations.directions import direction_gap as direction_gap
 from .relations.grams import channel_similarity as channel_similarity
@@ -61,6 +65,7 @@ from .response.labelled import weighted_soft_labels as weighted_soft_labels
 from .response.predictions import bag_proportion_kl as bag_proportion_kl
 from .response.predictions import distillation_kl as distillation_kl
 from .response.predictions import label_alignment as label_alignment
+from .response.predictions import prediction_mse as prediction_mse
 from .response.predictions import soft_cross_entropy as soft_cross_entropy
 from .response.rank_agreement import kendall_tau as kendall_tau
 from .response.returns import discounted_returns as discounted_returns

@@ -1,4 +1,6 @@
+from .channel_mask import ChannelMask as ChannelMask
 from .gather import gather_with_grad as gather_with_grad
+from .grouped import GroupedLinear as GroupedLinear
 from .projectors import linear_projector as linear_projector
 from .projectors import mlp_projector as mlp_projector
 from .queue import Queue as Queue
@@ -7,3 +9,4 @@ from .review import MapNorm as MapNorm
 from .review import Review as Review
 from .ts_aligner import TSAligner as TSAligner
 from .ts_aligner import TwoHeadAligner as TwoHeadAligner
+from .widened import Widened as Widened

@@ -163,6 +163,7 @@ class Declared:
         descents: what is descended before the student's own step, in this order.
         text_as_features: the teacher's texts, embedded once by a frozen text encoder, are its features.
         class_means: the mean features of each class over the teacher's bank stand in ``shapes.teacher.means``.
+        unlabelled: of a method without a teacher: rows without a label are drawn beside the labelled ones.
         student: ``always`` run before the losses, or only when the method ``asked`` (``b.run``).
     """
 
@@ -177,6 +178,7 @@ class Declared:
     descents: tuple[Descent, ...] = ()
     text_as_features: bool = False
     class_means: bool = False
+    unlabelled: bool = False
 
     def with_(self, **changes: Any) -> Declared:
         """A copy with some fields replaced."""

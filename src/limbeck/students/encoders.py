@@ -9,19 +9,24 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from limbeck.layers.widened import Widened
+
 
 def small_conv_net(
-    n_classes: int, in_channels: int = 1, channels: Sequence[int] = (8, 16, 48, 128)
+    n_classes: int, in_channels: int = 1, channels: Sequence[int] = (8, 16, 48, 128), widened: int = 0
 ) -> nn.Sequential:
     """A net of 65,122 parameters (10 classes, one channel) for small images and log-mels ``[n, c, h, w]``.
 
     One [3x3 convolution with stride 2, BatchNorm, ReLU] per entry of ``channels``, mean over the positions,
-    linear head. Any size; the teacher and student of the av_digits benchmark.
+    linear head. Any size; the teacher and student of the av_digits benchmark. ``widened``: above 0, the last maps
+    pass a :class:`~limbeck.layers.Widened` of as many channels (method ``norm``).
     """
     layers: list[nn.Module] = []
     for width in channels:
         layers += _convolution(in_channels, width, stride=2)
         in_channels = width
+    if widened:
+        layers.append(Widened(in_channels, widened))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_channels, n_classes))
 
 

@@ -11,12 +11,17 @@ from limbeck.signals.links.base import Link
 from limbeck.training.collator import DistillationCollator
 
 
-def streams(collate: DistillationCollator, *, has_teacher: bool) -> tuple[Tensor, Tensor | list[list[int]]]:
+def streams(
+    collate: DistillationCollator, *, has_teacher: bool, unlabelled: bool = False
+) -> tuple[Tensor, Tensor | list[list[int]]]:
     """Row numbers of the labelled stream, and the units of the second one: what the teachers' links draw beside the
-    labelled rows, each once; single rows ``[U]``, or whole bags. A method without a teacher has no second stream.
+    labelled rows, each once; single rows ``[U]``, or whole bags. A method without a teacher has no second stream, or
+    all rows that are not ``known``, where it asks for the ``unlabelled`` ones.
     """
     known = collate.examples.targets.known
     labelled = torch.nonzero(known).squeeze(1)
+    if unlabelled and not has_teacher:
+        return labelled, torch.nonzero(~known).squeeze(1)
     found = [
         t.link.second_stream(collate.examples.keys, known) for t in collate.teachers.values() if has_teacher
     ]

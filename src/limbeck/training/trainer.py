@@ -148,7 +148,8 @@ class DistillationTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Batches of draws for this rank; not prepared by accelerate, since the sampler cuts by rank itself."""
         args = self.args
-        labelled, unlabelled = streams(self.collate, has_teacher=self.model.method.plan.has_teacher)
+        plan = self.model.method.plan
+        labelled, unlabelled = streams(self.collate, has_teacher=plan.has_teacher, unlabelled=plan.unlabelled)
         sampler = TwoStreamSampler(
             labelled,
             unlabelled,

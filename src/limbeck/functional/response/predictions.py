@@ -69,6 +69,28 @@ def distillation_kl(
     )
 
 
+def prediction_mse(logits_s: Tensor, logits_t: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    r"""Squared difference of two predictions, a mean over the classes; zero when they agree.
+
+    .. math:: \frac1C \sum_c \big(\mathrm{softmax}(z_s)_c - \mathrm{softmax}(z_t)_c\big)^2
+
+    Args:
+        logits_s: student logits, ``(..., c)``.      logits_t: teacher logits or log-probabilities, same shape.
+        reduction: ``mean`` over rows, ``sum``, or ``none`` for one value a row.
+    Returns: in [0, 2 / c]; float32 or wider. An empty batch gives 0.
+    Needs: pairing by row; teacher logits.     Gradient: to ``logits_s`` only.
+    Source: Tarvainen and Valpola (Mean Teacher), NeurIPS 2017, arXiv 1703.01780, equation 1, with the authors' division
+        by the number of classes.  Deviation: none.
+    Raises: DataError for different shapes.
+    Example:
+        >>> float(prediction_mse(torch.zeros(2, 3), torch.ones(2, 3)))
+        0.0
+    """
+    _same_shape(logits_s, logits_t, "logits_s and logits_t")
+    s, t = widened(logits_s, logits_t.detach())
+    return reduced((s.softmax(-1) - t.softmax(-1)).square().mean(-1), reduction)
+
+
 def soft_cross_entropy(
     logits_s: Tensor, probs_t: Tensor, *, reduction: Reduction = "mean", validate: bool = False
 ) -> Tensor:

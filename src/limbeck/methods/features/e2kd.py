@@ -47,8 +47,9 @@ class E2KD(Method):
     (the class activation map, which is GradCAM of a linear head after the mean over positions), or one that was made
     before, ``[h, w]``, of whatever kind. Both sides must show the same thing at the same place.
 
-    Paper: Parchami-Araghi et al., ECCV 2024, arXiv 2402.03119. Deviation: the label loss beside it; grids of two
-    sizes are averaged to the smaller one.
+    Paper: Parchami-Araghi et al., ECCV 2024, arXiv 2402.03119, as the authors' code computes it (the positive GradCAM
+    of the class that the teacher ranks first). Deviation: their code stretches both explanations to the size of the
+    picture; here grids of two sizes are averaged to the smaller one.
     """
 
     needs = {"logits", "hidden_states"}

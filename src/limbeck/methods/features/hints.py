@@ -60,7 +60,7 @@ class Hints(Method):
         super().__init__(config, shapes)
         self.pairs = pairs_of(config.layers)
         self.project = nn.ModuleList(
-            linear_projector(_width(shapes.student.hidden[s]), _width(shapes.teacher.hidden[t]))
+            linear_projector(width_of(shapes.student.hidden[s]), width_of(shapes.teacher.hidden[t]))
             for s, t in self.pairs
         )
 
@@ -68,8 +68,8 @@ class Hints(Method):
         rows, said = b.teacher.paired()
         hints = []
         for project, (s, t) in zip(self.project, self.pairs):
-            theirs = _vectors(said["hidden_states"][t])
-            ours = pooled_like(b.student.hidden_states[s][rows], theirs, _mask(b, rows))
+            theirs = vectors_of(said["hidden_states"][t])
+            ours = pooled_like(b.student.hidden_states[s][rows], theirs, mask_of(b, rows))
             gap = hint_mse(project(ours), theirs, reduction="none")
             hints.append(gap.flatten(1).mean(1).sum() if gap.ndim > 1 else gap.sum() / theirs.shape[-1])
         return {"supervised": b.label_loss(), "hint": torch.stack(hints).mean()}
@@ -77,19 +77,20 @@ class Hints(Method):
 
 def pooled_like(ours: Tensor, theirs: Tensor, mask: Tensor | None) -> Tensor:
     """``ours [p, L, d]`` as one vector a row where ``theirs`` is ``[p, D]``; else as they are; maps always."""
-    return pool(ours, "mean", mask) if theirs.ndim == 2 < ours.ndim == 3 else _vectors(ours)
+    return pool(ours, "mean", mask) if theirs.ndim == 2 < ours.ndim == 3 else vectors_of(ours)
 
 
-def _vectors(states: Tensor) -> Tensor:
+def vectors_of(states: Tensor) -> Tensor:
     """Maps ``[p, C, H, W]`` as vectors ``[p, C]``; other states as they are."""
     return states.flatten(2).mean(2) if states.ndim == 4 else states
 
 
-def _width(shape: tuple[int, ...]) -> int:
+def width_of(shape: tuple[int, ...]) -> int:
     """Channels of maps ``[C, H, W]``, else the last axis."""
     return shape[0] if len(shape) == 3 else shape[-1]
 
 
-def _mask(b: StepBatch, rows: Tensor) -> Any:
+def mask_of(b: StepBatch, rows: Tensor) -> Any:
+    """``[p, L]`` of the tokens of these rows, None where there is none."""
     mask = b.inputs.get("attention_mask")
     return None if mask is None else mask[rows]

@@ -10,6 +10,7 @@ from torch import Tensor
 from limbeck.functional import info_nce
 from limbeck.layers import Queue, linear_projector, row_numbers
 from limbeck.methods.base import Method, Settings, Shapes, StepBatch, Weight, setting, weight
+from limbeck.methods.presets import Preset
 
 
 @dataclass
@@ -67,3 +68,15 @@ class InfoNCE(Method):
         same = numbers[:, None] == self.memory.numbers[None, :]
         self.memory.push(numbers, teacher=theirs)
         return earlier, same
+
+
+PRESETS = {
+    "ckd": Preset(
+        "Gao et al. (DistilCSE), 2021, arXiv 2112.05638, contrastive knowledge distillation, as the authors' code "
+        "computes it but for its temperature, which is learned",
+        fixed={"symmetric": False},
+        defaults={"queue": 50_000, "temperature": 0.05, "weight_supervised": 0.0},
+        row=29,
+        chain="ckd",
+    ),
+}
