@@ -184,7 +184,7 @@ _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "words": {"length": _SIDE},
     "table": {"columns": _texts, "mean": _numbers, "deviation": _numbers},
     "text": {
-        "columns": lambda value: _texts(value) and set(value) <= {"text", "text_pair", "choices"},
+        "columns": lambda value: _texts(value) and set(value) <= {"text", "text_pair", "choices", "prompt"},
         "max_length": _MANY,
         "names": _names,
     },
