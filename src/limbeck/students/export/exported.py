@@ -121,10 +121,6 @@ def load_exported(folder: str | Path) -> ExportedStudent:
     settings = read_preprocessor(folder)
     asked, loads_with, model = problem(info["problem"], info["class_names"]), info["loads_with"], None
     if asked.writes:
-        if loads_with == PROGRAM:
-            raise DataError(
-                f"{folder} holds a student that writes as a program, which cannot; export it again."
-            )
         asked = asked.for_tokenizer(load_tokenizer(folder))
         model = shipped_model(folder, loads_with)
         run: Callable[[dict[str, Tensor]], Tensor] = shipped_run(model, folder, loads_with)
