@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from limbeck.errors import UnknownNameError, nearest
 from limbeck.functional.precision import widened
+from limbeck.functional.response.divergence import Divergence, divergence
 from limbeck.problems.metric import Metric
 from limbeck.signals.classes import UNLABELLED, refuse_twice
+from limbeck.signals.output import TeacherOutput
 
 PLACES = ("file", "line", "row")  # what ``limbeck predict`` adds to an answer
 Reading = Literal["classifier", "positions", "embedding", "prediction"]
@@ -29,17 +31,20 @@ class Targets:
     Args:
         values: ``[N, ...]``, what they mean is the problem's affair; anything where it is not known.
         known: ``[N]`` bool.
+        besides: what only scoring reads, name to ``[N, ...]``.
     """
 
     values: Tensor
     known: Tensor
+    besides: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.known)
 
     def rows(self, index: Tensor) -> Targets:
         """The given rows (numbers, or a mask ``[N]``)."""
-        return Targets(self.values[index], self.known[index])
+        besides = {name: value[index] for name, value in self.besides.items()}
+        return Targets(self.values[index], self.known[index], besides)
 
     def forgotten(self, where: Tensor) -> Targets:
         """The same rows, unknown also where ``where [N]`` says so."""
@@ -47,12 +52,63 @@ class Targets:
 
     def tensors(self) -> dict[str, Tensor]:
         """As plain tensors, which the Trainer can move to a device."""
-        return {"values": self.values, "known": self.known}
+        return {"values": self.values, "known": self.known, **self.besides}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Targets:
+        """The inverse of :meth:`tensors`."""
+        besides = {name: value for name, value in tensors.items() if name not in ("values", "known")}
+        return cls(tensors["values"], tensors["known"], besides)
 
     @classmethod
     def unknown(cls, n: int) -> Targets:
         """N rows of which nothing is known."""
         return cls(torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a student's predictions are compared with a teacher's.
+
+    Args:
+        kind, beta, temperature: of :func:`limbeck.functional.response.divergence.divergence`.
+        rest: of a teacher's likeliest tokens: all others as ``one_bin``, or ``renormalised`` away.
+        change: from the logits (or log-probabilities) of both sides to those that are compared; None = as they are.
+    """
+
+    kind: Divergence = "forward_kl"
+    beta: float = 0.5
+    temperature: float = 1.0
+    rest: Literal["one_bin", "renormalised"] = "one_bin"
+    change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def of(self, ours: Tensor, theirs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The sum over the positions ``[n, *p]`` that the mask shows."""
+        if self.change is not None:
+            ours, theirs = self.change(ours, theirs)
+        return divergence(
+            ours,
+            theirs,
+            kind=self.kind,
+            beta=self.beta,
+            temperature=self.temperature,
+            mask=mask,
+            reduction="sum",
+        )
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows whose texts a problem has made tokens of, see :meth:`Problem.encoded`.
+
+    Args:
+        inputs: argument name to ``[N, ...]``.    targets: what is to be found, in tokens.
+        told: sentences for the user, about what was cut.
+    """
+
+    inputs: dict[str, Tensor]
+    targets: Targets
+    told: tuple[str, ...] = ()
 
 
 # What a student, a peer or a live teacher shows: ``logits [n, *p, C]`` (or ``prediction``), perhaps a ``mask [n, *p]``.
@@ -80,6 +136,10 @@ class Problem:
         has_label_loss: labels teach it; else a method must bring what does.
         is_distribution: its logits are a distribution over :attr:`names` (or over positions of such), so that
             teachers of classes can be matched with it.
+        names_outputs: its logits are as many as :attr:`names`, in their order; else their order is a tokenizer's.
+        writes: its student answers in tokens that it writes one after the other, and :meth:`answers` reads these.
+        predictions_in: in which signals a teacher's predictions may come in place of logits, the first that it has.
+        kept_columns: inputs of a teacher that stay with their row when a control moves what it is shown.
     """
 
     names: tuple[str, ...]
@@ -95,6 +155,10 @@ class Problem:
     chooses: ClassVar[bool] = False
     has_label_loss: ClassVar[bool] = True
     is_distribution: ClassVar[bool] = False
+    names_outputs: ClassVar[bool] = True
+    writes: ClassVar[bool] = False
+    predictions_in: ClassVar[tuple[frozenset[str], ...]] = ()
+    kept_columns: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         refuse_twice(self.names)
@@ -128,6 +192,22 @@ class Problem:
         """Width of the logits; None = whatever the model has."""
         return len(self.names)
 
+    def for_tokenizer(self, tokenizer: Any) -> Problem:
+        """The problem of a student that reads and writes by this tokenizer; itself where that is nothing to it."""
+        return self
+
+    def encoded(
+        self, inputs: Mapping[str, Any], targets: Targets, max_length: int, keys: Sequence[Any]
+    ) -> Encoded | None:
+        """Rows of texts as the student's inputs and targets, by the tokenizer of :meth:`for_tokenizer`; None = as any
+        text is encoded, its targets as they are.
+
+        Args:
+            inputs: columns of N rows, tensors or object arrays of texts.    max_length: in tokens.
+            keys: of the rows, for messages.
+        """
+        return None
+
     def check(self, targets: Targets, source: str) -> None:
         """Raise DataError where nothing can be learned from ``targets``, those of all training rows of ``source``."""
 
@@ -149,6 +229,30 @@ class Problem:
         """What keeps one output of this problem from another, ``[n, *p, C]`` each: a sum over rows and positions,
         without gradient to ``logits_t`` unless ``trains_teacher``."""
         raise NotImplementedError  # abstract
+
+    def divergence(
+        self, out: Shown, said: TeacherOutput, targets: Targets, rows: Tensor, how: Comparison
+    ) -> Tensor:
+        """How far the student's predictions are from a teacher's: a sum over what :meth:`matched` counts.
+
+        Args:
+            out, targets: of all n student rows.    rows: ``[p]``, those that ``said`` speaks of, in its order.
+        """
+        theirs = said["logits"] if how.kind == "mse" else said.log_predictions()
+        return how.of(out.logits[rows], theirs, None if out.mask is None else out.mask[rows])
+
+    def matched(self, targets: Targets) -> Tensor:
+        """``[n]`` how many predictions of each row are compared with a teacher's."""
+        return torch.ones(len(targets), dtype=torch.long, device=targets.known.device)
+
+    def check_teacher(self, name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
+        """Refuse a teacher whose predictions are of something else; sentences that a user should know.
+
+        Args:
+            told: what the teacher, or the bank of its answers, notes of itself.
+        Raises: ConfigError with the alternatives.
+        """
+        return ()
 
     def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
         """What evaluation gathers, small, ``[n, ...]`` each."""
@@ -183,6 +287,14 @@ class Problem:
     def classes(self, targets: Targets) -> Tensor | None:
         """``[N]`` int64 class of each row, -100 = unknown; None for a problem whose rows have no one class."""
         return None
+
+    def write(self, student: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+        """``[n, W]`` tokens that a student of a problem that :attr:`writes` answers to the prompts of n rows."""
+        raise NotImplementedError  # abstract
+
+    def writing(self) -> dict[str, Any]:
+        """JSON-able: how plain transformers writes such answers, as a generation config has it."""
+        raise NotImplementedError  # abstract
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """What the student says of each of :attr:`names`, ``[n, *p, C]``: probabilities, or values.
