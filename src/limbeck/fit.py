@@ -87,7 +87,7 @@ class Prepared:
     """A run before its teachers.
 
     Args:
-        task: with the student's texts encoded by ``tokenizer``, ``n_cut`` of them cut.
+        task: with the student's texts encoded by ``tokenizer``, and what is to be told of that.
         method: as this run uses it.    checkpoint: where it goes on from, None from the first step.
     """
 
@@ -97,7 +97,7 @@ class Prepared:
     method: MethodPlan
     checkpoint: str | None
     tokenizer: Any
-    n_cut: int
+    told: tuple[str, ...]
 
 
 def prepare(recipe: Recipe, *, task: Task | None = None, resume: bool = False) -> Prepared:
@@ -125,10 +125,10 @@ def prepare(recipe: Recipe, *, task: Task | None = None, resume: bool = False) -
     task = task or make_task(recipe.data.name, recipe.data.config, seed=recipe.seed)
     if recipe.data.side is not None:
         task = task_of_teacher(task, recipe.data.side)
-    task, tokenizer, n_cut = encoded_task(task, recipe.student.model, recipe.student.max_length)
+    task, tokenizer, told = encoded_task(task, recipe.student.model, recipe.student.max_length)
     if not method.declared.has_teacher and recipe.control != "none":
         raise ConfigError(f"Method {method.name!r} has no teacher, so it has no {recipe.control!r} control.")
-    return Prepared(recipe, folder, task, method, checkpoint, tokenizer, n_cut)
+    return Prepared(recipe, folder, task, method, checkpoint, tokenizer, told)
 
 
 def fit(
@@ -146,11 +146,8 @@ def fit(
     """
     recipe, folder, task, checkpoint = prepared.recipe, prepared.folder, prepared.task, prepared.checkpoint
     trainer = make_trainer(recipe, task, teachers, folder, method=prepared.method, asked=asked)
-    if prepared.n_cut:
-        trainer.terms.warn(
-            f"{prepared.n_cut} texts were longer than {recipe.student.max_length} tokens and were cut; raise "
-            "student.max_length to keep them whole."
-        )
+    for sentence in prepared.told:
+        trainer.terms.warn(sentence)
     log = RunLog(folder)
     trainer.add_callback(log)
     tensorboard_in(folder, trainer.callback_handler.callbacks)

@@ -112,6 +112,9 @@ def _texts(file: Path, exported: ExportedStudent, folder: Path) -> Iterator[Batc
     with _by_settings(file):
         tokenizer = tokenizer_of(f"hf:{folder}")
     columns, places = text_reader(settings, exported.class_names)(file)
+    if exported.problem.writes:
+        yield from _prompts(file, exported, columns, places)
+        return
     for first in range(0, len(places), ROWS):
         part = slice(first, first + ROWS)
         batch = {name: values[part] for name, values in columns.items()}
@@ -127,6 +130,24 @@ def _texts(file: Path, exported: ExportedStudent, folder: Path) -> Iterator[Batc
             f"{n_cut} texts of {file} were longer than {settings['max_length']} tokens and were cut.",
             stacklevel=3,
         )
+
+
+def _prompts(
+    file: Path, exported: ExportedStudent, columns: dict[str, Any], places: Sequence[str]
+) -> Iterator[Batch]:
+    """The prompts of a table, some at a time; those of like length are written to together."""
+    told: dict[str, None] = {}
+    for first in range(0, len(places), ROWS):
+        part = slice(first, first + ROWS)
+        batch = {name: values[part] for name, values in columns.items()}
+        with _by_settings(file):
+            unknown = exported.problem.unlabelled(len(places[part]))
+            made = exported.problem.encoded(batch, unknown, exported.preprocessor["max_length"], places[part])
+            assert made is not None
+        told.update(dict.fromkeys(made.told))
+        yield [{"file": str(file), **_place(place)} for place in places[part]], made.inputs
+    for sentence in told:
+        warnings.warn(f"{file}: {sentence}", stacklevel=4)
 
 
 def _place(place: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ TASKS: dict[str, tuple[str, str]] = {
     "hateful_memes": ("benchmarks.posts", "hateful_memes"),
     "mm_imdb": ("benchmarks.posts", "mm_imdb"),
     "own": ("own.own_data", "own_data"),
+    "prompts": ("own.prompt_table", "prompt_table"),
     "texts": ("own.text_table", "text_table"),
     "vec": ("benchmarks.vec", "vec"),
 }

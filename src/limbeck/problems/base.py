@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -29,17 +29,20 @@ class Targets:
     Args:
         values: ``[N, ...]``, what they mean is the problem's affair; anything where it is not known.
         known: ``[N]`` bool.
+        besides: what only scoring reads, name to ``[N, ...]``.
     """
 
     values: Tensor
     known: Tensor
+    besides: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.known)
 
     def rows(self, index: Tensor) -> Targets:
         """The given rows (numbers, or a mask ``[N]``)."""
-        return Targets(self.values[index], self.known[index])
+        besides = {name: value[index] for name, value in self.besides.items()}
+        return Targets(self.values[index], self.known[index], besides)
 
     def forgotten(self, where: Tensor) -> Targets:
         """The same rows, unknown also where ``where [N]`` says so."""
@@ -47,12 +50,32 @@ class Targets:
 
     def tensors(self) -> dict[str, Tensor]:
         """As plain tensors, which the Trainer can move to a device."""
-        return {"values": self.values, "known": self.known}
+        return {"values": self.values, "known": self.known, **self.besides}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Targets:
+        """The inverse of :meth:`tensors`."""
+        besides = {name: value for name, value in tensors.items() if name not in ("values", "known")}
+        return cls(tensors["values"], tensors["known"], besides)
 
     @classmethod
     def unknown(cls, n: int) -> Targets:
         """N rows of which nothing is known."""
         return cls(torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows whose texts a problem has made tokens of, see :meth:`Problem.encoded`.
+
+    Args:
+        inputs: argument name to ``[N, ...]``.    targets: what is to be found, in tokens.
+        told: sentences for the user, about what was cut.
+    """
+
+    inputs: dict[str, Tensor]
+    targets: Targets
+    told: tuple[str, ...] = ()
 
 
 # What a student, a peer or a live teacher shows: ``logits [n, *p, C]`` (or ``prediction``), perhaps a ``mask [n, *p]``.
@@ -80,6 +103,9 @@ class Problem:
         has_label_loss: labels teach it; else a method must bring what does.
         is_distribution: its logits are a distribution over :attr:`names` (or over positions of such), so that
             teachers of classes can be matched with it.
+        names_outputs: its logits are as many as :attr:`names`, in their order; else their order is a tokenizer's.
+        writes: its student answers in tokens that it writes one after the other, and :meth:`answers` reads these.
+        kept_columns: inputs of a teacher that stay with their row when a control moves what it is shown.
     """
 
     names: tuple[str, ...]
@@ -95,6 +121,9 @@ class Problem:
     chooses: ClassVar[bool] = False
     has_label_loss: ClassVar[bool] = True
     is_distribution: ClassVar[bool] = False
+    names_outputs: ClassVar[bool] = True
+    writes: ClassVar[bool] = False
+    kept_columns: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         refuse_twice(self.names)
@@ -127,6 +156,22 @@ class Problem:
     def n_outputs(self) -> int | None:
         """Width of the logits; None = whatever the model has."""
         return len(self.names)
+
+    def for_tokenizer(self, tokenizer: Any) -> Problem:
+        """The problem of a student that reads and writes by this tokenizer; itself where that is nothing to it."""
+        return self
+
+    def encoded(
+        self, inputs: Mapping[str, Any], targets: Targets, max_length: int, keys: Sequence[Any]
+    ) -> Encoded | None:
+        """Rows of texts as the student's inputs and targets, by the tokenizer of :meth:`for_tokenizer`; None = as any
+        text is encoded, its targets as they are.
+
+        Args:
+            inputs: columns of N rows, tensors or object arrays of texts.    max_length: in tokens.
+            keys: of the rows, for messages.
+        """
+        return None
 
     def check(self, targets: Targets, source: str) -> None:
         """Raise DataError where nothing can be learned from ``targets``, those of all training rows of ``source``."""
@@ -183,6 +228,14 @@ class Problem:
     def classes(self, targets: Targets) -> Tensor | None:
         """``[N]`` int64 class of each row, -100 = unknown; None for a problem whose rows have no one class."""
         return None
+
+    def write(self, student: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+        """``[n, W]`` tokens that a student of a problem that :attr:`writes` answers to the prompts of n rows."""
+        raise NotImplementedError  # abstract
+
+    def writing(self) -> dict[str, Any]:
+        """JSON-able: how plain transformers writes such answers, as a generation config has it."""
+        raise NotImplementedError  # abstract
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """What the student says of each of :attr:`names`, ``[n, *p, C]``: probabilities, or values.

@@ -78,13 +78,21 @@ MEAN_IOU = Metric("mean_iou", title="Mean IoU")
 COSINE = Metric("cosine", told="plain", negligible=0.01, title="Cosine similarity")
 DENOISING_ERROR = Metric("denoising_error", better="lower", told="plain", negligible=0.01)
 SLICED_WASSERSTEIN = Metric("sliced_wasserstein", better="lower", told="plain", negligible=0.01)
+NLL = Metric("nll", better="lower", told="plain", negligible=0.01, title="Negative log-likelihood a token")
+EXACT_MATCH = Metric("exact_match")
+ROUGE_L = Metric("rouge_l", title="ROUGE-L")
+OPTION_ACCURACY = Metric("option_accuracy", title="Accuracy by the likelihood of options")
+OPTION_MEAN_ACCURACY = Metric(
+    "option_mean_accuracy", title="Accuracy by the mean likelihood of options' tokens"
+)
 
 # Metrics of the problems that ship, for results that only name theirs.
 METRICS = {
     metric.name: metric
     for metric in (
         ACCURACY, MATTHEWS, F1, MACRO_F1, CALIBRATION, BRIER, PEARSON, SPEARMAN, RMSE, MICRO_F1, AVERAGE_PRECISION,
-        MEAN_IOU, COSINE, DENOISING_ERROR, SLICED_WASSERSTEIN, AGREEMENT, TEACHER_GAP,
+        MEAN_IOU, COSINE, DENOISING_ERROR, SLICED_WASSERSTEIN, NLL, EXACT_MATCH, ROUGE_L, OPTION_ACCURACY,
+        OPTION_MEAN_ACCURACY, AGREEMENT, TEACHER_GAP,
     )
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ PROBLEMS: dict[str, str] = {
     "classification": "limbeck.problems.classification:Classification",
     "denoising": "limbeck.problems.denoising:Denoising",
     "embedding": "limbeck.problems.embedding:Embedding",
+    "generation": "limbeck.problems.generation:Generation",
     "multilabel": "limbeck.problems.multilabel:MultiLabel",
     "regression": "limbeck.problems.regression:Regression",
     "segmentation": "limbeck.problems.segmentation:Segmentation",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck.errors import ConfigError
 from limbeck.signals.output import Head
@@ -83,6 +83,12 @@ class StudentOutput:
     def entered(self) -> Tensor | None:
         """What enters the head, ``[n, *p, d]``, after dropout, where the logits have not been computed yet."""
         return self._logits.entered if isinstance(self._logits, LazyLogits) else None
+
+    @property
+    def entered_plainly(self) -> Tensor | None:
+        """:attr:`entered`, where weight and bias of :attr:`head` are all that makes logits of it: no adapter."""
+        plain = isinstance(self._logits, LazyLogits) and type(self._logits.head) is nn.Linear
+        return self.entered if plain else None
 
     @property
     def prediction(self) -> Tensor:

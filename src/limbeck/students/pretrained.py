@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _OUTSIDE = ("timm_wrapper", "layoutlmv2")
 TASKS = (
     "SequenceClassification", "ImageClassification", "AudioClassification", "MultipleChoice", "TokenClassification",
-    "SemanticSegmentation",
+    "SemanticSegmentation", "CausalLM",
 )  # fmt: skip
 
 
@@ -72,7 +72,11 @@ def quietly() -> Iterator[None]:
 def load_shipped(folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tensor]:
     """The model of an exported student: a function from inputs by name to logits; arguments and errors as
     :func:`shipped_model`."""
-    model = shipped_model(folder, auto)
+    return shipped_run(shipped_model(folder, auto), folder, auto)
+
+
+def shipped_run(model: PreTrainedModel, folder: Path, auto: str) -> Callable[[dict[str, Tensor]], Tensor]:
+    """A function from inputs by name to the logits of an exported student's model."""
 
     def run(inputs: dict[str, Tensor]) -> Tensor:
         try:
@@ -177,7 +181,11 @@ def _own(
 ) -> tuple[nn.Module, set[str]]:
     import transformers
 
-    for key, value in {"num_labels": problem.n_outputs(), **problem.model_config}.items():
+    n_outputs = problem.n_outputs()
+    for key, value in {
+        **({} if n_outputs is None else {"num_labels": n_outputs}),
+        **problem.model_config,
+    }.items():
         setattr(config, key, value)
     # The changes are in the configuration: as arguments, one called trust_remote_code would be obeyed.
     model, found = getattr(transformers, name).from_pretrained(
@@ -274,7 +282,8 @@ def _class_names_of(task: str, model_type: str) -> tuple[str, ...]:
     """The model classes behind ``AutoModelFor<task>`` for a kind of model; none if it cannot do the task."""
     from transformers.models.auto import modeling_auto
 
-    words = re.sub(r"(?<!^)(?=[A-Z])", "_", task).upper()  # TokenClassification: TOKEN_CLASSIFICATION
+    # TokenClassification: TOKEN_CLASSIFICATION; CausalLM: CAUSAL_LM
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", task).upper()
     mapping = f"MODEL_FOR_{words}_MAPPING_NAMES"
     names = getattr(modeling_auto, mapping).get(model_type, ())
     return (names,) if isinstance(names, str) else tuple(names)

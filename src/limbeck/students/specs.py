@@ -18,6 +18,7 @@ from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
 from limbeck.students.joined import JoinedEncoder
+from limbeck.students.language.fresh import FRESH, fresh_causal_lm
 from limbeck.students.own_model import is_own, own_model
 from limbeck.students.pooled import Pooling
 from limbeck.students.pretrained import check_choice, pretrained_model
@@ -91,13 +92,20 @@ def model_from_spec(
         make = own_model if is_own(spec) else _reference
         model: nn.Module = make(spec, problem.n_outputs() or 0, config)
         model = model.to(_DTYPES[dtype])
+    elif spec.startswith(FRESH):
+        if not problem.writes or pooling is not None:
+            raise ConfigError(
+                f"The student {spec!r} is a new language model, which writes; take it for the problem generation, "
+                "without pooling, or 'hf:PATH' for others."
+            )
+        model = fresh_causal_lm(path, config, _DTYPES[dtype])
     else:
         pooling = "mean" if spec == "minilm" and pooling is None else pooling
         model, new = pretrained_model(path, problem, cast("Pooling | None", pooling), _DTYPES[dtype], config)
     if init is not None:
         start_from(model, init)
     if lora is not None:
-        add_lora(model, lora, new)
+        add_lora(model, lora, new, head=not problem.writes)
     freeze_parts(model, freeze)
     return model
 

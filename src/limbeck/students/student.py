@@ -29,6 +29,7 @@ from limbeck.students.heads import (
     possible_heads,
     scores_choices,
 )
+from limbeck.students.language.writing import written
 from limbeck.students.layers import layer_path
 from limbeck.students.output import LazyLogits, StudentOutput
 from limbeck.students.recorder import LinearCall, Recorder, is_pointwise
@@ -153,6 +154,10 @@ class Student(nn.Module):
             head=self.head_layer,
             mask=mask.bool() if mask is not None and is_of_tokens else None,
         )
+
+    def write(self, prompts: Sequence[Tensor], **options: Any) -> Tensor:
+        """What the model writes to prompts, see :func:`limbeck.students.language.writing.written`."""
+        return written(self.model, prompts, **options)
 
     @torch.no_grad()
     def probe(self, inputs: Mapping[str, Tensor], hidden: Sequence[str] = ()) -> StudentShape:

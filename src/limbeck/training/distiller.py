@@ -137,7 +137,7 @@ class Distiller(nn.Module):
         if not self.training:
             return self._evaluate(inputs, targets)
         assert targets is not None
-        b = self._step_batch(inputs, Targets(**targets), batch, progress, seed)
+        b = self._step_batch(inputs, Targets.of(targets), batch, progress, seed)
         scales = scales or {}
         inner = self._descend(inputs, b, rate)
         result = self._combine(self.method.losses(b), b.student, scales, progress, report)
@@ -150,7 +150,7 @@ class Distiller(nn.Module):
     def _evaluate(self, inputs: dict[str, Tensor], targets: Mapping[str, Tensor] | None) -> dict[str, Any]:
         if not targets:
             return {"logits": self.scored(inputs).logits}
-        wanted = Targets(**targets)
+        wanted = Targets.of(targets)
         loss, statistics = self.problem.evaluated(self.scored, inputs, wanted)
         return {"loss": loss / max(1, self.problem.count(wanted)), "statistics": statistics}
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from limbeck.data.base import Examples, Inputs, Table
 from limbeck.data.task import Task
+from limbeck.errors import ConfigError
 from limbeck.signals.key import Key
-from limbeck.students.text import encode, tokenizer_of
+from limbeck.students.text import encode, inputs_taken, tokenizer_of
 
 
 class EncodedTable:
@@ -41,14 +42,15 @@ class EncodedTable:
 
 
 class EncodedTask(NamedTuple):
-    """A task whose inputs are tensors; ``tokenizer`` is None, and nothing was cut, where there were no texts.
+    """A task whose inputs are tensors; ``tokenizer`` is None, and nothing is told, where there were no texts.
 
-    Texts that are read from disk as they are asked for are cut without being counted.
+    ``told`` are sentences about what was cut; texts that are read from disk as they are asked for are cut without being
+    counted.
     """
 
     task: Task
     tokenizer: Any = None
-    n_cut: int = 0
+    told: tuple[str, ...] = ()
 
 
 def encoded_task(task: Task, model: str, max_length: int) -> EncodedTask:
@@ -65,9 +67,17 @@ def encoded_task(task: Task, model: str, max_length: int) -> EncodedTask:
     if not columns:
         return EncodedTask(task)
     tokenizer, n_cut = tokenizer_of(model), 0
+    problem, taken = task.problem.for_tokenizer(tokenizer), inputs_taken(model)
+    told: dict[str, None] = {}
 
     def encoded(examples: Examples) -> Examples:
         nonlocal n_cut
+        own = _by_problem(
+            replace(examples, problem=problem), min(max_length, tokenizer.model_max_length), taken
+        )
+        if own is not None:
+            told.update(dict.fromkeys(own[1]))
+            return own[0]
         if not isinstance(examples.inputs, Mapping):
             table = EncodedTable(examples.inputs, columns, tokenizer, max_length, examples.keys)
             return replace(examples, inputs=table)
@@ -78,5 +88,29 @@ def encoded_task(task: Task, model: str, max_length: int) -> EncodedTask:
         return replace(examples, inputs=inputs | tokens)
 
     splits = task.splits.map(encoded)
+    if n_cut:
+        told[
+            f"{n_cut} texts were longer than {max_length} tokens and were cut; raise student.max_length to keep them "
+            "whole."
+        ] = None
+    columns = tuple(task.preprocessor.get("columns", columns))
     preprocessor = {**task.preprocessor, "kind": "text", "columns": list(columns), "max_length": max_length}
-    return EncodedTask(replace(task, splits=splits, preprocessor=preprocessor), tokenizer, n_cut)
+    return EncodedTask(replace(task, splits=splits, preprocessor=preprocessor), tokenizer, tuple(told))
+
+
+def _by_problem(
+    examples: Examples, max_length: int, taken: frozenset[str] | None
+) -> tuple[Examples, tuple[str, ...]] | None:
+    """Rows whose problem makes tokens of texts itself, and what it tells; None for another problem.
+
+    Raises: ConfigError for such rows that lie on disk.
+    """
+    if not isinstance(examples.inputs, Mapping):
+        if examples.problem.writes:
+            raise ConfigError("Prompts and answers are read into memory; give them as a table of texts.")
+        return None
+    made = examples.problem.encoded(examples.all_rows(), examples.targets, max_length, examples.keys)
+    if made is None:
+        return None
+    inputs = {name: value for name, value in made.inputs.items() if taken is None or name in taken}
+    return replace(examples, inputs=inputs, targets=made.targets), made.told

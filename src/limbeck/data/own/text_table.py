@@ -90,7 +90,7 @@ def text_table(
         key, so that the recipe's bank, or a teacher of the same texts, can be asked about it.
     Raises: DataError naming lines, keys or files; UnknownNameError for a column or problem; ConfigError.
     """
-    _check_shares(validation_share, test_share)
+    check_shares(validation_share, test_share)
     check_on_error(on_error)
     class_names = None if class_names is None else tuple(map(name_of, class_names))
     table = read_table(Path(path))
@@ -127,7 +127,8 @@ def _own_names(columns: _Columns) -> dict[str, Any]:
     return {"names": names} if names else {}
 
 
-def _check_shares(validation: float, test: float) -> None:
+def check_shares(validation: float, test: float) -> None:
+    """ConfigError for shares of rows that leave none for training."""
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
         raise ConfigError(
             "validation_share and test_share must lie between 0 and 1 and leave training rows; they are "

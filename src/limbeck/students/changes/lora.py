@@ -16,7 +16,9 @@ from limbeck.students.heads import linear_layers
 DEFAULTS: dict[str, Any] = {"r": 8, "alpha": 16, "dropout": 0.05, "target_modules": None}
 
 
-def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] = ()) -> None:
+def add_lora(
+    model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] = (), *, head: bool = True
+) -> None:
     """Put adapters into the encoder of ``model``, in place; they, the head and the ``new`` parameters are trained.
 
     Adapters are float32 whatever the model is, as bfloat16 would round the small steps of a low learning rate away.
@@ -26,6 +28,7 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
             ``target_modules``: last parts of the paths of the linear layers that get one; null = those that peft
             takes for this kind of model (queries and values), or all linear
             layers of the stack of a kind that it does not know.
+        head: train what lies outside the encoder too; False for the head of a vocabulary, which its checkpoint holds.
         new: names of parameters that no checkpoint held (a fresh pooler), which must learn.
 
     Raises: UnknownNameError for a setting or layer that does not exist; ConfigError for a value out of range, or
@@ -54,10 +57,14 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], new: Iterable[str] =
         lora_dropout=values["dropout"],
         target_modules=adapted,
     )
-    trained = {name for name, _ in model.named_parameters() if name not in inside} | set(new)
+    outside = {name for name, _ in model.named_parameters() if name not in inside}
+    trained = (outside if head else set()) | set(new)
     before = {name: parameter for name, parameter in model.named_parameters() if name in trained}
     inject_adapter_in_model(config, encoder)  # freezes the rest of the encoder
     cast_adapter_dtype(encoder, "default")
+    for name, parameter in model.named_parameters():
+        if name in outside:
+            parameter.requires_grad_(False)
     for parameter in before.values():
         parameter.requires_grad_(True)
     stop_at_frozen(model)

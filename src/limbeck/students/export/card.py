@@ -73,6 +73,7 @@ SETTINGS = ("licence", "base_model", "datasets", "results")
 UNKNOWN = "unknown"  # a licence that the hub knows
 _TASKS = {
     ("text", "token_classes"): "token-classification",
+    ("text", "generation"): "text-generation",
     ("text", "choice"): "multiple-choice",
     ("text", "embedding"): "sentence-similarity",
     ("text", ""): "text-classification",

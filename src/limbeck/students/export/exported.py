@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from limbeck.students.export.info import (
 from limbeck.students.export.pooled import POOLED, run_pooled
 from limbeck.students.export.program import PROGRAM, load_program
 from limbeck.students.foreign import refuse_links
-from limbeck.students.pretrained import load_shipped
+from limbeck.students.language.writing import written
+from limbeck.students.pretrained import load_shipped, shipped_model, shipped_run
+from limbeck.students.text import load_tokenizer
 
 _FOR_PEOPLE = re.compile(r"README\.md|(LICEN[CS]E|NOTICE|CITATION)\b.*|\..*")
 
@@ -39,12 +41,14 @@ class ExportedStudent:
         run: inputs to what the student answers.    problem: what that says.
         preprocessor: settings that make inputs from raw samples.
         info: what ``student.json`` holds, provenance included.
+        model: of a student that writes, the model itself.
     """
 
     run: Callable[[dict[str, Tensor]], Tensor]
     problem: Problem
     preprocessor: dict[str, Any]
     info: dict[str, Any]
+    model: Any = None
 
     @torch.no_grad()
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -61,7 +65,8 @@ class ExportedStudent:
                 f"The student takes the inputs {', '.join(names)}, not {', '.join(inputs) or 'none'}."
             )
         given = self.run({name: inputs[name].cpu().contiguous() for name in names})
-        wanted = self.problem.n_outputs() or (len(self.class_names) if self._has_logits else None)
+        named = len(self.class_names) if self._has_logits and self.problem.names_outputs else None
+        wanted = self.problem.n_outputs() or named
         is_one = isinstance(given, Tensor) and given.ndim >= (
             1 if self.problem.reading == "prediction" else 2
         )
@@ -70,6 +75,10 @@ class ExportedStudent:
             what = f"logits of its {wanted} classes" if self._has_logits else f"vector of {wanted} numbers"
             raise DataError(f"The student gives no {what if wanted else 'answer'}; export it again.")
         return given
+
+    def write(self, prompts: Sequence[Tensor], **options: Any) -> Tensor:
+        """What its model writes to prompts, see :func:`limbeck.students.language.writing.written`."""
+        return written(self.model, prompts, **options)
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """:meth:`outputs` of a problem with logits; ConfigError for another."""
@@ -94,6 +103,8 @@ class ExportedStudent:
 
     def answers(self, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         """What the problem answers for each row, JSON-able: ``{"probabilities": {...}}``, ``{"value": ...}``, ..."""
+        if self.problem.writes:
+            return self.problem.answers(self.problem.write(self, inputs))
         outputs, mask = self.outputs(inputs), inputs.get("attention_mask")
         is_of_positions = mask is not None and mask.shape == outputs.shape[:-1]
         return self.problem.answers(outputs, mask) if is_of_positions else self.problem.answers(outputs)
@@ -108,14 +119,18 @@ def load_exported(folder: str | Path) -> ExportedStudent:
     folder = Path(folder)
     info = whole_info(folder)
     settings = read_preprocessor(folder)
-    asked, loads_with = problem(info["problem"], info["class_names"]), info["loads_with"]
-    if loads_with == PROGRAM:
-        run: Callable[[dict[str, Tensor]], Tensor] = load_program(folder)
+    asked, loads_with, model = problem(info["problem"], info["class_names"]), info["loads_with"], None
+    if asked.writes:
+        asked = asked.for_tokenizer(load_tokenizer(folder))
+        model = shipped_model(folder, loads_with)
+        run: Callable[[dict[str, Tensor]], Tensor] = shipped_run(model, folder, loads_with)
+    elif loads_with == PROGRAM:
+        run = load_program(folder)
     elif loads_with == POOLED:
         run = run_pooled(folder, asked)
     else:
         run = load_shipped(folder, loads_with)
-    return ExportedStudent(run, asked, settings, info)
+    return ExportedStudent(run, asked, settings, info, model)
 
 
 def whole_info(folder: Path) -> dict[str, Any]:

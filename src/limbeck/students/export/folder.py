@@ -31,6 +31,7 @@ from limbeck.students.export.processors import image_processor
 from limbeck.students.export.program import PROGRAM
 from limbeck.students.export.swapping import beside, clear_killed, swap
 from limbeck.students.export.tracing import save_program
+from limbeck.students.language.shipping import write_as_told
 from limbeck.students.pooled import PooledClassifier
 from limbeck.students.pretrained import auto_class, quietly
 from limbeck.students.student import Student
@@ -162,8 +163,11 @@ def write_student(answer: Answer, folder: Path, inputs: Mapping[str, Tensor], to
     else:
         pretrained = cast("PreTrainedModel", model)
         pretrained.config.__dict__.pop("auto_map", None)  # the class is transformers' own
-        pretrained.config.id2label = dict(enumerate(asked.names))  # also its num_labels
-        pretrained.config.label2id = {name: i for i, name in enumerate(asked.names)}
+        if asked.names_outputs:
+            pretrained.config.id2label = dict(enumerate(asked.names))  # also its num_labels
+            pretrained.config.label2id = {name: i for i, name in enumerate(asked.names)}
+        if asked.writes:
+            write_as_told(pretrained, asked)
         with quietly():
             pretrained.save_pretrained(folder)
         inputs = _by_its_name(pretrained, inputs)
@@ -240,7 +244,7 @@ def _check_answer(asked: Problem, given: Tensor) -> None:
             f"The student gives logits {list(given.shape)}, at several positions of a row; export it with a problem "
             "of positions (token_classes, segmentation)."
         )
-    if asked.reading in ("classifier", "positions") and len(asked.names) != width:
+    if asked.names_outputs and asked.reading in ("classifier", "positions") and len(asked.names) != width:
         raise ClassNamesError(f"{len(asked.names)} class names for {width} logits; give one name per logit.")
     if wanted is not None and wanted != width:
         raise ConfigError(f"The student answers with {width} numbers, the {asked.kind} has {wanted}.")

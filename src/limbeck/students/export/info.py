@@ -25,6 +25,7 @@ FORMATS = (1, 2, 3)
 FIRST_WHOLE = 3  # whose hashes are those of all files, student.json too
 SUBFOLDERS = ("1_Pooling", "2_Dense")  # of sentence-transformers, which keeps parts of a model so
 AUTO_CLASSES = tuple(f"AutoModelFor{task}" for task in TASKS)
+WRITER = "AutoModelForCausalLM"  # which opens all students that write, and no others
 _JSON_BYTES = 64 * 2**20
 _OLD = "torch.export"
 
@@ -59,6 +60,8 @@ def _check(info: Mapping[str, Any], folder: Path) -> None:
         asked = problem(info["problem"], info["class_names"])
     except LimbeckError as error:
         raise ValueError(f"problem: {str(error).rstrip('.')}") from error
+    if asked.writes != (info["loads_with"] == WRITER):
+        raise ValueError(f"loads_with is {info['loads_with']!r}, of a {asked.kind}")
     n_outputs, has_logits = asked.n_outputs(), asked.reading in ("classifier", "positions")
     if has_logits and n_outputs not in (None, len(info["class_names"])):
         raise ValueError(f"a problem of {n_outputs} outputs has {len(info['class_names'])} names")
@@ -184,7 +187,7 @@ _SETTINGS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "words": {"length": _SIDE},
     "table": {"columns": _texts, "mean": _numbers, "deviation": _numbers},
     "text": {
-        "columns": lambda value: _texts(value) and set(value) <= {"text", "text_pair", "choices"},
+        "columns": lambda value: _texts(value) and set(value) <= {"text", "text_pair", "choices", "prompt"},
         "max_length": _MANY,
         "names": _names,
     },

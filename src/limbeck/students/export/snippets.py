@@ -105,6 +105,22 @@ inputs = {{"{name}": (torch.tensor(rows) - torch.tensor(settings["mean"])) / tor
 _SHOW = """for row in predictions.flatten(0, -2).tolist():
     print({name: round(value, 3) for name, value in zip(class_names, row)})"""
 
+# A student that writes; its generation config says the rest.
+_WRITER = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this file lies
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder).eval()
+{tokens}
+written = model.generate(**tokens)[0, tokens["input_ids"].shape[1] :]
+print(tokenizer.decode(written, skip_special_tokens=True))
+"""
+_PLAIN_PROMPT = (
+    """tokens = tokenizer("a prompt", return_tensors="pt", return_token_type_ids=False)  # yours comes here"""
+)
+_CHAT_PROMPT = """messages = {messages}  # yours come here
+tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")"""
+
 _PIPELINE = """from transformers import pipeline
 
 print(pipeline("{task}", "path/to/this/folder"{more})("{sample}"))
@@ -123,6 +139,8 @@ def snippet(
     Args:
         info: what ``student.json`` holds.    pooling: of a student that sentence-transformers opens.
     """
+    if asked.writes:
+        return _writer(asked.spec())
     auto, raw = info["loads_with"], _raw(info, preprocessor)
     call = "model(inputs)" if auto in (PROGRAM, POOLED) else "model(**inputs).logits"
     if auto.endswith("SemanticSegmentation"):
@@ -156,6 +174,15 @@ def short_snippet(
     if auto.endswith("ImageClassification") and info["has_processor"]:
         return _PIPELINE.format(task="image-classification", sample="picture.png", more="")
     return ""
+
+
+def _writer(settings: Mapping[str, Any]) -> str:
+    """The snippet of a student that writes, by the settings of its problem."""
+    if not settings.get("chat"):
+        return _WRITER.format(tokens=_PLAIN_PROMPT)
+    system = [{"role": "system", "content": settings["system"]}] if settings.get("system") else []
+    messages = json.dumps([*system, {"role": "user", "content": "a prompt"}])
+    return _WRITER.format(tokens=_CHAT_PROMPT.format(messages=messages))
 
 
 def _raw(info: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Language models as students: new ones by a tokenizer of one's own, and what they write."""
