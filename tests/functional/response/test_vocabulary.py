@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError, NonFiniteError, UnknownNameError
 from limbeck.functional import distillation_kl, fused_linear_divergence
-from limbeck.functional.response import vocabulary
+from limbeck.functional.response import vocabulary_head
 
 KINDS = ("forward_kl", "reverse_kl", "jsd")
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -148,6 +148,56 @@ def test_half_hidden_states_with_a_float32_head():
     assert (to_hidden.dtype, to_head.dtype) == (torch.bfloat16, torch.float32)
 
 
+@kinds
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_of_large_logits_has_the_true_gradient(kind, dtype, monkeypatch):
+    """Logits of standard deviation 30: rounded to bfloat16 before the softmax, the gradient would be 6 to 9% off."""
+    monkeypatch.setattr(vocabulary_head, "BLOCK_ELEMENTS", 64 * 100)  # blocks of 100 words, the last of 12
+    g = torch.Generator().manual_seed(0)
+    shapes = ((48, 64), (512, 64))
+    h_s, w_s = (torch.randn(*shape, generator=g) for shape in shapes)
+    h_t, w_t = h_s + 0.3 * torch.randn(48, 64, generator=g), w_s.clone()
+    given = [(30**0.5 / 64**0.25 * x).to(dtype) for x in (h_s, w_s, h_t, w_t)]
+    assert float((given[0].double() @ given[1].double().T).std()) == pytest.approx(30, rel=0.05)
+    found, exact = [], []
+    for tensors, gradients in ((given, found), ([x.double() for x in given], exact)):
+        wanted = [x.requires_grad_() for x in tensors[:2]]
+        value = fused_linear_divergence(*tensors, kind=kind, chunk=20)
+        gradients += [value.detach(), *torch.autograd.grad(value, wanted)]
+    for got, right in zip(found, exact, strict=True):
+        assert float((got.double() - right).norm() / right.norm()) < 0.01
+
+
+@kinds
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_scaled_and_capped_logits(kind, temperature):
+    """Cohere multiplies its logits, Granite divides them, Gemma caps them; teacher and student each in their way."""
+    h_s, w_s, h_t, w_t = heads()
+    bias_s = torch.randn(11, dtype=torch.float64).requires_grad_()
+    wanted = (h_s.requires_grad_(), w_s.requires_grad_(), bias_s)
+    found = fused_linear_divergence(
+        h_s, w_s, h_t, w_t, kind=kind, beta=0.3, temperature=temperature, bias_s=bias_s, scale_s=1.5, softcap_s=2.0,
+        scale_t=0.25, softcap_t=30.0, chunk=5,
+    )  # fmt: skip
+    logits_s = 2.0 * torch.tanh(1.5 * (h_s @ w_s.T + bias_s) / 2.0)
+    logits_t = 30.0 * torch.tanh(0.25 * (h_t @ w_t.T) / 30.0)
+    expected = plain(logits_s, logits_t, kind, 0.3, temperature).mean()
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found, wanted), torch.autograd.grad(expected, wanted))
+    only_scale = fused_linear_divergence(h_s, w_s, h_t, w_t, kind=kind, scale_s=0.5, scale_t=2.0)
+    torch.testing.assert_close(only_scale, plain(0.5 * h_s @ w_s.T, 2 * h_t @ w_t.T, kind, 0.5, 1.0).mean())
+
+
+@kinds
+def test_gradcheck_of_capped_logits(kind):
+    h_s, w_s, h_t, w_t = heads()
+    inputs = h_s.requires_grad_(), w_s.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda h, w: fused_linear_divergence(h, w, h_t, w_t, kind=kind, chunk=5, softcap_s=1.5, scale_s=0.7),
+        inputs,
+    )
+
+
 @pytest.mark.parametrize("labels", [None, torch.full((0,), 1), torch.full((13,), -100)])
 def test_no_token_counts(labels):
     h_s, w_s, h_t, w_t = heads(tokens=0 if labels is None else len(labels))
@@ -169,7 +219,7 @@ def test_no_buffer_holds_all_logits(monkeypatch):
         return out
 
     monkeypatch.setattr(Tensor, "new_empty", watched)
-    monkeypatch.setitem(vocabulary.CHUNK_ELEMENTS, "cpu", 4 * 11)
+    monkeypatch.setitem(vocabulary_head.CHUNK_ELEMENTS, "cpu", 4 * 11)
     h_s, w_s, h_t, w_t = heads(tokens=40)
     fused_linear_divergence(h_s, w_s, h_t, w_t)
     assert largest == 4 * 11
@@ -202,6 +252,10 @@ def test_refusals():
         fused_linear_divergence(h_s, w_t, h_t, w_t)
     with pytest.raises(ConfigError, match=r"beta must be in \[0, 1\]"):
         fused_linear_divergence(h_s, w_s, h_t, w_t, kind="jsd", beta=1.5)
+    with pytest.raises(ConfigError, match="softcap must be > 0, got 0"):
+        fused_linear_divergence(h_s, w_s, h_t, w_t, softcap_t=0.0)
+    with pytest.raises(ConfigError, match="scale must be > 0, got -1"):
+        fused_linear_divergence(h_s, w_s, h_t, w_t, scale_s=-1.0)
     with pytest.raises(ConfigError, match="tokens >= 1 or 'auto'"):
         fused_linear_divergence(h_s, w_s, h_t, w_t, chunk=0)
     with pytest.raises(UnknownNameError, match="did you mean 'forward_kl'"):

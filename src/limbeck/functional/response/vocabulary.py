@@ -19,10 +19,10 @@ from limbeck.functional.costs import once
 from limbeck.functional.hand_gradients import wants_gradient
 from limbeck.functional.precision import check_choice, check_finite, check_positive, without_autocast
 from limbeck.functional.relations.pair_sums import slices
+from limbeck.functional.response.vocabulary_head import HeadGradients, LogitForm, VocabularyHead, chunk_size
 
 Divergence = Literal["forward_kl", "reverse_kl", "jsd"]
 CACHED_ELEMENTS = 1 << 16  # rows whose buffers together stay in a CPU's second-level cache
-CHUNK_ELEMENTS = {"cpu": 1 << 23, "other": 1 << 27}  # logits in one buffer: 32 MB, 512 MB of float32
 
 
 @without_autocast
@@ -39,6 +39,10 @@ def fused_linear_divergence(
     ignore_index: int = -100,
     bias_s: Tensor | None = None,
     bias_t: Tensor | None = None,
+    scale_s: float = 1.0,
+    scale_t: float = 1.0,
+    softcap_s: float | None = None,
+    softcap_t: float | None = None,
     reduction: Literal["mean", "sum"] = "mean",
     chunk: int | Literal["auto"] = "auto",
     validate: bool = False,
@@ -60,17 +64,22 @@ def fused_linear_divergence(
         labels: ``(...)`` int64; tokens labelled ``ignore_index`` are left out. Default: all tokens count.
         ignore_index: default -100.
         bias_s, bias_t: ``(V,)``, of the heads; finite (mask words by a large negative number, not by -inf).
+        scale_s, scale_t: float > 0, what a model multiplies its logits with: Cohere's ``logit_scale``, 1 over Granite's
+            ``logits_scaling``. Default 1.
+        softcap_s, softcap_t: float > 0, Gemma's ``final_logit_softcapping``: logits x become c tanh(x / c), after the
+            scale and before the temperature. Default: none.
         reduction: ``mean`` over the tokens that count, or ``sum``.
         chunk: tokens at a time; ``auto`` keeps a buffer at 32 MB (512 MB on an accelerator), at least 1 token.
         validate: refuse non-finite hidden states, naming the token.
-    Returns: scalar in nats, >= 0 up to rounding; float32 or wider. 0 where no token counts.
+    Returns: scalar in nats, >= 0 up to rounding; float32 or wider. 0 where no token counts. Products are summed in
+        float32 also where hidden states and heads are of half precision.
     Needs: pairing by token; hidden states and head of the teacher; one vocabulary. Memory: the gradients of
         ``hidden_s`` and ``weight_s``, and two buffers of (chunk, V).
     Gradient: to ``hidden_s``, ``weight_s`` and ``bias_s``, computed in the forward pass and handed on without a
         copy (a second backward of a retained graph computes it again).
     Source: Agarwal et al., GKD, ICLR 2024, arXiv 2306.13649; gradients in the forward pass: Hsu et al., Liger Kernel,
         arXiv 2410.10989.  Deviation: none.
-    Raises: DataError for shapes that do not fit; ConfigError for beta, temperature or chunk.
+    Raises: DataError for shapes that do not fit; ConfigError for beta, temperature, scale, softcap or chunk.
     """
     check_choice("kind", kind, tuple(_KINDS))
     check_choice("reduction", reduction, ("mean", "sum"))
@@ -86,7 +95,8 @@ def fused_linear_divergence(
         check_finite(t, "hidden_t")
     counted = None if labels is None else labels.flatten() != ignore_index
     teacher = t, weight_t.detach(), None if bias_t is None else bias_t.detach()
-    settings = _Settings(kind, beta, temperature, reduction, _chunk_size(chunk, weight_s))
+    forms = LogitForm(scale_s, softcap_s), LogitForm(scale_t, softcap_t)
+    settings = _Settings(kind, beta, temperature, reduction, chunk_size(chunk, weight_s), *forms)
     return _Fused.apply(s, weight_s, bias_s, teacher, counted, settings, _wanted(s, weight_s, bias_s))
 
 
@@ -97,6 +107,8 @@ class _Settings:
     temperature: float
     reduction: str
     chunk: int
+    form_s: LogitForm
+    form_t: LogitForm
 
 
 def _check_shapes(
@@ -121,120 +133,77 @@ def _check_shapes(
         )
 
 
-def _chunk_size(chunk: int | str, weight: Tensor) -> int:
-    if chunk == "auto":
-        elements = CHUNK_ELEMENTS["cpu" if weight.device.type == "cpu" else "other"]
-        return max(1, elements // max(len(weight), 1))
-    if not isinstance(chunk, int) or chunk < 1:
-        raise ConfigError(f"chunk must be a number of tokens >= 1 or 'auto', got {chunk!r}")
-    return chunk
-
-
 def _wanted(*inputs: Tensor | None) -> tuple[bool, ...]:
     return tuple(x is not None and wants_gradient(x) for x in inputs)
 
 
-class _Head:
-    """Hidden states with the linear head that turns them into logits, both in one type."""
-
-    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        self.dtype = torch.promote_types(hidden.dtype, weight.dtype)
-        self.hidden, self.weight = hidden.to(self.dtype), weight.to(self.dtype)
-        self.bias = None if bias is None else bias.to(self.dtype)
-
-    def of(self, tokens: Tensor) -> _Head:
-        return _Head(self.hidden[tokens], self.weight, self.bias)
-
-    def logits(self, tokens: slice, temperature: float, out: Tensor) -> Tensor:
-        """Logits over the temperature, ``(c, V)``, written over ``out``."""
-        out = out[: tokens.stop - tokens.start]
-        if self.dtype == out.dtype:
-            torch.mm(self.hidden[tokens], self.weight.T, out=out)
-        else:  # half precision: products in it, softmax in float32
-            out.copy_(self.hidden[tokens] @ self.weight.T)
-        if self.bias is not None:
-            out.add_(self.bias)
-        if temperature != 1:
-            out.div_(temperature)
-        return out
+# Each takes the logits of student and teacher and two scratch buffers, all (c, V) and all overwritten, and returns the
+# divergence of each row; the student's logits then hold its gradient with respect to them. Probabilities come of one
+# fused softmax a side, and what it was divided by of the largest of them: an exponential a logit, where logarithms of
+# probabilities would take two. Normalisers stay outside the sums: sum p (z_p - z_q) = KL(p||q) + lse_p - lse_q.
 
 
-class _Gradients:
-    """Sums over chunks of the gradients that are wanted; the others stay None."""
-
-    def __init__(self, student: _Head, wanted: tuple[bool, ...], dtype: torch.dtype) -> None:
-        self.hidden = torch.empty_like(student.hidden, dtype=dtype) if wanted[0] else None
-        self.weight = torch.zeros_like(student.weight, dtype=dtype) if wanted[1] else None
-        self.bias = student.weight.new_zeros(len(student.weight), dtype=dtype) if wanted[2] else None
-
-    def add(self, student: _Head, tokens: slice, slope: Tensor, scale: float) -> None:
-        """``slope * scale`` is the gradient to the logits ``(c, V)`` of these tokens."""
-        if self.bias is not None:
-            self.bias.add_(slope.sum(0), alpha=scale)
-        slope = slope.to(student.dtype)
-        if self.hidden is not None:
-            torch.mul(slope @ student.weight, scale, out=self.hidden[tokens])
-        if self.weight is not None and student.dtype == self.weight.dtype:
-            self.weight.addmm_(slope.T, student.hidden[tokens], alpha=scale)
-        elif self.weight is not None:
-            self.weight.add_(slope.T @ student.hidden[tokens], alpha=scale)
+def _softmax(logits: Tensor, out: Tensor) -> Tensor:
+    """Probabilities in ``out``; the logarithms of the sums of exponentials ``(c, 1)``."""
+    torch.softmax(logits, 1, out=out)
+    return logits.amax(1, keepdim=True) - out.amax(1, keepdim=True).log()
 
 
-# Each takes log q (student), log p (teacher) and two scratch buffers, all (c, V) and all overwritten, and returns
-# the divergence of each row; log q then holds its gradient with respect to the student's scaled logits. Products are
-# made in a buffer that is not needed again and summed there: ``bmm`` takes ten times as long for a row by a row.
-
-
-def _forward_kl(log_q: Tensor, log_p: Tensor, p: Tensor, _: Tensor, beta: float) -> Tensor:
-    torch.exp(log_p, out=p)
-    rows = log_p.sub_(log_q).mul_(p).sum(1)
-    log_q.exp_().sub_(p)
+def _forward_kl(z_q: Tensor, z_p: Tensor, p: Tensor, q: Tensor, beta: float) -> Tensor:
+    gap = _softmax(z_p, p) - _softmax(z_q, q)
+    rows = z_p.sub_(z_q).mul_(p).sum(1) - gap.squeeze(1)
+    torch.sub(q, p, out=z_q)
     return rows
 
 
-def _reverse_kl(log_q: Tensor, log_p: Tensor, q: Tensor, _: Tensor, beta: float) -> Tensor:
-    torch.exp(log_q, out=q)
-    rows = log_q.sub_(log_p).mul_(q).sum(1)
-    log_q.addcmul_(q, rows.unsqueeze(1), value=-1)
-    return rows
+def _reverse_kl(z_q: Tensor, z_p: Tensor, p: Tensor, q: Tensor, beta: float) -> Tensor:
+    gap = _softmax(z_q, q) - _softmax(z_p, p)
+    unshifted = z_q.sub_(z_p).mul_(q).sum(1, keepdim=True)
+    z_q.addcmul_(q, unshifted, value=-1)
+    return (unshifted - gap).squeeze(1)
 
 
-def _jsd(log_q: Tensor, log_p: Tensor, q: Tensor, log_m: Tensor, beta: float) -> Tensor:
-    p = torch.exp(log_p, out=log_m)
-    torch.lerp(torch.exp(log_q, out=q), p, beta, out=log_m)
+def _jsd(z_q: Tensor, z_p: Tensor, p: Tensor, q: Tensor, beta: float) -> Tensor:
+    lse_p, lse_q = _softmax(z_p, p), _softmax(z_q, q)
+    of_p = z_p.mul_(p).sum(1, keepdim=True) - lse_p
+    log_m = torch.lerp(q, p, beta, out=z_p)
     log_m.clamp_min_(torch.finfo(log_m.dtype).tiny).log_()  # where p and q both underflow they add nothing
-    of_q = log_q.sub_(log_m).mul_(q).sum(1)
-    log_q.addcmul_(q, of_q.unsqueeze(1), value=-1).mul_(1 - beta)
-    p = torch.exp(log_p, out=q)
-    return beta * log_p.sub_(log_m).mul_(p).sum(1) + (1 - beta) * of_q
+    of_p -= p.mul_(log_m).sum(1, keepdim=True)
+    of_q = z_q.sub_(log_m).mul_(q).sum(1, keepdim=True)
+    z_q.addcmul_(q, of_q, value=-1).mul_(1 - beta)
+    return (beta * of_p + (1 - beta) * (of_q - lse_q)).squeeze(1)
 
 
 _KINDS = {"forward_kl": _forward_kl, "reverse_kl": _reverse_kl, "jsd": _jsd}
 
 
 def _sum_over_chunks(
-    student: _Head,
-    teacher: _Head,
+    student: VocabularyHead,
+    teacher: VocabularyHead,
     s: _Settings,
     scale: float,
-    gradients: _Gradients | None,
-    dtype: torch.dtype,
+    gradients: HeadGradients | None,
 ) -> Tensor:
     n, weight = len(student.hidden), student.weight
     size, group = min(s.chunk, n), min(s.chunk, n)
     if weight.device.type == "cpu":  # the passes over a few rows stay inside the cache
         group = max(1, min(size, CACHED_ELEMENTS // max(len(weight), 1)))
+    dtype = torch.promote_types(student.dtype, teacher.dtype)
     logits = [weight.new_empty(size, len(weight), dtype=dtype) for _ in range(2)]
-    scratch = [weight.new_empty(group, len(weight), dtype=dtype) for _ in range(2)]
+    bent = student.form.softcap is not None
+    scratch = [weight.new_empty(group, len(weight), dtype=dtype) for _ in range(3 if bent else 2)]
     total = weight.new_zeros((), dtype=dtype)
     for tokens in slices(0, n, s.chunk):
-        log_q = student.logits(tokens, s.temperature, logits[0])
-        log_p = teacher.logits(tokens, s.temperature, logits[1])
-        for rows in slices(0, len(log_q), group):
-            q, p = (torch.log_softmax(x[rows], 1, out=x[rows]) for x in (log_q, log_p))
+        z_q = student.logits(tokens, s.temperature, logits[0])
+        z_p = teacher.logits(tokens, s.temperature, logits[1])
+        for rows in slices(0, len(z_q), group):
+            q, p = z_q[rows], z_p[rows]
+            bend = student.bend(q, s.temperature, scratch[-1][: len(q)])
             total += _KINDS[s.kind](q, p, scratch[0][: len(q)], scratch[1][: len(q)], s.beta).sum()
+            if bend is not None:
+                q.mul_(bend)
         if gradients is not None:
-            gradients.add(student, tokens, log_q, scale / s.temperature)
+            gradients.add(tokens, z_q, scale / s.temperature)
     return total * scale
 
 
@@ -243,15 +212,16 @@ _Inputs = tuple[Tensor, Tensor, Tensor | None]  # hidden states, weight, bias
 
 def _computed(
     of_student: _Inputs, of_teacher: _Inputs, counted: Tensor | None, s: _Settings, wanted: tuple[bool, ...]
-) -> tuple[Tensor, _Gradients | None]:
+) -> tuple[Tensor, HeadGradients | None]:
     """Value and wanted gradients over the tokens that count."""
-    student, teacher = _Head(*of_student), _Head(*of_teacher)
-    dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
+    student, teacher = (
+        VocabularyHead(*given, form) for given, form in ((of_student, s.form_s), (of_teacher, s.form_t))
+    )
     if counted is not None:
         student, teacher = student.of(counted), teacher.of(counted)
     scale = 1.0 / max(len(student.hidden), 1) if s.reduction == "mean" else 1.0
-    gradients = _Gradients(student, wanted, dtype) if any(wanted) else None
-    return _sum_over_chunks(student, teacher, s, scale, gradients, dtype), gradients
+    gradients = HeadGradients(student, wanted) if any(wanted) else None
+    return _sum_over_chunks(student, teacher, s, scale, gradients), gradients
 
 
 class _Fused(torch.autograd.Function):

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from limbeck.errors import DataError
 from limbeck.functional.precision import widened
-from limbeck.functional.response.vocabulary import CHUNK_ELEMENTS
+from limbeck.functional.response.vocabulary_head import CHUNK_ELEMENTS
 
 IGNORED = -100
 
