@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import limbeck.arm_run
+import limbeck.arms
 import limbeck.plan
 from limbeck.arms import compare
 from limbeck.data import make_task
@@ -76,7 +77,8 @@ def main() -> None:
     recipe = recipe_of(options.task, options.regime, options.steps)
     states = FrozenLayers(recipe.student.max_length)
     limbeck.plan.model_from_spec = upper_layers  # type: ignore[assignment]
-    limbeck.arm_run.make_task = lambda *args, **more: states.of(make_task(*args, **more))  # type: ignore[assignment]
+    for module in (limbeck.arms, limbeck.arm_run):  # one checks ahead, the other runs
+        module.make_task = lambda *args, **more: states.of(make_task(*args, **more))  # type: ignore[attr-defined]
     folder = Path(options.output) / f"{options.task}-{options.regime}-{options.file}"
     compare(
         recipe,
