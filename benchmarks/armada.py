@@ -58,6 +58,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "all": {"labels_per_class": None, "pairs": "all"},
 }
 N_FROZEN = 5
+FILES = ("armada", "armada_paper", "armada_terms", "ucmkd_emoji")
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("regime", choices=REGIMES)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--file", default="armada", choices=("armada", "armada_paper", "armada_terms"))
+    parser.add_argument("--file", default="armada", choices=FILES)
     parser.add_argument("--arms", nargs="*", default=[], help="of the file; default all")
     parser.add_argument("--controls", nargs="*", help="in place of the file's")
     parser.add_argument("--steps", type=int, help="in place of the recipe's")
