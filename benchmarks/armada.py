@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import limbeck.arm_run
+import limbeck.arms
 import limbeck.plan
 from limbeck.arms import compare
 from limbeck.data import make_task
@@ -57,6 +58,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "all": {"labels_per_class": None, "pairs": "all"},
 }
 N_FROZEN = 5
+FILES = ("armada", "armada_paper", "armada_terms", "ucmkd_emoji")
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("regime", choices=REGIMES)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--file", default="armada", choices=("armada", "armada_paper", "armada_terms"))
+    parser.add_argument("--file", default="armada", choices=FILES)
     parser.add_argument("--arms", nargs="*", default=[], help="of the file; default all")
     parser.add_argument("--controls", nargs="*", help="in place of the file's")
     parser.add_argument("--steps", type=int, help="in place of the recipe's")
@@ -76,7 +78,8 @@ def main() -> None:
     recipe = recipe_of(options.task, options.regime, options.steps)
     states = FrozenLayers(recipe.student.max_length)
     limbeck.plan.model_from_spec = upper_layers  # type: ignore[assignment]
-    limbeck.arm_run.make_task = lambda *args, **more: states.of(make_task(*args, **more))  # type: ignore[assignment]
+    for module in (limbeck.arms, limbeck.arm_run):  # one checks ahead, the other runs
+        module.make_task = lambda *args, **more: states.of(make_task(*args, **more))  # type: ignore[attr-defined]
     folder = Path(options.output) / f"{options.task}-{options.regime}-{options.file}"
     compare(
         recipe,

@@ -193,6 +193,56 @@ def test_choices_and_words_from_json_lines(tmp_path):
     assert task.splits["train"].inputs["text"][0].startswith("bank")
 
 
+def hellaswag_rows(n):
+    """As published: a context in two parts and whole, four endings, the number of the right one."""
+    return [
+        {
+            "ind": 4 * i,
+            "activity_label": "Baking",
+            "ctx_a": f"A cook stands at stove {i}.",
+            "ctx_b": "She",
+            "ctx": f"A cook stands at stove {i}. She",
+            "split": "train",
+            "split_type": "indomain",
+            "label": i % 4,
+            "endings": [f"does {i}-{k}." for k in range(4)],
+            "source_id": f"activitynet~v_{i // 3}",
+        }
+        for i in range(n)
+    ]
+
+
+def test_hellaswag_from_its_published_files(tmp_path):
+    """A context and four endings, a teacher's row for each; validation shares no video with training."""
+    for file, n in (("train", 90), ("val", 8)):
+        lines = "".join(json.dumps(row) + "\n" for row in hellaswag_rows(n))
+        (tmp_path / f"hellaswag_{file}.jsonl").write_text(lines)
+    task = glue(str(tmp_path), task="hellaswag", teacher_rows="choice", labels_per_class=5)
+    train, validation = task.splits["train"], task.splits["validation"]
+    assert task.problem.metric.name == "accuracy"
+    i = int(train.keys[0].split("/")[1])
+    assert train.inputs["text"][0] == f"A cook stands at stove {i}. She"
+    assert train.inputs["choices"][0] == tuple(f"does {i}-{k}." for k in range(4))
+    assert [(train.labels == c).sum().item() for c in range(4)] == [5] * 4
+    known = [(int(key.split("/")[1]) % 4, label) for key, label in zip(train.keys, train.labels.tolist())]
+    assert all(right == label for right, label in known if label != -100)
+    videos = [{int(key.split("/")[1]) // 3 for key in part.keys} for part in (train, validation)]
+    assert not videos[0] & videos[1]
+    asked = task.teacher.splits["link"]
+    assert asked.keys[:4] == tuple(f"{train.keys[0]}#{k}" for k in range(4))
+    with task.splits.final_evaluation() as final:
+        assert final["test"].keys == tuple(f"dev/{i}" for i in range(8))
+
+
+def test_a_hellaswag_row_without_its_endings_is_named(tmp_path):
+    rows = hellaswag_rows(30)
+    rows[4]["endings"] = rows[4]["endings"][:3]
+    for file in ("train", "val"):
+        (tmp_path / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"line 5 of .*has no list of 4 texts in 'endings'"):
+        glue(str(tmp_path), task="hellaswag")
+
+
 def test_boolq_and_cb_from_the_official_json_lines(tmp_path):
     """A label that is true or false, and three words; validation shares no passage with training."""
     boolq = [

@@ -1,4 +1,4 @@
-"""GLUE tasks (and BoolQ, CB, COPA and WiC) from a folder of their files or from the hub, for a student of texts."""
+"""GLUE tasks (and BoolQ, CB, COPA, WiC, HellaSwag) from a folder of their files or the hub, for a student of texts."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def glue(
     """A task of language understanding whose teacher speaks about the same sentences.
 
     GLUE hides the labels of its test, so its development set is ``test`` here, and ``validation`` is cut from its
-    training set by a fixed hash of the premise (the first sentence; for wic the word): the same rows for every
-    seed, and no premise on both sides. Premises that GLUE itself shares between train and dev stay, and ``info``
-    counts them.
+    training set by a fixed hash of the premise (the first sentence; for wic the word, for hellaswag the video or
+    article that it is from): the same rows for every seed, and no premise on both sides. Premises that GLUE itself
+    shares between train and dev stay, and ``info`` counts them.
 
     Args:
-        folder: holds ``train`` and ``dev`` (``.tsv`` as GLUE gives them, ``.csv`` or ``.jsonl``), or Parquet files, or
-            a folder of the task's name with these (``RTE``, ``SST-2``); or a repository of the hub, by default the
-            task's own.
-        task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, boolq, cb, copa or wic.
+        folder: holds ``train`` and ``dev`` (``.tsv`` as GLUE gives them, ``.csv`` or ``.jsonl``, or with the task's
+            name before: ``hellaswag_train.jsonl``), or Parquet files, or a folder of the task's name with these
+            (``RTE``, ``SST-2``); or a repository of the hub, by default the task's own.
+        task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, boolq, cb, copa, wic or hellaswag.
         labels_per_class: labels that training keeps of each class (values, for stsb), drawn by ``seed``; all by
             default. The teacher may speak about every training row.
         illustrate: ``emoji:DIR`` draws each row as a strip of up to four emoji of ``DIR/emoji.csv``, so that a
@@ -57,11 +57,11 @@ def glue(
             training texts themselves, for a teacher of texts or a bank of the user's keyed as they are.
         picture_size: height of such a strip in pixels; a row takes 48 bytes times its square.
         validation_share: of the training rows, about.
-        teacher_rows: ``choice`` (copa): the teacher is asked about every choice by itself, under ``train/INDEX#0`` and
-            so on, for ``armada`` with ``teacher_row: choice``.
+        teacher_rows: ``choice`` (copa, hellaswag): the teacher is asked about every choice by itself, under
+            ``train/INDEX#0`` and so on, for ``armada`` with ``teacher_row: choice``.
         on_error: ``skip`` leaves out rows that cannot be read and names them in ``info``; ``error`` raises.
 
-    Returns: columns ``text`` and ``text_pair``, or ``text`` and ``choices`` (copa); keys ``train/INDEX`` and
+    Returns: columns ``text`` and ``text_pair``, or ``text`` and ``choices`` (copa, hellaswag); keys ``train/INDEX`` and
         ``dev/INDEX`` by the row's index column, else by its number from 0. The metric that decides is the
         official one: Matthews' correlation for cola, F1 (of the second class) for mrpc and qqp, Pearson's r for stsb
         (beside Spearman's rho), else accuracy (beside macro F1, for cb).
@@ -133,13 +133,16 @@ def _tables(folder: str | None, task: str, spec: TextTask) -> dict[str, Table]:
     names = {"train": ("train",), **spec.held_out}
     here = Path(folder).expanduser() if folder else None
     if here is None or not here.exists():
-        return _hub_tables((folder or spec.hub, task), names)
+        place = folder or spec.hub
+        return _hub_tables((place,) if spec.hub.endswith(f"/{task}") else (place, task), names)
     if not here.is_dir():
         raise DataError(f"{here} is a file; give the folder that holds train and dev.")
     here = next((f for f in sorted(here.iterdir()) if f.is_dir() and _plain(f.name) == task), here)
     if any(here.rglob("*.parquet")):
         return _hub_tables((str(here),), names)
-    return {role: read_table(_file(here, options), header=spec.header) for role, options in names.items()}
+    return {
+        role: read_table(_file(here, task, options), header=spec.header) for role, options in names.items()
+    }
 
 
 def _plain(name: str) -> str:
@@ -147,11 +150,12 @@ def _plain(name: str) -> str:
     return name.lower().replace("-", "")
 
 
-def _file(folder: Path, names: tuple[str, ...]) -> Path:
+def _file(folder: Path, task: str, names: tuple[str, ...]) -> Path:
     for name in names:
-        for suffix in FILE_SUFFIXES:
-            if (folder / f"{name}{suffix}").is_file():
-                return folder / f"{name}{suffix}"
+        for stem in (name, f"{task}_{name}"):
+            for suffix in FILE_SUFFIXES:
+                if (folder / f"{stem}{suffix}").is_file():
+                    return folder / f"{stem}{suffix}"
     raise DataError(f"{folder} holds no {' or '.join(f'{n}.tsv' for n in names)} (or .csv, .jsonl).")
 
 
@@ -203,12 +207,16 @@ def _rows(role: str, table: Table, spec: TextTask, on_error: str) -> tuple[list[
 def _fields(spec: TextTask) -> list[str]:
     """Columns that the templates of a task name."""
     templates = (spec.text, spec.text_pair, *spec.choices)
-    return [name for template in templates for _, name, *_ in string.Formatter().parse(template) if name]
+    found = [name for template in templates for _, name, *_ in string.Formatter().parse(template) if name]
+    return list(dict.fromkeys(name.partition("[")[0] for name in found))
 
 
 def _row(key: str, record: Record, cells: dict[str, Any], spec: TextTask) -> TextRow:
-    words = {}
+    words: dict[str, Any] = {}
     for name in _fields(spec):
+        if f"{{{name}[0]}}" in spec.choices:
+            words[name] = _texts(cells[name], name, len(spec.choices))
+            continue
         if not isinstance(cells[name], str) or not cells[name].strip():
             raise DataError(f"has no text in {name!r}")
         words[name] = spec.values.get(name, {}).get(cells[name], cells[name])
@@ -218,7 +226,16 @@ def _row(key: str, record: Record, cells: dict[str, Any], spec: TextTask) -> Tex
     if spec.choices:
         columns["choices"] = tuple(choice.format_map(words) for choice in spec.choices)
     label = _label(cells["label"], spec)
-    return TextRow(key, record.place, columns, label, group=words[_fields(spec)[0]])
+    group = cells.get(spec.group) or words[_fields(spec)[0]]
+    return TextRow(key, record.place, columns, label, group=group)
+
+
+def _texts(cell: Any, name: str, n: int) -> list[str]:
+    """The texts of a column that holds a list of them."""
+    texts = cell if isinstance(cell, list) else []
+    if len(texts) != n or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise DataError(f"has no list of {n} texts in {name!r}")
+    return texts
 
 
 def _label(cell: Any, spec: TextTask) -> Any:

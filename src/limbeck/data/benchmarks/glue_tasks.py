@@ -1,9 +1,10 @@
-"""The tasks of GLUE, and BoolQ, CB, COPA and WiC of SuperGLUE, as data: their columns, class names and files.
+"""The tasks of GLUE, BoolQ, CB, COPA and WiC of SuperGLUE, and HellaSwag, as data: columns, class names and files.
 
 Columns are named as on the hub; ``aliases`` maps the names in the official files to them. Class names stand in the
 order of the numbers that hub and files use.
 
-Source: Wang et al., GLUE, ICLR 2019, arXiv 1804.07461; SuperGLUE, NeurIPS 2019, arXiv 1905.00537.
+Source: Wang et al., GLUE, ICLR 2019, arXiv 1804.07461; SuperGLUE, NeurIPS 2019, arXiv 1905.00537;
+Zellers et al., HellaSwag, ACL 2019, arXiv 1905.07830, files of github.com/rowanz/hellaswag.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HELD_OUT = {"test": ("dev", "validation", "val")}
-HUB_GLUE, HUB_SUPERGLUE = "nyu-mll/glue", "aps/super_glue"
+HUB_GLUE, HUB_SUPERGLUE, HUB_HELLASWAG = "nyu-mll/glue", "aps/super_glue", "Rowan/hellaswag"
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,17 @@ class TextTask:
     """One task.
 
     Args:
-        text, text_pair, choices: templates over the columns; ``text`` may be empty where there are choices.
+        text, text_pair, choices: templates over the columns, of which one may hold a list of texts (``{endings[0]}``);
+            ``text`` may be empty where there are choices.
         class_names: in the order of their numbers; for regression the one name of what is predicted.
         problem: ``classification``, ``regression`` or ``choice``, or with its official metric, as a recipe writes it.
         aliases: column name in the official files to the name used here.
         values: column to what its values read as in a template.
         held_out: role to the names its file or hub split may have; the official test has no labels.
         header: of official files that have none.
-        hub: the repository on the hub; the task's name is its configuration.
+        group: a column, where the files have it, whose rows of one value are validation together; by default the first
+            that a template names.
+        hub: the repository on the hub; the task's name is its configuration, unless the repository is the task's.
     """
 
     class_names: tuple[str, ...]
@@ -40,6 +44,7 @@ class TextTask:
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     held_out: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: HELD_OUT)
     header: tuple[str, ...] | None = None
+    group: str = ""
     hub: str = HUB_GLUE
 
 
@@ -99,4 +104,13 @@ TEXT_TASKS: dict[str, TextTask] = {
         hub=HUB_SUPERGLUE,
     ),
     "wic": TextTask(("different", "same"), text="{word}: {sentence1}", hub=HUB_SUPERGLUE),
+    "hellaswag": TextTask(
+        ("ending1", "ending2", "ending3", "ending4"),
+        text="{ctx}",
+        text_pair="",
+        choices=tuple(f"{{endings[{i}]}}" for i in range(4)),
+        problem="choice",
+        group="source_id",  # the video or article: it gives several contexts
+        hub=HUB_HELLASWAG,
+    ),
 }
