@@ -31,7 +31,8 @@ REFERENCE = "kd"
 
 def measure(arms: list[RecipeArm], steps: int, rounds: int, folder: Path) -> dict[str, float]:
     """Arm to the median seconds of its steps."""
-    shared, times = SharedTeachers(folder), {arm.name: [] for arm in arms}  # type: ignore[var-annotated]
+    shared = SharedTeachers(folder, [arm.recipe.method for arm in arms])
+    times: dict[str, list[float]] = {arm.name: [] for arm in arms}
     for turn in range(rounds):
         for arm in random.Random(turn).sample(arms, len(arms)):
             times[arm.name] += one(arm.recipe, steps, shared, folder)

@@ -104,7 +104,7 @@ def compare(
     spaces = {} if tune is None else check_tuning(recipes, recipe.tune if space is None else space, tune)
     folder = Path(output or "runs/compare")
     folder.mkdir(parents=True, exist_ok=True)
-    teachers = SharedTeachers(folder)
+    teachers = SharedTeachers(folder, [arm.recipe.method for arm in chosen])
     tried: dict[str, Any] = {}
     with own_models(trust_code=trust_code):
         for arm in chosen:
