@@ -24,6 +24,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from alignment import peak_megabytes
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -274,6 +275,36 @@ def queues(turns: int) -> dict[str, float]:
     return found
 
 
+def angles() -> dict[str, dict[str, float]]:
+    """Peak memory of RKD's angles, forward and backward, against all triples in one tensor."""
+    found = {}
+    for d in WIDTHS:
+        s, t = inputs(d)
+        mb = {
+            name: peak_megabytes(lambda loss=loss, s=s, t=t: torch.autograd.grad(loss(s, t), s))
+            for name, loss in (("ours", L.rkd_angle), ("naive", _all_triples))
+        }
+        found[str(d)] = mb
+        print(
+            f"| rkd, angles d={d}, memory | {mb['ours']:.0f} MB | {mb['naive']:.0f} MB | "
+            f"{mb['naive'] / mb['ours']:.0f} x |",
+            flush=True,
+        )
+    return found
+
+
+def _all_triples(s: Tensor, t: Tensor) -> Tensor:
+    """As public code computes it: differences ``[n, n, d]``, cosines ``[n, n, n]``."""
+
+    def cosines(x: Tensor) -> Tensor:
+        edges = F.normalize(x[None] - x[:, None], dim=2)
+        return edges @ edges.mT
+
+    with torch.no_grad():
+        taught = cosines(t)
+    return F.smooth_l1_loss(cosines(s), taught)
+
+
 def _product(s: Tensor, queue: Tensor) -> float:
     start = time.process_time()
     with torch.no_grad():
@@ -291,7 +322,8 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     print(f"torch {torch.__version__}, one thread, load {os.getloadavg()[0]:.1f}")
-    found = {"peers": peers(options.turns), "ranks": ranks(options.turns), "queues": queues(options.turns)}
+    found = {"angles": angles(), "peers": peers(options.turns)}
+    found |= {"ranks": ranks(options.turns), "queues": queues(options.turns)}
     print(json.dumps({k: v for k, v in found["peers"].items() if isinstance(v, str)}, indent=1))
     if options.out:
         options.out.write_text(json.dumps(found, indent=1))
