@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.functional.precision import widened
-from limbeck.functional.response.vocabulary import CHUNK_ELEMENTS
+from limbeck.functional.response.vocabulary_head import CHUNK_ELEMENTS
 from limbeck.functional.response.vocabulary_loss import head_cross_entropy
 from limbeck.problems.base import Shown
 from limbeck.signals.output import Head
