@@ -126,6 +126,20 @@ def test_unanswered_prompts_train_unlabelled(tmp_path: Path) -> None:
     assert int(few.splits["train"].targets.known.sum()) == 3
 
 
+def test_second_answers_are_for_training_alone(tmp_path: Path) -> None:
+    path = tiny_language.table(tmp_path / "rows.jsonl", second=lambda i: f"s{i}" if i % 2 else "")
+    plain, fresh = whole(prompt_table(path)), prompt_table(path, fresh="second")
+    train = set(fresh.splits["train"].keys)
+    for key, (_, answer) in whole(fresh).items():
+        is_second = key in train and int(key[1:]) % 2 == 1
+        assert answer == (f"s{key[1:]}" if is_second else plain[key][1])
+    assert list(fresh.teacher.splits["link"].all_rows()["completion"]) == list(
+        fresh.splits["train"].all_rows()["completion"]
+    )
+    with pytest.raises(UnknownNameError, match="no column 'third' for fresh"):
+        prompt_table(path, fresh="third")
+
+
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     path = tiny_language.table(tmp_path / "rows.jsonl")
     with pytest.raises(UnknownNameError, match="no column 'question' for prompt"):
