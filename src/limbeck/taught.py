@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from limbeck.banks.bank import Bank
 from limbeck.banks.controls import moved_rows
@@ -30,7 +32,12 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
     """
     spec = recipe.teacher_specs()[name]
     link = link_of(spec, name, source, task)
-    needs = plan.declared.needs
+    needs = _read_needs(plan.declared.needs, source, task)
+    told = _notes(source)
+    predicts = "logits" in plan.declared.needs
+    sentences = task.problem.check_teacher(name, told) if predicts else ()
+    if predicts and recipe.control_of(name) == "shuffled" and isinstance(source, Bank):
+        _check_shuffled(task)
     wanted = Wanted(
         plan.name,
         link,
@@ -40,7 +47,7 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
         recipe.seed,
         task.class_names,
         spec.class_map,
-        link.goes_by_class or bool(needs & {"logits", "head"}),
+        link.goes_by_class or (task.problem.names_outputs and bool(needs & {"logits", "head"})),
         task.splits["train"],
         plan.declared.class_means,
     )
@@ -57,7 +64,34 @@ def readable(source: Bank | LiveTeacher, name: str, recipe: Recipe, task: Task, 
         )
     taught = _live(source, wanted) if isinstance(source, LiveTeacher) else banked(source, wanted)
     lacking = _lacking(spec, name, link, task)
-    return replace(taught, warnings=(*taught.warnings, *lacking))
+    return replace(taught, warnings=(*taught.warnings, *lacking, *sentences))
+
+
+def _read_needs(needs: frozenset[str], source: Bank | LiveTeacher, task: Task) -> frozenset[str]:
+    """What is read of a teacher; of a problem whose predictions may come in other signals than logits, the first of
+    these that it has (where it has none, those of the first are what it is told to lack)."""
+    forms = task.problem.predictions_in
+    if "logits" not in needs or not forms:
+        return needs
+    offered = source.signals if isinstance(source, Bank) else source.probe.signals
+    return needs - {"logits"} | next((form for form in forms if form <= offered), forms[0])
+
+
+def _check_shuffled(task: Task) -> None:
+    """Raises ConfigError where the answers that a teacher scored would move with what it was shown."""
+    if task.problem.kept_columns:
+        raise ConfigError(
+            f"In a bank of a {task.problem.kind} the teacher's answers would move to rows that have others, which "
+            "teaches wrong words and is no control; ask it live (teacher.live), and the same answers are scored under "
+            "another row's prompt."
+        )
+
+
+def _notes(source: Bank | LiveTeacher) -> Mapping[str, Any]:
+    """What a teacher, or a bank of its answers, says of itself."""
+    if isinstance(source, Bank):
+        return source.manifest.notes
+    return getattr(source.teacher, "notes", None) or {}
 
 
 def _lacking(spec: TeacherSpec, name: str, link: Link, task: Task) -> list[str]:
@@ -127,7 +161,8 @@ def _live(live: LiveTeacher, wanted: Wanted) -> Taught:
             "ask it into a bank first."
         )
     if wanted.control == "shuffled":
-        samples = Samples(samples.examples, moved_rows(samples, wanted.link, wanted.seed))
+        order = moved_rows(samples, wanted.link, wanted.seed)
+        samples = Samples(samples.examples, order, samples.examples.problem.kept_columns)
     names = teacher.class_names
     if wanted.reads_classes and names is not None and tuple(names) != wanted.class_names:
         teacher = InClasses(teacher, join_class_names(wanted.class_names, names, wanted.class_map))

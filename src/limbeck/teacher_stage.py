@@ -26,8 +26,9 @@ from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint
 from limbeck.students import model_from_spec
 from limbeck.students.sizing import sized_config
+from limbeck.students.text import text_model_path
 from limbeck.taught import side_of, task_of_teacher
-from limbeck.teachers import HFTeacher, LiveTeacher, ModuleTeacher
+from limbeck.teachers import AnswerTeacher, HFTeacher, LiveTeacher, ModuleTeacher
 from limbeck.training.processes import is_first_process, wait_for_all
 
 STAGE = "teacher"  # name and folder of the stage
@@ -66,7 +67,10 @@ def teacher_of(
         raise ConfigError(
             f"A live teacher is 'model' (the one named under model) or 'hf:PATH', not {spec.live!r}."
         )
-    return LiveTeacher(HFTeacher(spec.live.removeprefix("hf:")), link, view=spec.view)
+    path = spec.live.removeprefix("hf:")
+    if link.problem.writes:
+        return LiveTeacher(_of_answers(path, spec), link)
+    return LiveTeacher(HFTeacher(path), link, view=spec.view)
 
 
 def teacher_bank(
@@ -101,9 +105,11 @@ def teacher_bank(
 
 def _asked(
     spec: TeacherSpec, task: Task, folder: Path, name: str, layers: Sequence[str], as_found: bool
-) -> ModuleTeacher:
+) -> ModuleTeacher | AnswerTeacher:
     """The recipe's network, trained first where it says so."""
     link = asked_rows(spec, task, name)
+    if link.problem.writes:
+        return _of_answers(str(text_model_path(spec.model) or spec.model), spec)
     if spec.is_trained_first:
         model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder, name, as_found=as_found)
     else:
@@ -112,6 +118,20 @@ def _asked(
         model = model_from_spec(spec.model, problem=link.problem, init=spec.init, **config)
     changes = spec.changes if spec.live is not None else ()
     return ModuleTeacher(model, class_names=link.class_names, layers=layers, changes=changes)
+
+
+def _of_answers(path: str, spec: TeacherSpec) -> AnswerTeacher:
+    """The language model of a recipe, as a teacher of answers.
+
+    Raises: ConfigError for a teacher that would be trained here, or that is shown what the student is shown.
+    """
+    if spec.is_trained_first or spec.changes or spec.view == "same":
+        raise ConfigError(
+            "A teacher of answers is a language model that has been trained, and is asked with prompts of its own: set "
+            "teacher.train: false and leave out changes and view: same; train one as a student of its own run first, "
+            "and take 'hf:RUN/student'."
+        )
+    return AnswerTeacher.load(path, **spec.config)
 
 
 def asked_rows(spec: TeacherSpec, task: Task, name: str) -> Examples:

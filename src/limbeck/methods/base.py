@@ -25,7 +25,8 @@ class Method(nn.Module):
 
     Class attributes are literals, read by ``limbeck methods`` without importing torch, and checked when the class is
     made; see :class:`~limbeck.methods.declared.Declared`. ``units`` are ``labelled`` (known units of the problem),
-    ``pair`` (rows with a row of at least one teacher; ``pair:NAME`` of that one), ``row``, ``position`` (positions with
+    ``pair`` (rows with a row of at least one teacher; ``pair:NAME`` of that one), ``match`` (the predictions of these
+    rows: one each, of an answer one a token), ``row``, ``position`` (positions with
     a target or inside the mask), ``bag``, and ``batch``: a term that couples rows, a mean over one micro-batch,
     averaged over micro-batches and ranks. Each term has a field ``weight_TERM`` in ``Config``. ``row`` is its
     line in the list of systems (``docs/systems.md``), None where it has none.

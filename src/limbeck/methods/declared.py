@@ -12,7 +12,7 @@ from typing import Any, Literal
 from limbeck.errors import ConfigError
 
 # ``pair:NAME`` counts rows with a row of that teacher.
-UNITS = ("labelled", "pair", "row", "position", "bag", "batch")
+UNITS = ("labelled", "pair", "match", "row", "position", "bag", "batch")
 
 
 @dataclass(frozen=True)

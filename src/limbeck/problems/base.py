@@ -15,8 +15,10 @@ from torch import Tensor
 
 from limbeck.errors import UnknownNameError, nearest
 from limbeck.functional.precision import widened
+from limbeck.functional.response.divergence import Divergence, divergence
 from limbeck.problems.metric import Metric
 from limbeck.signals.classes import UNLABELLED, refuse_twice
+from limbeck.signals.output import TeacherOutput
 
 PLACES = ("file", "line", "row")  # what ``limbeck predict`` adds to an answer
 Reading = Literal["classifier", "positions", "embedding", "prediction"]
@@ -65,6 +67,37 @@ class Targets:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """How a student's predictions are compared with a teacher's.
+
+    Args:
+        kind, beta, temperature: of :func:`limbeck.functional.response.divergence.divergence`.
+        rest: of a teacher's likeliest tokens: all others as ``one_bin``, or ``renormalised`` away.
+        change: from the logits (or log-probabilities) of both sides to those that are compared; None = as they are.
+    """
+
+    kind: Divergence = "forward_kl"
+    beta: float = 0.5
+    temperature: float = 1.0
+    rest: Literal["one_bin", "renormalised"] = "one_bin"
+    change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def of(self, ours: Tensor, theirs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The sum over the positions ``[n, *p]`` that the mask shows."""
+        if self.change is not None:
+            ours, theirs = self.change(ours, theirs)
+        return divergence(
+            ours,
+            theirs,
+            kind=self.kind,
+            beta=self.beta,
+            temperature=self.temperature,
+            mask=mask,
+            reduction="sum",
+        )
+
+
+@dataclass(frozen=True)
 class Encoded:
     """Rows whose texts a problem has made tokens of, see :meth:`Problem.encoded`.
 
@@ -105,6 +138,7 @@ class Problem:
             teachers of classes can be matched with it.
         names_outputs: its logits are as many as :attr:`names`, in their order; else their order is a tokenizer's.
         writes: its student answers in tokens that it writes one after the other, and :meth:`answers` reads these.
+        predictions_in: in which signals a teacher's predictions may come in place of logits, the first that it has.
         kept_columns: inputs of a teacher that stay with their row when a control moves what it is shown.
     """
 
@@ -123,6 +157,7 @@ class Problem:
     is_distribution: ClassVar[bool] = False
     names_outputs: ClassVar[bool] = True
     writes: ClassVar[bool] = False
+    predictions_in: ClassVar[tuple[frozenset[str], ...]] = ()
     kept_columns: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -194,6 +229,30 @@ class Problem:
         """What keeps one output of this problem from another, ``[n, *p, C]`` each: a sum over rows and positions,
         without gradient to ``logits_t`` unless ``trains_teacher``."""
         raise NotImplementedError  # abstract
+
+    def divergence(
+        self, out: Shown, said: TeacherOutput, targets: Targets, rows: Tensor, how: Comparison
+    ) -> Tensor:
+        """How far the student's predictions are from a teacher's: a sum over what :meth:`matched` counts.
+
+        Args:
+            out, targets: of all n student rows.    rows: ``[p]``, those that ``said`` speaks of, in its order.
+        """
+        theirs = said["logits"] if how.kind == "mse" else said.log_predictions()
+        return how.of(out.logits[rows], theirs, None if out.mask is None else out.mask[rows])
+
+    def matched(self, targets: Targets) -> Tensor:
+        """``[n]`` how many predictions of each row are compared with a teacher's."""
+        return torch.ones(len(targets), dtype=torch.long, device=targets.known.device)
+
+    def check_teacher(self, name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
+        """Refuse a teacher whose predictions are of something else; sentences that a user should know.
+
+        Args:
+            told: what the teacher, or the bank of its answers, notes of itself.
+        Raises: ConfigError with the alternatives.
+        """
+        return ()
 
     def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
         """What evaluation gathers, small, ``[n, ...]`` each."""

@@ -15,13 +15,15 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.functional.response.predictions import distillation_kl
-from limbeck.problems.base import Encoded, Problem, Reading, Run, Shown, Targets
+from limbeck.problems.base import Comparison, Encoded, Problem, Reading, Run, Shown, Targets
 from limbeck.problems.metric import EXACT_MATCH, NLL, OPTION_ACCURACY, OPTION_MEAN_ACCURACY, ROUGE_L, Metric
 from limbeck.problems.options import option_tokens, scored_options
 from limbeck.problems.prompts import PromptRows, Wording, position_ids, prompt_rows, prompts_of
 from limbeck.problems.text_scores import check_rouge, exact_match, rouge_l
+from limbeck.problems.token_divergence import token_divergence
 from limbeck.problems.token_scores import summed_by_row, token_cross_entropy, token_log_likelihoods
 from limbeck.signals.classes import UNLABELLED
+from limbeck.signals.output import TeacherOutput
 
 _WRITTEN = {EXACT_MATCH.name: exact_match, ROUGE_L.name: rouge_l}
 _OPTIONS = {OPTION_ACCURACY.name: "by_sum", OPTION_MEAN_ACCURACY.name: "by_mean"}
@@ -63,6 +65,10 @@ class Generation(Problem):
     title: ClassVar[str] = "A language model that writes answers to prompts."
     names_outputs: ClassVar[bool] = False
     writes: ClassVar[bool] = True
+    predictions_in: ClassVar[tuple[frozenset[str], ...]] = (
+        frozenset({"hidden_states", "head"}),
+        frozenset({"tokens"}),
+    )
     kept_columns: ClassVar[tuple[str, ...]] = ("completion", "ended")
 
     wording: ClassVar[Wording | None] = None  # of a problem for_tokenizer; no setting, so never written down
@@ -172,6 +178,35 @@ class Generation(Problem):
         return distillation_kl(
             ours, theirs, temperature=temperature, reduction="sum", trains_teacher=trains_teacher
         )
+
+    def divergence(
+        self, out: Shown, said: TeacherOutput, targets: Targets, rows: Tensor, how: Comparison
+    ) -> Tensor:
+        wanted = self.next_tokens(targets)
+        counts = (wanted[rows] != UNLABELLED).sum(-1)
+        where = torch.zeros_like(wanted, dtype=torch.bool)
+        where[rows] = wanted[rows] != UNLABELLED
+        ordered = bool((rows[1:] > rows[:-1]).all())
+        assert ordered, "paired rows come in the order of the student's"
+        return token_divergence(out, where, said, counts, self.vocabulary, how)
+
+    def matched(self, targets: Targets) -> Tensor:
+        return (self.next_tokens(targets) != UNLABELLED).sum(-1)
+
+    def check_teacher(self, name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
+        own = self.worded.facts
+        if told.get("vocabulary", own["vocabulary"]) != own["vocabulary"]:
+            raise ConfigError(
+                f"The teacher {name!r} has another vocabulary than the student, so their predictions are of other "
+                "tokens; take a student with the teacher's tokenizer, a method for several vocabularies (uld), or let "
+                "the teacher write answers and learn these (supervised)."
+            )
+        if told.get("end", own["end"]) != own["end"]:
+            return (
+                f"The teacher {name!r} ends its answers with {told['end']!r}, the student with {own['end']!r}: behind "
+                "an answer it teaches its own end; give both one chat template to avoid that.",
+            )
+        return ()
 
     def statistics(self, out: Shown, targets: Targets) -> dict[str, Tensor]:
         """Of each row its answer tokens and the sum of their negative log-likelihoods in nats."""

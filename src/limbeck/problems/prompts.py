@@ -5,6 +5,8 @@ Axis legend: N rows, L tokens.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,6 +65,13 @@ class Wording:
     def ends(self) -> tuple[int, ...]:
         """Tokens at which writing stops."""
         return tuple(dict.fromkeys(t for t in (self.end, self.tokenizer.eos_token_id) if t is not None))
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """JSON-able: digest of which token has which number, and the token that ends an answer."""
+        words = json.dumps(sorted(self.tokenizer.get_vocab().items()), ensure_ascii=True)
+        digest = hashlib.blake2b(words.encode("ascii"), digest_size=16).hexdigest()
+        return {"vocabulary": digest, "end": str(self.tokenizer.convert_ids_to_tokens(self.end))}
 
     @cached_property
     def beginning(self) -> tuple[int, ...]:

@@ -1,3 +1,4 @@
+from .answers import AnswerTeacher as AnswerTeacher
 from .api.limits import Limits as Limits
 from .api.limits import Prices as Prices
 from .api.teacher import APITeacher as APITeacher

@@ -27,13 +27,14 @@ class Samples:
     Args:
         examples: rows of the teacher's modality.
         order: ``[N]``, for each row the row whose sample stands in its place (a shuffled control).
+        kept: columns that stay in their place all the same (the answers that a teacher of answers scores).
     """
 
     views = (DEFAULT_VIEW,)
     name = "the samples of a live teacher"
 
-    def __init__(self, examples: Examples, order: np.ndarray | None = None) -> None:
-        self.examples, self.order = examples, order
+    def __init__(self, examples: Examples, order: np.ndarray | None = None, kept: Sequence[str] = ()) -> None:
+        self.examples, self.order, self.kept = examples, order, tuple(kept)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -72,7 +73,10 @@ class Samples:
         """The samples of row numbers."""
         moved = rows if self.order is None else self.order[rows]
         labels = self.examples.labels[torch.from_numpy(np.asarray(rows))]
-        return TeacherOutput(inputs=self.examples.rows(moved), labels=labels)
+        inputs = self.examples.rows(moved)
+        if self.order is not None and self.kept:
+            inputs |= {name: value for name, value in self.examples.rows(rows).items() if name in self.kept}
+        return TeacherOutput(inputs=inputs, labels=labels)
 
     def class_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows sorted by class, and where each class starts and how many rows it has."""

@@ -136,6 +136,7 @@ class DistillationCollator:
             paired |= rows.is_paired
             counts[f"pair:{name}"] = int(rows.is_paired.sum())
         counts["pair"] = int(paired.sum())
+        counts["match"] = int(self.problem.matched(targets)[paired].sum())
         counts["bag"] = sum(len(rows.group_s[rows.group_s >= 0].unique()) for rows in teachers.values())
         counts["position"] = int(mask.sum()) if mask is not None else self.problem.positions(targets)
         return counts

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
-from limbeck.functional.response.divergence import Divergence, divergence
+from limbeck.functional.response.divergence import Divergence
 from limbeck.functional.response.targets import interpolated_logits, standardised_logits
 from limbeck.methods.base import Method, Settings, StepBatch, Weight, setting, weight
 from limbeck.methods.presets import Preset
 from limbeck.methods.settings import at
+from limbeck.problems.base import Comparison
 
 
 @dataclass
@@ -29,6 +31,10 @@ class DivergenceConfig(Settings):
         low=0,
         high=1,
     )
+    rest: Literal["one_bin", "renormalised"] = setting(
+        "one_bin",
+        "of a teacher's likeliest tokens: all others are one outcome, or are left out (forward_kl alone)",
+    )
     weight_supervised: Weight = weight(
         1.0, "of the label loss (1 - alpha in the papers, not tied to alpha here)"
     )
@@ -45,35 +51,38 @@ class Divergences(Method):
     ``by_class`` links each labelled row meets a random teacher row of its own class, which adds at most a prior over
     classes.
 
-    Where a row has several positions (tokens, pixels), D is a sum over those that count.
+    Where a row has several positions (tokens, pixels), D is a sum over those that count; of written answers p counts
+    their tokens, and the teacher's predictions come from its hidden states and head, or from its likeliest tokens.
 
     Paper: Hinton, Vinyals, Dean, arXiv 1503.02531, section 2; Gupta, Hoffman, Malik, CVPR 2016, arXiv 1507.00448.
     """
 
     needs = {"logits"}
     links = {"paired", "partly_paired", "by_class"}
-    problems = {"classification", "choice", "token_classes", "segmentation"}
-    units = {"supervised": "labelled", "distillation": "pair"}
+    problems = {"classification", "choice", "token_classes", "segmentation", "generation"}
+    units = {"supervised": "labelled", "distillation": "match"}
     Config = DivergenceConfig
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         c, (rows, said) = self.config, b.teacher.paired()
-        ours = b.student.logits[rows]
-        theirs = said["logits"] if c.divergence == "mse" else said.log_predictions()
-        if c.standardise:
-            ours, theirs = standardised_logits(ours), standardised_logits(theirs)
-        if (share := at(c.teacher_share, b.progress)) < 1:
-            theirs = interpolated_logits(ours, theirs, share)
-        match = divergence(
-            ours,
-            theirs,
-            kind=c.divergence,
-            beta=c.beta,
-            temperature=c.temperature,
-            mask=None if b.student.mask is None else b.student.mask[rows],
-            reduction="sum",
+        share = at(c.teacher_share, b.progress)
+        changes = c.standardise or share < 1
+        how = Comparison(
+            c.divergence,
+            c.beta,
+            c.temperature,
+            c.rest,
+            (lambda ours, theirs: _changed(ours, theirs, c.standardise, share)) if changes else None,
         )
+        match = b.problem.divergence(b.student, said, b.targets, rows, how)
         return {"supervised": b.label_loss(), "distillation": match}
+
+
+def _changed(ours: Tensor, theirs: Tensor, standardise: bool, share: float) -> tuple[Tensor, Tensor]:
+    """What is compared of the logits of both sides."""
+    if standardise:
+        ours, theirs = standardised_logits(ours), standardised_logits(theirs)
+    return ours, interpolated_logits(ours, theirs, share) if share < 1 else theirs
 
 
 PRESETS = {
