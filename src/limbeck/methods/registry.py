@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Name to file and class.
 METHODS: dict[str, str] = {
     "armada": "limbeck.methods.alignment.armada:ARMADA",
+    "armada_writing": "limbeck.methods.alignment.armada_writing:ARMADAWriting",
     "bagkd": "limbeck.methods.bags.bagkd:BagKD",
     "binary_kd": "limbeck.methods.response.binary_kd:BinaryKD",
     "c2kd": "limbeck.methods.response.c2kd:C2KD",

@@ -1,9 +1,9 @@
 """The data set rewrite: short answers whose truth, and whose probability, can be computed; nothing to download.
 
 A prompt such as ``R:adcbe>`` names an operation (K keep, R reverse, S sort, W swap neighbours, T rotate left by one)
-and 4 to 8 letters of a to j. The answer is what the operation makes of them, each letter small or CAPITAL, drawn: a capital
-with probability 0.6 for a, e and i, else 0.25. Every capital flips a shift, under which the letters that follow are the
-next ones of the alphabet (a after j). So an early free choice decides what must follow, as it does in language.
+and 4 to 8 letters of a to j. The answer is what the operation makes of them, each letter small or CAPITAL, drawn: a
+capital with probability 0.6 for a, e and i, else 0.25. Every capital flips a shift, under which the letters that follow
+are the next ones of the alphabet (a after j). So an early free choice decides what must follow, as it does in language.
 """
 
 from __future__ import annotations
