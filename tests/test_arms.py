@@ -226,11 +226,15 @@ def test_the_best_checkpoint_is_chosen_on_validation_and_test_rows_stay_shut(rec
 
 def test_a_teacher_is_asked_for_the_layers_that_some_arm_reads(recipe, tmp_path):
     trained = TeacherSpec(model="table_encoder", config={"n_columns": toy.WIDTH, "hidden": [8]}, train=False)
-    layers = {"a": "0=net.0", "b": "0=net.2"}
-    arms = {arm: ArmPatch({"method": {"name": "hints", "config": {"layers": [pair]}}}) for arm, pair in layers.items()}
+    layers = {"a": "0=0", "b": "0=2"}
+    arms = {
+        arm: ArmPatch({"method": {"name": "hints", "config": {"layers": [pair]}}})
+        for arm, pair in layers.items()
+    }
     run(replace(recipe, teacher=trained), tmp_path, arms=arms, controls=(), seeds=1)
     [bank] = (tmp_path / "out" / "teachers").glob("*/bank")
-    assert set(Bank.open(bank).manifest.hidden_states) == {"net.0", "net.2"}
+    opened = Bank.open(bank)
+    assert set(opened.lookup(opened.keys[:1]).hidden_states) == {"0", "2"}
 
 
 def test_a_live_teacher_is_counted(recipe, tmp_path):

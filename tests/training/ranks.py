@@ -19,6 +19,8 @@ import toy
 from examples import made
 
 from limbeck.methods.registry import METHODS
+from limbeck.recipes import Recipe
+from limbeck.runner import run
 
 
 def main(cases: list[dict], folder: Path) -> None:
@@ -28,6 +30,12 @@ def main(cases: list[dict], folder: Path) -> None:
     METHODS.update(made.WORKED)
     bank = toy.bank(folder / f"bank-{rank}")
     for number, case in enumerate(cases):
+        if "recipe" in case:
+            result = run(Recipe.from_dict(case["recipe"]), show_progress=False)
+            state = {name: value.contiguous() for name, value in result.student.model.state_dict().items()}
+            save_file(state, folder / f"{number}-{rank}.safetensors")
+            (folder / f"{number}-{rank}.json").write_text(json.dumps(result.metrics))
+            continue
         if "example" in case:
             place = folder / f"run-{rank}-{number}"
             trainer = made.trainer(case["example"], place, ddp_backend="gloo")

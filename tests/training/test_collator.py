@@ -93,7 +93,7 @@ def test_pairs(toy: ModuleType, bank: Bank) -> None:
     assert taught(batch).pair_index.tolist() == [-1, 0, 1]
     assert torch.equal(taught(batch).said.features, bank.lookup(["t14", "t12"]).features)
     assert batch["counts"] == {
-        "labelled": 1, "pair": 2, "pair:teacher": 2, "row": 3, "bag": 0, "position": 3, "batch": 1,
+        "labelled": 1, "pair": 2, "pair:teacher": 2, "match": 2, "row": 3, "bag": 0, "position": 3, "batch": 1,
     }  # fmt: skip
 
 

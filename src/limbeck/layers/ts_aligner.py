@@ -34,8 +34,8 @@ class TSAligner(nn.Module):
         self, d_student: int, d_teacher: int, n_outputs: int, *, width: int = 768, depth: int = 2
     ) -> None:
         super().__init__()
-        self.student_projection = _projection("student", d_student, width, depth)
-        self.teacher_projection = _projection("teacher", d_teacher, width, depth)
+        self.student_projection = projection("student", d_student, width, depth)
+        self.teacher_projection = projection("teacher", d_teacher, width, depth)
         self.head = nn.Linear(width, n_outputs)
         self.auxiliary_head = nn.Linear(width, n_outputs)
 
@@ -104,7 +104,9 @@ class TwoHeadAligner(nn.Module):
         return h_t, self.teacher_projection(h_t)
 
 
-def _projection(side: str, d_in: int, width: int, depth: int) -> nn.Sequential:
+def projection(side: str, d_in: int, width: int, depth: int) -> nn.Sequential:
+    """From representations of one side ``[n, d_in]``, whatever their scale, to ``[n, width]``; ConfigError below 3
+    numbers."""
     if d_in < 3:
         raise ConfigError(
             f"The aligner needs {side} representations of 3 numbers or more; these have {d_in}, of which its LayerNorm "

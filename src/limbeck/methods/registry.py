@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 METHODS: dict[str, str] = {
     "a2d": "limbeck.methods.features.a2d:A2D",
     "armada": "limbeck.methods.alignment.armada:ARMADA",
+    "armada_writing": "limbeck.methods.alignment.armada_writing:ARMADAWriting",
     "bagkd": "limbeck.methods.bags.bagkd:BagKD",
     "binary_kd": "limbeck.methods.response.binary_kd:BinaryKD",
     "c2kd": "limbeck.methods.response.c2kd:C2KD",

@@ -149,7 +149,8 @@ class AnswerTeacher:
                 "cap, a scale), so that these do not keep them; set top_k."
             )
         entered, _ = plain
-        return TeacherOutput(hidden_states={LAYER: Ragged(entered[where], lengths)}, head=self.head)
+        states: dict[str, Any] = {LAYER: Ragged(entered[where], lengths)}
+        return TeacherOutput(hidden_states=states, head=self.head)
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``architecture``, ``weights``, ``reading``, ``preprocessing``."""

@@ -40,6 +40,7 @@ class _Columns:
     options: str | None
     teacher_prompt: str | None
     finish_reason: str | None
+    fresh: str | None
     key: str | None
     split: str | None
     group: str | None
@@ -56,6 +57,7 @@ def prompt_table(
     teacher_prompt: str = "teacher_prompt",
     finish_reason: str = "finish_reason",
     cut_answers: str = "leave_out",
+    fresh: str | None = None,
     key: str | None = None,
     split: str = "split",
     group: str = "group",
@@ -77,6 +79,8 @@ def prompt_table(
         teacher_prompt: optional column of what the teacher is asked in place of the prompt.
         finish_reason: optional column; answers that it calls ``length`` ran out of tokens.
         cut_answers: ``leave_out`` those, counted; ``keep``: they are learned without an end.
+        fresh: a column of second true answers, which training learns in place of the first where there is one: what a
+            teacher's own answers must beat.
         key: by default ``key``, else ``id``, else the rows' numbers from 0. A bank is joined by it.
         split: optional column of ``train``, ``validation`` (``val``, ``dev``) and ``test``.
         group: optional column; rows of an equal group stay in one split.
@@ -99,14 +103,16 @@ def prompt_table(
     table = read_table(Path(path))
     asked = {
         "prompt": prompt, "completion": completion, "messages": messages, "options": options,
-        "teacher_prompt": teacher_prompt, "finish_reason": finish_reason, "split": split, "group": group,
+        "teacher_prompt": teacher_prompt, "finish_reason": finish_reason, "fresh": fresh or "fresh", "split": split, "group": group,
         "key": key or next((name for name in KEY_COLUMNS if name in table.columns), "key"),
     }  # fmt: skip
     columns = _columns(table, asked)
+    columns = columns if fresh else replace(columns, fresh=None)
     rows, named_roles, skipped, n_cut = _rows(table, columns, cut_answers, on_error)
     rng = np.random.default_rng(keyed_seed("prompts", "split", seed))
     shares = {"validation": validation_share, "test": test_share}
     parts = cut_by_class(rows, shares, (), rng, role_of=named_roles)
+    parts["train"] = [_with_fresh(row) for row in parts["train"]]
     if columns.messages:
         settings = {"chat": True, **settings}
     posed = make_problem({"kind": kind, **settings}, ("completion",))
@@ -126,6 +132,12 @@ def prompt_table(
     return replace(task, splits=task.splits.map(_of_student), preprocessor=preprocessor)
 
 
+def _with_fresh(row: TextRow) -> TextRow:
+    """A training row with its second answer, where it has one."""
+    fresh = row.columns.get("fresh")
+    return replace(row, columns={**row.columns, "completion": fresh}, label=fresh) if fresh else row
+
+
 def _of_student(examples: Examples) -> Examples:
     kept = {name: value for name, value in examples.all_rows().items() if name != "teacher_prompt"}
     return replace(examples, inputs=kept)
@@ -141,7 +153,9 @@ def _asked_of_teacher(hidden: Examples) -> Mapping[str, Examples]:
 
 def _examples(rows: Sequence[TextRow], posed: Any) -> Examples:
     columns: dict[str, Any] = {
-        name: texts([row.columns[name] for row in rows]) for name in rows[0].columns if name != "ended"
+        name: texts([row.columns[name] for row in rows])
+        for name in rows[0].columns
+        if name not in ("ended", "fresh")
     }
     columns["ended"] = torch.tensor([bool(row.columns["ended"]) for row in rows])
     targets = posed.targets_of([row.label for row in rows], posed.names)
@@ -211,6 +225,8 @@ def _row(record: Record, key: Key, place: str, columns: _Columns) -> TextRow:
             raise DataError("has an empty teacher_prompt")
     if columns.options is not None:
         cells["options"] = _options(record.cells.get(columns.options), answer)
+    if columns.fresh is not None:
+        cells["fresh"] = _text(record, columns.fresh)
     cells["ended"] = answer is None or _text(record, columns.finish_reason) != CUT
     group = name_of(record.cells.get(columns.group)) if columns.group else ""
     return TextRow(key, place, cells, answer, group)
