@@ -45,7 +45,7 @@ CLASSES = tuple("abcdefghij")
 ARMS: dict[str, tuple[str, dict[str, Any], str]] = {
     "supervised": ("supervised", {}, "none"),
     "armada, pairs": ("armada", {"manifold": "pairs"}, "bank"),
-    "armada, means": ("armada", {"manifold": "means"}, "bank"),
+    "armada, euclid": ("armada", {"manifold": "euclid"}, "bank"),
     "armada, cosine": ("armada", {"manifold": "cosine"}, "bank"),
     "armada, pairs, depth 1": ("armada", {"manifold": "pairs", "depth": 1}, "bank"),
     "armada, pairs, live teacher": ("armada", {"manifold": "pairs"}, "live"),

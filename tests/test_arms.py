@@ -101,6 +101,17 @@ def test_an_average_that_one_method_keeps_is_scored_in_all(recipe):
     assert "ema" not in recipe_arms(recipe, methods=("feature_ot",))[0].recipe.training
 
 
+def test_a_teacher_of_other_classes_is_compared_by_what_its_features_give(recipe, tmp_path):
+    """armada reads its features alone; that student and teacher cannot agree on a class is no error."""
+    known = Bank.open(tmp_path / "bank").class_names
+    toy.bank(tmp_path / "other", class_names=tuple(f"other {name}" for name in known))
+    recipe = replace(recipe, teacher=TeacherSpec(bank=str(tmp_path / "other")), method=MethodSpec("armada"))
+    found = run(recipe, tmp_path, seeds=1)
+    assert not found.missing
+    assert {row.arm for row in found.rows} == {"supervised", "armada"}
+    assert "teacher_agreement" not in {row.metric for row in found.rows}
+
+
 def test_a_comparison_from_end_to_end(recipe, tmp_path):
     found = run(recipe, tmp_path, controls=("shuffled", "random", "uniform", "label_smoothing"), jobs=1)
     assert not found.missing

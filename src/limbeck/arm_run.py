@@ -18,7 +18,7 @@ from limbeck.data import make_task
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
 from limbeck.distill import result_rows
-from limbeck.errors import LimbeckError
+from limbeck.errors import ClassNamesError, LimbeckError
 from limbeck.evaluation.agreement import agreement
 from limbeck.evaluation.comparison import Arm
 from limbeck.evaluation.cost import Cost, measured
@@ -192,7 +192,10 @@ def _near_teacher(result: RunResult, teachers: Mapping[str, Bank | LiveTeacher])
     if not rows:
         return {}
     if bank.class_names is not None:
-        bank = bank.with_class_names(task.class_names, spec.class_map)
+        try:
+            bank = bank.with_class_names(task.class_names, spec.class_map)
+        except ClassNamesError:  # a teacher of other classes, of which a method reads the features alone
+            return {}
     said = bank.lookup([teacher_of[train.keys[i]] for i in rows])
     logits = torch.cat(
         [_shown(result.student, train, rows[i : i + 256], "logits") for i in range(0, len(rows), 256)]

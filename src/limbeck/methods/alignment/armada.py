@@ -60,7 +60,7 @@ class ARMADA(Method):
     Paper: Sengupta, Dixit, Akhtar, Chakraborty, arXiv 2603.10877, equations 1 to 5 and table 1. Deviations of
     ``armada``: KL at T = 1 in place of the distance at 5; one head for O_ts and O_aux; no auxiliary head on the
     teacher's side; weights of 1, not tuned; a LayerNorm before each projection takes teachers of any scale; ``cosine``
-    goes by pairs and ``cosine_means`` is normalised. Of the presets: rows without a label take part in the matches and
+    goes by pairs and is normalised. Of the presets: rows without a label take part in the matches and
     in M, which the paper does not have; "orthogonal" projections start orthogonal; the rate of the aligner is
     ``training.method_learning_rate``. The forms by means couple rows (unit ``batch``: means over one micro-batch).
     """

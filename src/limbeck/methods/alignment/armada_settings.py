@@ -7,7 +7,7 @@ from typing import Literal
 
 from limbeck.methods.base import Settings, Weight, setting, weight
 
-Manifold = Literal["pairs", "means", "cosine", "cosine_means", "elementwise", "euclid", "cosine_verbatim"]
+Manifold = Literal["pairs", "cosine", "elementwise", "euclid", "cosine_verbatim"]
 _TEMPERATURE = {"kl": 1.0, "l2": 5.0}
 
 
@@ -20,9 +20,9 @@ class ARMADAConfig(Settings):
     weight_aligner: Weight = weight(1.0, "of the aligner's own label loss; it does not move the student")
     manifold: Manifold = setting(
         "pairs",
-        "pairs: mean Euclidean distance of pairs; means: distance of the two means; cosine: one minus the cosine of "
-        "pairs; cosine_means: one minus the cosine of the means; and as the paper prints them: elementwise (pairs), "
-        "euclid (means), cosine_verbatim: one minus the inner product of the means, which has no least value",
+        "pairs: mean Euclidean distance of pairs; cosine: one minus the cosine of pairs; and as the paper prints them: "
+        "elementwise (pairs), euclid: distance of the two means, cosine_verbatim: one minus the inner product of the "
+        "means, which has no least value",
     )
     width: int = setting(768, "of the shared space", low=1)
     depth: int = setting(2, "linear layers of each projection; of heads: one", low=1)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError
 from limbeck.functional import (
-    mean_cosine_gap,
     mean_distance,
     mean_product_gap,
     pair_cosine_gap,
@@ -24,14 +23,12 @@ from limbeck.problems.base import Problem
 
 DISTANCE: dict[Manifold, Callable[[Tensor, Tensor], Tensor]] = {
     "pairs": partial(pair_distance, reduction="sum"),
-    "means": mean_distance,
     "cosine": partial(pair_cosine_gap, reduction="sum"),
-    "cosine_means": mean_cosine_gap,
     "elementwise": partial(pair_distance, reduction="sum"),
     "euclid": mean_distance,
     "cosine_verbatim": mean_product_gap,
 }
-OF_MEANS = ("means", "cosine_means", "euclid", "cosine_verbatim")
+OF_MEANS = ("euclid", "cosine_verbatim")
 
 
 def match_distance(c: ARMADAConfig, problem: Problem, logits_s: Tensor, logits_t: Tensor) -> Tensor:
