@@ -73,7 +73,7 @@ def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
-@pytest.mark.parametrize("method", ["supervised", "kd"])
+@pytest.mark.parametrize("method", [pytest.param("supervised", marks=pytest.mark.full), "kd"])
 def test_accumulated_is_whole(tmp_path: Path, method: str) -> None:
     taught = {"teacher": {"live": f"hf:{teacher(tmp_path)}", "train": False}} if method == "kd" else {}
     whole = recipe(tmp_path, "whole", method={"name": method}, **taught)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,18 @@ def test_rows_are_ragged(home: Path) -> None:
     assert replace(said, counts={}).signals == {"hidden_states", "head"}
     made = F.linear(states.values, *said.head)
     assert made.shape == (10, len(tiny_language.tokenizer()))
+
+
+def test_conversations_are_asked_into_a_bank(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    turns = [
+        {"role": role, "content": text}
+        for role, text in (("user", "ab"), ("assistant", "c"), ("user", "d"), ("assistant", "bad"))
+    ]
+    path.write_text("\n".join(json.dumps({"messages": turns}) for _ in range(12)))
+    link = make_task("prompts", {"path": str(path)}).teacher.splits["link"]
+    teacher = AnswerTeacher(model(home, 1), tiny_language.tokenizer(chat=True), chat=True)
+    bank = Bank.build(tmp_path / "bank", teacher, link)
+    states = bank.lookup(list(link.keys)).hidden_states["answer"]
+    assert set(states.lengths.tolist()) == {4}
+    assert bank.manifest.notes["end"] == "<turn>"

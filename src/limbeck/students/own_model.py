@@ -48,7 +48,8 @@ def own_models(
 
 def is_own(spec: str) -> bool:
     """Whether ``spec`` is of the form ``MODULE:FACTORY``."""
-    return not spec.startswith("hf:") and re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.<>]*", spec) is not None
+    known = spec.startswith(("hf:", "causal_lm:"))
+    return not known and re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.<>]*", spec) is not None
 
 
 def name_of_own(network: nn.Module | Factory) -> str:

@@ -51,7 +51,8 @@ def without_places(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [without_places(value) for value in values]
     if isinstance(values, str | Path) and values and len(str(values)) < 4096:
-        scheme, colon, rest = str(values).rpartition("hf:")
+        new = str(values).startswith("causal_lm:")
+        scheme, colon, rest = str(values).rpartition("causal_lm:" if new else "hf:")
         path = Path(rest)
         if ("/" in rest or "\\" in rest) and path.exists():
             return f"{scheme}{colon}{path.resolve().name}"

@@ -103,10 +103,12 @@ def prompt_table(
     table = read_table(Path(path))
     asked = {
         "prompt": prompt, "completion": completion, "messages": messages, "options": options,
-        "teacher_prompt": teacher_prompt, "finish_reason": finish_reason, "fresh": fresh or "fresh", "split": split, "group": group,
-        "key": key or next((name for name in KEY_COLUMNS if name in table.columns), "key"),
+        "teacher_prompt": teacher_prompt, "finish_reason": finish_reason, "fresh": fresh or "fresh", "split": split,
+        "group": group, "key": key or next((name for name in KEY_COLUMNS if name in table.columns), "key"),
     }  # fmt: skip
     columns = _columns(table, asked)
+    if fresh and columns.fresh is None:
+        raise UnknownNameError(f"{path} has no column {fresh!r} for fresh; {nearest(fresh, table.columns)}")
     columns = columns if fresh else replace(columns, fresh=None)
     rows, named_roles, skipped, n_cut = _rows(table, columns, cut_answers, on_error)
     rng = np.random.default_rng(keyed_seed("prompts", "split", seed))
