@@ -1,8 +1,8 @@
 """What a bank costs as it grows: python benchmarks/scale.py [--rows 10000,100000,1000000] [--json FILE]
 
-Banks of 64 float16 numbers a row, with whole keys: made of arrays, opened, and 256 random rows looked up, each size in a
-process of its own on one thread. Beside the figures stands the exponent ``p`` of cost = c * rows^p, fitted over all sizes by
-least squares of the logarithms: 1 grows as its work does, 0 not at all. Times are of the processor.
+Banks of 64 float16 numbers a row, with whole keys: made of arrays, opened, and 256 random rows looked up, each size in
+a process of its own on one thread. Beside the figures stands the exponent ``p`` of cost = c * rows^p, fitted over all
+sizes by least squares of the logarithms: 1 grows as its work does, 0 not at all. Times are of the processor.
 """
 
 from __future__ import annotations
