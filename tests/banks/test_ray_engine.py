@@ -100,8 +100,10 @@ def test_what_cannot_be_is_told_in_a_sentence(
 
     with pytest.raises(UnknownNameError, match="no engine 'rya'; did you mean 'ray'"):
         ask(engine="rya")
-    with pytest.raises(ConfigError, match="workers belong to engine='ray'"):
-        ask(workers=3)
+    with pytest.raises(ConfigError, match="worker_resources belong to engine='ray'"):
+        ask(worker_resources={"num_cpus": 1})
+    with pytest.raises(ConfigError, match="at least 0; it is -1"):
+        ask(workers=-1)
     with pytest.raises(ConfigError, match="at least 1; it is 0"):
         ask(engine="ray", workers=0)
     with pytest.raises(UnknownNameError, match=r"no resource 'cpus'.*num_cpus"):

@@ -37,7 +37,8 @@ class BuildSettings:
         wait: seconds to wait for another builder of this bank; ``None`` = as long as it takes, 0 = not at all.
         engine: ``plain`` asks in this process, ``ray`` in worker processes, on one machine or many (extra
             ``ray``); the bank is the same up to rounding.
-        workers, worker_resources: of ``engine="ray"``, see :func:`limbeck.banks.engines.choose.engine_named`.
+        workers: threads that decode pictures and sounds ahead of the model, or processes of ``engine="ray"``.
+        worker_resources: of ``engine="ray"``, see :func:`limbeck.banks.engines.choose.engine_named`.
 
     Raises: BankError for a size below 1.
     """

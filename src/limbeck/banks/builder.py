@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 
 from limbeck.banks.columns import Schema, check_labels, check_schema, columns_of, schema_of, to_stored
+from limbeck.banks.engines.ahead import in_thread
 from limbeck.banks.engines.plain_engine import Answered, Engine, Planned
 from limbeck.banks.files import (
     ShardRows,
@@ -93,7 +94,11 @@ class Builder:
         return wanted, complete
 
     def run(self, ask: Engine) -> None:
-        batches = self._batches()
+        # rows that are decoded as they are read are read beside the model
+        with closing(in_thread(self._batches(), 3) if self.reader.decodes else self._batches()) as batches:
+            self._run(ask, batches)
+
+    def _run(self, ask: Engine, batches: Iterator[Planned]) -> None:
         first = next(batches, None)
         if first is None and self.manifest.missing:
             raise BankError(
@@ -118,7 +123,7 @@ class Builder:
             self._finish()
         log(self.folder, "complete", asked=self.n_asked, seconds=round(time.monotonic() - start, 3))
         if self.manifest.missing:
-            warnings.warn(f"The bank {self.called} lacks rows: {_counts(self.manifest)}.", stacklevel=5)
+            warnings.warn(f"The bank {self.called} lacks rows: {_counts(self.manifest)}.", stacklevel=6)
 
     def _finish(self) -> None:
         self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {}) | self.all_rows.counts
@@ -127,7 +132,7 @@ class Builder:
         write_head(self.folder, self.teacher.head or self.head)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
 
-    def _batches(self) -> Iterator[Planned]:
+    def _batches(self) -> Generator[Planned, None, None]:
         """The data in order, cut at the ends of shards; a shard that exists is not asked about."""
         size, most = self.manifest.shard_rows, self.batch_size
         sorts = isinstance(self.teacher, SortsRows)

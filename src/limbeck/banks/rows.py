@@ -66,6 +66,7 @@ class RowReader:
     Attributes:
         total: number of rows, ``None`` where it is not known in advance.
         class_names: names that the data carries, ``None`` if it has none.
+        decodes: reading a row may decode a file, and can be done in another thread.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class RowReader:
         class_names: Sequence[str] | None = None,
         leave_out: Collection[Key] = (),
     ) -> None:
+        self.decodes = is_of_hub(data) or not isinstance(getattr(data, "inputs", {}), Mapping)
         data = hub_rows(data, columns.key) if is_of_hub(data) else as_rows(data)
         self._data, self._columns, self._at = data, columns, 0
         self._leave_out = frozenset(leave_out)

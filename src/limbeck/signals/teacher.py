@@ -68,3 +68,19 @@ class SortsRows(Teacher, Protocol):
 
     def __call__(self, inputs: Mapping[str, Any], most: int | None = None) -> TeacherOutput:
         """As a teacher, with at most ``most`` rows in one forward."""
+
+
+@runtime_checkable
+class PreparesRows(Teacher, Protocol):
+    """A teacher whose call is in two steps: the first, which decodes pictures and sounds, needs no model."""
+
+    def prepare(self, inputs: Mapping[str, Any], most: int | None = None) -> Any:
+        """What :meth:`read` takes. Runs in another thread while the model answers other rows: it changes nothing, and
+        leaves for :meth:`read` what only one thread may use (a tokenizer, an open file).
+
+        Args:
+            most: rows in one forward.
+        """
+
+    def read(self, prepared: Any) -> TeacherOutput:
+        """The answer: ``read(prepare(inputs))`` is what a call with ``inputs`` gives, to the bit."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
+from limbeck.banks.engines.ahead import ahead, threads
 from limbeck.banks.rows import RowBatch
 from limbeck.errors import UnreadableRowsError, some
 from limbeck.signals.key import Key
 from limbeck.signals.output import TeacherOutput
-from limbeck.signals.teacher import SortsRows, Teacher
+from limbeck.signals.teacher import PreparesRows, SortsRows, Teacher
 
 
 class Planned(NamedTuple):
@@ -32,12 +34,28 @@ Answered = Generator[tuple[Planned, TeacherOutput | None], None, None]
 Engine = Callable[[Teacher, Iterator[Planned]], Answered]
 
 
-def plain_engine(teacher: Teacher, batches: Iterator[Planned]) -> Answered:
-    """Asks in this process, one batch after the other."""
-    for batch in batches:
-        with naming_keys(batch.rows.keys):
-            output = answer(teacher, batch.rows.inputs, batch.most) if batch.ask else None
-        yield batch, output
+def plain_engine(teacher: Teacher, batches: Iterator[Planned], workers: int = 0) -> Answered:
+    """Asks in this process, one batch after the other.
+
+    Args:
+        workers: threads that prepare the batches to come, of a teacher that can (:class:`PreparesRows`), while the
+            model answers this one; one batch more than threads is held ready.
+    """
+    if not workers or not isinstance(teacher, PreparesRows):
+        for batch in batches:
+            with naming_keys(batch.rows.keys):
+                output = answer(teacher, batch.rows.inputs, batch.most) if batch.ask else None
+            yield batch, output
+        return
+    with threads(workers) as pool:
+
+        def begin(batch: Planned) -> Future[Any] | None:
+            return pool.submit(teacher.prepare, batch.rows.inputs, batch.most) if batch.ask else None
+
+        for batch, ready in ahead(batches, workers + 1, begin):
+            with naming_keys(batch.rows.keys):
+                output = None if ready is None else teacher.read(ready.result())
+            yield batch, output
 
 
 def answer(teacher: Teacher, inputs: Mapping[str, Any], most: int | None) -> TeacherOutput:

@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import traceback
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.banks.engines.ahead import ahead
 from limbeck.banks.engines.plain_engine import Answered, Planned, answer, naming_keys
 from limbeck.errors import BankError, ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.signals.output import TeacherOutput
@@ -43,28 +43,14 @@ def ray_engine(
         workers than there is room for.    BankError: the teacher failed on a worker, or the worker died.
     """
     _check(teacher, resources)
-    waiting: deque[Planned] = deque()
-    failure: LimbeckError | None = None
-    more = True
     with closing(_Workers(teacher, workers, {"num_cpus": 1, **resources})) as pool:
-        while more or waiting:
-            while more and len(waiting) < _AHEAD * workers:
-                try:
-                    batch = next(batches, None)
-                except LimbeckError as error:  # of the data: what comes before it is answered first
-                    batch, failure = None, error
-                if batch is None:
-                    more = False
-                    pool.send(None)
-                    break
-                waiting.append(batch)
-                if batch.ask:
-                    pool.send(batch.rows.inputs, batch.most)
-            if waiting:
-                batch = waiting.popleft()
-                yield batch, pool.receive(batch) if batch.ask else None
-    if failure is not None:
-        raise failure
+
+        def begin(batch: Planned) -> None:
+            if batch.ask:
+                pool.send(batch.rows.inputs, batch.most)
+
+        for batch, _ in ahead(batches, _AHEAD * workers, begin, end=lambda: pool.send(None)):
+            yield batch, pool.receive(batch) if batch.ask else None
 
 
 def _check(teacher: Teacher, resources: Mapping[str, float]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
+import base64
+import json
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 from limbeck.errors import ConfigError
 from limbeck.teachers.api.failures import Failures
@@ -22,6 +25,7 @@ from limbeck.teachers.api.terms import Terms
 OPENAI = "https://api.openai.com/v1"
 _HOLD_ANSWERS = ("choices", "data", "embeddings", "embedding", "output", "results", "images")
 _HOLD_ERRORS = ("error", "errors", "detail", "msg", "error_msg", "base_resp")
+_HEADERS = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "limbeck"}
 _LIVENESS = 10.0  # seconds in which a server that is there says something
 # Reasons of a lost connection that trying again does not mend.
 _TELLING = re.compile(
@@ -47,6 +51,7 @@ class Server:
         self.terms = Terms()
         self._user = _user_of(base_url or OPENAI)
         self._client: Any = None
+        self._options: dict[str, Any] = {}
         self._mask, self._failures = self._clean_with("")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,11 +119,11 @@ class Server:
             self._mask.leave_logs()
 
     def load(self) -> None:
-        """Load the SDK, which takes a second that no request should wait for. Raises: ConfigError without it."""
+        """Load the HTTP library, so that no request waits for it. Raises: ConfigError without it."""
         try:
-            import openai  # noqa: F401
+            import aiohttp  # noqa: F401
         except ImportError:
-            raise ConfigError("Asking an API needs the openai SDK: pip install 'limbeck[api]'") from None
+            raise ConfigError("Asking an API needs aiohttp: pip install 'limbeck[api]'") from None
 
     # ---- one exchange ----------------------------------------------------------------------------------------
 
@@ -126,26 +131,28 @@ class Server:
         self, method: str, path: str, body: Mapping[str, Any] | None
     ) -> dict[str, Any] | Complaint:
         """The answer, or what the server says instead. Raises: Transient, Stop."""
-        import openai
+        import aiohttp
 
-        ask = self._client.post if method == "POST" else self._client.get
-        given = {} if body is None else {"body": body}
         failure: Exception
         try:
-            reply = await ask(path, cast_to=self._reply_type, **given)
-        # raised below, outside of this block: what the SDK raised holds the request, and so the key
-        except openai.APIStatusError as error:
-            response = error.response
-            return complaint_of(int(error.status_code), response.headers, response.content, self._mask)
-        except openai.APIConnectionError as error:  # of any kind: time is kept by the engine alone
-            why = str(error.__cause__ or "")
+            sent = None if body is None else _json(body)
+            asked = self._client.request(method, self.endpoint + path, data=sent, **self._options)
+            async with asked as reply:
+                content = await reply.read()
+        # raised below, outside of this block: what the library raised may hold the request, and so the key
+        except aiohttp.ClientError as error:  # of any kind: time is kept by the engine alone
+            why = str(error)
             failure = Transient(
                 "connection lost", detail=self._mask.words(why) if _TELLING.search(why) else ""
             )
-        except (openai.OpenAIError, ValueError):
+        except OSError:
+            failure = Transient("connection lost")
+        except ValueError:
             failure = Transient("malformed answer")
         else:
-            return self._checked(self._mask.masked_bytes(reply.content))
+            if 200 <= reply.status < 300:
+                return self._checked(self._mask.masked_bytes(content))
+            return complaint_of(reply.status, reply.headers, content, self._mask)
         raise failure
 
     def _checked(self, content: bytes) -> dict[str, Any] | Complaint:
@@ -184,7 +191,7 @@ class Server:
         return of_body(int(str(code)), reply, self._mask) if is_status else said
 
     def _connect(self) -> Any:
-        import openai
+        import aiohttp
 
         key = os.environ.get(
             self.api_key_env, ""
@@ -199,18 +206,17 @@ class Server:
             raise Stop(ConfigError(f"Put the key of {self.endpoint} into the variable {self.api_key_env}."))
         self._mask, self._failures = self._clean_with(key)
         self._mask.watch_logs()
-        settings: dict[str, Any] = {"timeout": None, "auth": self._user, "follow_redirects": False}
-        try:  # a third of the time of the SDK's own way for a small request
-            transport = openai.DefaultAioHttpClient(**settings)
-        except RuntimeError:  # without aiohttp
-            transport = openai.DefaultAsyncHttpxClient(**settings)
-        self._reply_type = _reply_type(transport)
-        return openai.AsyncOpenAI(
-            api_key=key or "none",
-            base_url=self.endpoint,
-            max_retries=0,
-            timeout=None,
-            http_client=transport,
+        secret = ":".join(self._user) if self._user else ""
+        says = (
+            f"Basic {base64.b64encode(secret.encode()).decode()}" if self._user else f"Bearer {key or 'none'}"
+        )
+        self._options = {"allow_redirects": False, "proxy": _proxy_of(self.endpoint)}
+        # time is kept by the engine, which also says how many requests are on their way
+        return aiohttp.ClientSession(
+            headers=_HEADERS | _account() | {"Authorization": says},
+            timeout=aiohttp.ClientTimeout(),
+            connector=aiohttp.TCPConnector(limit=0, ssl=_trusted(self.endpoint)),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     def _clean_with(self, key: str) -> tuple[Mask, Failures]:
@@ -220,10 +226,31 @@ class Server:
         return mask, Failures(self.endpoint, self.model, self.api_key_env, has_key=bool(key), mask=mask)
 
 
-def _reply_type(transport: Any) -> Any:
-    """The class of a plain reply in the HTTP library that the SDK comes with."""
-    homes = [base.__module__.partition(".")[0] for base in type(transport).__mro__]
-    return importlib.import_module(next(home for home in homes if home in ("httpx2", "httpx"))).Response
+def _json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _account() -> dict[str, str]:
+    """Headers that say which of a key's organisations and projects pays, by OpenAI's own variables."""
+    named = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+    return {header: value for header, name in named.items() if (value := os.environ.get(name, "").strip())}
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy of the environment (``https_proxy``, ``no_proxy``) for this address."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+def _trusted(url: str) -> ssl.SSLContext | bool:
+    """Who may vouch for the server: the authorities in ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, else those of certifi."""
+    if url.startswith("http:"):
+        return True
+    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context()
+    import certifi
+
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def _user_of(url: str) -> tuple[str, str] | None:

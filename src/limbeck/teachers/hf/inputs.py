@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import DataError, nearest
+from limbeck.errors import DataError, UnreadableRowsError, nearest
 from limbeck.signals import ragged
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.ragged import Signal
@@ -20,6 +22,20 @@ from limbeck.teachers.raw import is_path, kind_of
 
 # Name of a column to its kind (None: neither text, image nor audio) and its rows.
 Columns = dict[str, tuple[str | None, Any]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows before the model.
+
+    Args:
+        tower: that reads them.    groups: places of the rows of each forward.
+        parts: columns of each group, and its pictures as the model takes them (``None``: not made ahead, or none).
+    """
+
+    tower: str
+    groups: Sequence[Sequence[int]]
+    parts: Sequence[tuple[Columns, Mapping[str, Tensor] | None]]
 
 
 def columns_read(inputs: Mapping[str, Any], model: Any, able: Collection[str], tower: str | None) -> Columns:
@@ -83,18 +99,27 @@ def _tensor_kind(
 
 
 def named_tensors(
-    source: str, model: Any, takes: Collection[str], columns: Columns, preprocess: Preprocessor
+    source: str,
+    model: Any,
+    takes: Collection[str],
+    columns: Columns,
+    preprocess: Preprocessor,
+    pictures: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Inputs under the names of the model's arguments ``takes``; a single tensor may have any name.
+
+    Args:
+        pictures: what :func:`pictures_of` made of the same columns before.
 
     Raises: DataError for names that are no arguments, and as the preprocessor.
     """
     named: dict[str, Tensor] = {}
     for kind in KIND_OF_ARGUMENT.values():
-        raw = {n: rows for n, (k, rows) in columns.items() if k == kind and not isinstance(rows, Tensor)}
+        raw = _raw(columns, kind)
         if raw and not any(KIND_OF_ARGUMENT.get(name) == kind for name in named):
+            made = pictures if kind == "image" and pictures is not None else preprocess(kind, raw)
             # a tokenizer may give more than the model takes
-            named |= {name: v for name, v in preprocess(kind, raw).items() if name in takes}
+            named |= {name: v for name, v in made.items() if name in takes}
     given = {name: (kind, rows) for name, (kind, rows) in columns.items() if isinstance(rows, Tensor)}
     unknown = [name for name in given if name not in takes]
     if unknown and len(given) == 1:
@@ -108,6 +133,19 @@ def named_tensors(
             "Name the columns that the teacher reads with inputs=."
         )
     return named | {name: value for name, (_, value) in given.items()}
+
+
+def pictures_of(columns: Columns, preprocess: Preprocessor) -> Mapping[str, Tensor] | None:
+    """The pictures among ``columns`` as the model takes them; ``None`` where there are none, or where a file behind one
+    is open, which only one thread may read."""
+    raw = _raw(columns, "image")
+    is_open = any(getattr(value, "fp", None) is not None for rows in raw.values() for value in rows)
+    return preprocess("image", raw) if raw and not is_open else None
+
+
+def _raw(columns: Columns, kind: str) -> dict[str, Any]:
+    """Columns of one kind that are still to be prepared."""
+    return {n: rows for n, (k, rows) in columns.items() if k == kind and not isinstance(rows, Tensor)}
 
 
 def row_groups(columns: Columns, size: int | None, equal_lengths: bool) -> list[list[int]]:
@@ -159,3 +197,17 @@ def joined(parts: Sequence[TeacherOutput], groups: Sequence[Sequence[int]]) -> T
         hidden_states=hidden,
         counts=dict(sum((Counter(part.counts) for part in parts), Counter())),
     )
+
+
+@contextmanager
+def numbered(rows: Sequence[int]) -> Iterator[None]:
+    """Rows of a group that cannot be read have their places in the batch."""
+    try:
+        yield
+    except UnreadableRowsError as error:
+        raise UnreadableRowsError(str(error), [rows[i] for i in error.rows]) from error
+
+
+def has_texts(columns: Columns) -> bool:
+    """Whether texts are among the columns that are still to be prepared."""
+    return any(kind == "text" and not isinstance(rows, Tensor) for kind, rows in columns.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from limbeck.teachers.hf.settings import Preparing
 from limbeck.teachers.hf.sounds import extract, longest_sound, pads_to_longest, too_short
 from limbeck.teachers.raw import each, to_image, to_waves
 
+_LOADING = threading.RLock()
 _FALLBACK_LENGTH = 512  # tokens, where neither tokenizer nor model says how many it reads
 # Models that were trained on texts padded to their full length, without an attention mask.
 _FULL_LENGTH = ("siglip", "siglip2")
@@ -199,6 +201,10 @@ class Preprocessor:
         self.truncated += len(rows)
 
     def _load(self, kind: str) -> Any:
+        with _LOADING:  # rows are prepared in several threads
+            return self._load_once(kind)
+
+    def _load_once(self, kind: str) -> Any:
         if kind not in self._loaded:
             try:
                 self._loaded[kind] = _loader(kind, self._source, self._hub)

@@ -9,11 +9,22 @@ from typing import Any, Unpack
 
 from torch import Tensor
 
-from limbeck.errors import ConfigError, UnreadableRowsError
+from limbeck.errors import ConfigError
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.teachers.hf import towers
-from limbeck.teachers.hf.inputs import Columns, columns_read, joined, named_tensors, row_groups, rows_of
+from limbeck.teachers.hf.inputs import (
+    Columns,
+    Prepared,
+    columns_read,
+    has_texts,
+    joined,
+    named_tensors,
+    numbered,
+    pictures_of,
+    row_groups,
+    rows_of,
+)
 from limbeck.teachers.hf.loading import (
     architecture_of,
     class_names_of,
@@ -181,6 +192,11 @@ class HFTeacher:
         Args:
             most: rows in one forward, where ``batch_size`` was not given.
         """
+        return self.read(self.prepare(inputs, most))
+
+    def prepare(self, inputs: Mapping[str, Any], most: int | None = None) -> Prepared:
+        """Everything before the model, but for tokenizing: the columns that are read and their groups, sounds as
+        samples, pictures as the model takes them."""
         able = tuple(kind for kind in towers.KINDS for tower in self.towers if kind in towers.kinds_of(tower))
         columns = columns_read(inputs, self.model, able, self._tower)
         tower = self._tower or towers.tower_shown(
@@ -191,21 +207,33 @@ class HFTeacher:
                 columns[name] = kind, self._preprocess.waves(name, rows, self.model)
         size = 1 if self._cannot_pad(tower, columns) else self.batch_size or most
         groups = row_groups(columns, size, self._needs_equal_lengths(columns))
-        return joined([self._read_rows(tower, columns, rows) for rows in groups], groups)
+        parts = []
+        for rows in groups:
+            with numbered(rows):
+                picked = rows_of(columns, rows)
+                parts.append((picked, pictures_of(picked, self._preprocess)))
+        return Prepared(tower, groups, parts)
 
-    def _read_rows(self, tower: str, columns: Columns, rows: Sequence[int]) -> TeacherOutput:
+    def read(self, prepared: Prepared) -> TeacherOutput:
+        """The model's answer to what :meth:`prepare` gave."""
+        outputs = []
+        for rows, (columns, pictures) in zip(prepared.groups, prepared.parts):
+            with numbered(rows):
+                outputs.append(self._read_counting(prepared.tower, columns, pictures))
+        return joined(outputs, prepared.groups)
+
+    def _read_counting(
+        self, tower: str, columns: Columns, pictures: Mapping[str, Tensor] | None
+    ) -> TeacherOutput:
         before = self._preprocess.truncated
-        try:
-            output = self._read(tower, rows_of(columns, rows))
-            output.counts = {"truncated": cut} if (cut := self._preprocess.truncated - before) else {}
-            return output
-        except UnreadableRowsError as error:
-            raise UnreadableRowsError(str(error), [rows[i] for i in error.rows]) from error
+        output = self._read(tower, columns, pictures)
+        output.counts = {"truncated": cut} if (cut := self._preprocess.truncated - before) else {}
+        return output
 
     def _cannot_pad(self, tower: str, columns: Columns) -> bool:
         """Whether the model sees padding in texts whatever their mask says, so that each is read alone."""
         takes = towers.arguments_of(self.model, None if self._classifier else tower)
-        return _has_texts(columns) and "attention_mask" not in takes and not self._preprocess.ignores_mask
+        return has_texts(columns) and "attention_mask" not in takes and not self._preprocess.ignores_mask
 
     def _needs_equal_lengths(self, columns: Columns) -> bool:
         """Whether padding changes a row, so that only sounds of one length can be read together."""
@@ -215,10 +243,10 @@ class HFTeacher:
         by_group_norm = getattr(self.model.config, "feat_extract_norm", None) == "group"  # over all of time
         return by_group_norm or self._preprocess.needs_equal_lengths("audio")
 
-    def _read(self, tower: str, columns: Columns) -> TeacherOutput:
+    def _read(self, tower: str, columns: Columns, pictures: Mapping[str, Tensor] | None) -> TeacherOutput:
         """One forward."""
         takes = towers.arguments_of(self.model, None if self._classifier else tower)
-        named = named_tensors(self.source, self.model, takes, columns, self._preprocess)
+        named = named_tensors(self.source, self.model, takes, columns, self._preprocess, pictures)
         device = self.model.device
         for name, value in named.items():
             dtype = self.model.dtype if value.is_floating_point() else value.dtype
@@ -233,14 +261,14 @@ class HFTeacher:
             else named.get("attention_mask")
         )
         recipe = self._reading.recipe
-        skips = recipe is not None and not recipe.counts_prompt and _has_texts(columns)
+        skips = recipe is not None and not recipe.counts_prompt and has_texts(columns)
         skipped = self._preprocess.prompt_tokens() if skips else 0
         return self._reading.read(self.model, tower, named, mask, self._unloaded, skipped)
 
     def _mark_padding(self, columns: Columns) -> None:
         """Tell a classifier of texts which token is padding, where its checkpoint does not: it reads the last other."""
         config = self.model.config.get_text_config()
-        if _has_texts(columns) and getattr(config, "pad_token_id", None) is None:
+        if has_texts(columns) and getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = self._preprocess.padding_token
 
     def _check_tower(self) -> None:
@@ -264,8 +292,3 @@ class HFTeacher:
             "reading": settings_fingerprint(reading),
             "preprocessing": self._preprocess.fingerprint(kinds),
         }
-
-
-def _has_texts(columns: Columns) -> bool:
-    """Whether texts are among the columns that are still to be prepared."""
-    return any(kind == "text" and not isinstance(rows, Tensor) for kind, rows in columns.values())

@@ -14,11 +14,7 @@ _WHOLE = (
 )
 _LONGEST = 300  # characters of a server's words
 # Loggers that show addresses or headers at their lowest level.
-_LOGGERS = (
-    "openai", "openai._base_client", "openai._response", "openai._legacy_response", "aiohttp.client",
-    *(f"{name}{version}" for version in ("", "2") for name in ("httpx", "httpcore")),
-    *(f"httpcore{version}.{part}" for version in ("", "2") for part in ("connection", "http11", "http2", "proxy")),
-)  # fmt: skip
+_LOGGERS = ("aiohttp.client", "aiohttp.internal", "asyncio")
 
 
 class Mask(logging.Filter):
@@ -68,7 +64,7 @@ class Mask(logging.Filter):
         return True
 
     def watch_logs(self) -> None:
-        """Clean what the HTTP libraries log, until :meth:`leave_logs`."""
+        """Clean what the HTTP library logs, until :meth:`leave_logs`."""
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(self)
 
