@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import traceback
 import warnings
@@ -15,6 +16,9 @@ from teachers.fault_server import KEY, FaultServer
 from limbeck.banks import Bank
 from limbeck.errors import ConfigError, LimbeckError, UnansweredError, UnknownNameError
 from limbeck.teachers.api.limits import Limits
+from limbeck.teachers.api.questions import Stop, Transient
+from limbeck.teachers.api.server import Server as HTTPServer
+from limbeck.teachers.api.server import _proxy_of
 from limbeck.teachers.api.teacher import APITeacher
 
 
@@ -225,3 +229,32 @@ def test_a_key_that_the_server_repeats_anywhere_is_seen_nowhere(
     kept = pickle.dumps(teacher)
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(KEY.encode() in content for content in [*files, kept])
+
+
+@pytest.mark.parametrize("proxy", ["http://me:secret-of-mine@127.0.0.1:9", "127.0.0.1:9"])
+def test_a_proxy_of_the_environment_is_used_and_not_pickled(monkeypatch, proxy):
+    monkeypatch.setenv("HTTP_PROXY", "")
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    server = HTTPServer("small", "http://models.example/v1", "MY_KEY")
+
+    async def ask() -> bytes:
+        with pytest.raises(Transient, match="connection lost"):
+            await server.post("/embeddings", {"model": "small", "input": "a"})
+        pickled = pickle.dumps(server)
+        await server.close()
+        return pickled
+
+    assert b"secret-of-mine" not in asyncio.run(ask())
+    monkeypatch.setenv("no_proxy", "models.example")
+    assert _proxy_of("http://models.example/v1") is None
+    assert _proxy_of("http://other.example/v1") == (proxy if "://" in proxy else f"http://{proxy}")
+
+
+def test_a_proxy_of_another_kind_is_told(monkeypatch):
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Stop, match="kind socks5, and only http proxies are used; name one in http_proxy"):
+        _proxy_of("http://models.example/v1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,29 @@ def test_an_error_of_the_data_comes_after_what_was_read_before_it(tiny, tmp_path
     with pytest.raises(DataError, match="'p0' comes twice"):
         Bank.build(tmp_path / "b", Watched(tiny["vit"]), twice, batch_size=2, shard_size=2, workers=workers)
     assert len(contents(tmp_path / "b")) == 5
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_no_thread_outlives_a_build_that_is_stopped(tiny, tmp_path, stop):
+    class Stopped(HFTeacher):
+        def read(self, prepared):
+            raise stop
+
+    with pytest.raises(stop):
+        Bank.build(tmp_path / "b", Stopped(tiny["vit"]), iter(rows()), batch_size=2, workers=2)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_what_a_derived_teacher_does_in_its_own_call_is_done(tiny, tmp_path):
+    class Halved(HFTeacher):
+        def __call__(self, inputs, most=None):
+            output = super().__call__(inputs, most)
+            return replace(output, features=output.features / 2)
+
+    whole = Bank.build(tmp_path / "whole", HFTeacher(tiny["vit"]), rows(3), workers=2)
+    half = Bank.build(tmp_path / "half", Halved(tiny["vit"]), rows(3), workers=2)
+    keys = ["p0", "p1", "p2"]
+    assert half.lookup(keys).features.equal(whole.lookup(keys).features / 2)
 
 
 def test_an_opened_picture_is_left_to_the_thread_that_answers(tiny, tmp_path):

@@ -41,7 +41,7 @@ def plain_engine(teacher: Teacher, batches: Iterator[Planned], workers: int = 0)
         workers: threads that prepare the batches to come, of a teacher that can (:class:`PreparesRows`), while the
             model answers this one; one batch more than threads is held ready.
     """
-    if not workers or not isinstance(teacher, PreparesRows):
+    if not workers or not isinstance(teacher, PreparesRows) or not _calls_both(teacher):
         for batch in batches:
             with naming_keys(batch.rows.keys):
                 output = answer(teacher, batch.rows.inputs, batch.most) if batch.ask else None
@@ -56,6 +56,18 @@ def plain_engine(teacher: Teacher, batches: Iterator[Planned], workers: int = 0)
             with naming_keys(batch.rows.keys):
                 output = None if ready is None else teacher.read(ready.result())
             yield batch, output
+
+
+def _calls_both(teacher: Teacher) -> bool:
+    """Whether its call still is ``read(prepare(...))``: a class derived from such a teacher may do more in its own."""
+    home = {name: _home(teacher, name) for name in ("__call__", "prepare", "read")}
+    return home["__call__"] >= max(home["prepare"], home["read"])
+
+
+def _home(teacher: Teacher, name: str) -> int:
+    """How far up among the classes of ``teacher`` a method is written."""
+    classes = type(teacher).__mro__
+    return next((i for i, kind in enumerate(classes) if name in vars(kind)), len(classes))
 
 
 def answer(teacher: Teacher, inputs: Mapping[str, Any], most: int | None) -> TeacherOutput:

@@ -6,6 +6,7 @@ Students, teachers of transformers and servers are all shown what comes out of :
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ MOST_PIXELS = 100_000_000  # as floats 0.4 GB; a file of a few bytes may claim a
 # these ranges that holds all of its values.
 _RANGES: dict[str, tuple[int, ...]] = {"I": (255, 2**16 - 1, 2**31 - 1), "F": (1, 255, 2**16 - 1)}
 _OF_A_FORMAT = {"PNG": 2**16 - 1, "PPM": 2**16 - 1}  # mode I of these files
+_FILTERS = threading.Lock()  # the filters of warnings are the process's, and pictures are opened in threads
 _LEAST_OF_A_RANGE = 1 / 256  # brightest value below this: black, so the range is not meant
 
 
@@ -41,9 +43,11 @@ def open_picture(source: bytes | Path, where: str, *, only_check: bool = False) 
     pillow = pil()
     head, _ = first_bytes(source, where)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's own limit, which lies above this one
-            image = pillow.open(io.BytesIO(source if isinstance(source, bytes) else source.read_bytes()))
+        file = io.BytesIO(source if isinstance(source, bytes) else source.read_bytes())
+        with _FILTERS, warnings.catch_warnings():
+            # of Pillow's own limit, which lies below this one; not what other threads say meanwhile
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            image = pillow.open(file)
         if image.width * image.height > MOST_PIXELS:
             raise DataError(f"{where} has {too_large(image.width, image.height)}")
         if only_check and image.format in ("JPEG", "MPO"):

@@ -56,7 +56,7 @@ class Server:
 
     def __getstate__(self) -> dict[str, Any]:
         mask, failures = self._clean_with("")
-        return self.__dict__ | {"_client": None, "_mask": mask, "_failures": failures}
+        return self.__dict__ | {"_client": None, "_options": {}, "_mask": mask, "_failures": failures}
 
     async def post(
         self, path: str, body: Mapping[str, Any], n: int = 1, question: str = ""
@@ -237,9 +237,23 @@ def _account() -> dict[str, str]:
 
 
 def _proxy_of(url: str) -> str | None:
-    """The proxy of the environment (``https_proxy``, ``no_proxy``) for this address."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    """The proxy of the environment (``https_proxy``, ``all_proxy``, ``no_proxy``) for this address.
+
+    Raises: Stop for a proxy of another kind (socks).
+    """
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.netloc):
+        return None
+    scheme, mark, _ = proxy.partition("://")
+    if mark and scheme.lower() not in ("http", "https"):
+        raise Stop(
+            ConfigError(
+                f"The environment names a proxy of the kind {scheme}, and only http proxies are used; name one in "
+                f"{parts.scheme}_proxy, or put the server's host into no_proxy."
+            )
+        )
+    return proxy if mark else f"http://{proxy}"
 
 
 def _trusted(url: str) -> ssl.SSLContext | bool:
