@@ -1,10 +1,12 @@
 """Alignment losses against POT and geomloss: speed, memory and accuracy, all methods interleaved in one process.
 
-    python benchmarks/alignment.py [--sizes 128,512,2048] [--parts table,memory,accuracy,more,vocabulary] [--json FILE]
+    python benchmarks/alignment.py [--sizes 128,512,2048] [--parts table,memory,accuracy,more,bags,vocabulary]
+        [--json FILE]
 
 CPU, one thread, float32. A time is CPU milliseconds of one forward and backward pass (``process_time``, so that other
 work on the machine counts little), the median over rounds in which every method runs once; a figure in the tables is
-a ratio of two medians, peer over ours, beside its target. Peers: pip install "limbeck[bench]".
+a ratio of two medians, peer over ours, beside its target. Peers: pip install "limbeck[bench]"
+(bags and vocabulary need none).
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from alignment_methods import (
     divergences,
     entropic,
     graded,
+    in_bags,
     naive_jsd,
     naive_kl,
     others,
@@ -44,7 +47,7 @@ from alignment_methods import (
 
 from limbeck import functional as L
 
-PARTS = ("table", "memory", "accuracy", "more", "vocabulary")
+PARTS = ("table", "memory", "accuracy", "more", "bags", "vocabulary")
 WIDTH = 256
 # row: (peer, ours, {size: target ratio})
 ROWS: tuple[tuple[str, str, dict[int, float]], ...] = (
@@ -210,6 +213,16 @@ def more() -> dict[str, tuple[float, float | None]]:
     return found
 
 
+def bags() -> dict[str, tuple[float, float | None]]:
+    """Bags of 16 rows a side: a loop of ``transport_cost`` over one solve of them all."""
+    found: dict[str, tuple[float, float | None]] = {}
+    for n in (4, 16, 64):
+        t = interleaved(in_bags(clouds(16 * n, 16 * n, WIDTH), 16), 41)
+        name = f"{n} bags of 16: loop / together, {t['loop']:.1f} / {t['together']:.1f} ms"
+        found[name] = t["loop"] / t["together"], 3.0
+    return found
+
+
 def vocabulary(
     tokens: int = 2048, width: int = 512, words: int = 32768
 ) -> dict[str, tuple[float, float | None]]:
@@ -262,12 +275,10 @@ def report(parts: list[str], sizes: list[int], result: dict[str, Any]) -> None:
             print(
                 f"- {name}: value {e['value']:.1e}, 1 - cosine {e['gradient']:.1e}{'' if fine else ' (not equal)'}"
             )
-    if "more" in parts:
-        result["more"] = more()
-        print_lines(result["more"])
-    if "vocabulary" in parts:
-        result["vocabulary"] = vocabulary()
-        print_lines(result["vocabulary"])
+    for name, lines in (("more", more), ("bags", bags), ("vocabulary", vocabulary)):
+        if name in parts:
+            result[name] = lines()
+            print_lines(result[name])
 
 
 def main() -> None:
@@ -281,12 +292,16 @@ def main() -> None:
     sizes, parts = [int(n) for n in args.sizes.split(",")], args.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown part {unknown.pop()!r}; choose from {', '.join(PARTS)}")
-    peers()
+    compared = not set(parts) <= {"bags", "vocabulary"}
+    if compared:
+        peers()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     warnings.filterwarnings("ignore", module="ot")
 
-    versions = {name: version(name) for name in ("torch", "POT", "geomloss", "numpy")}
+    versions = {
+        name: version(name) for name in ("torch", "numpy", *(("POT", "geomloss") if compared else ()))
+    }
     result: dict[str, Any] = {"versions": versions, "limits": limits()}
     print(", ".join(f"{k} {v}" for k, v in versions.items()) + f"; d = {WIDTH}, reg {REG}, one thread")
     print("machine: " + ", ".join(f"{k} {v:.3g}" for k, v in result["limits"].items()) + "\n")

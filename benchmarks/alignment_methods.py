@@ -98,6 +98,20 @@ def entropic(c: Clouds, with_geomloss: bool = True) -> dict[str, Method]:
     return methods
 
 
+def in_bags(c: Clouds, rows: int) -> dict[str, Method]:
+    """Mean cost inside bags of ``rows`` rows a side, one bag after another and all at once."""
+    group = torch.arange(len(c.x)) // rows
+    of_bag = [group == bag for bag in group.unique()]
+
+    def loop(x: Tensor) -> Tensor:
+        return torch.stack([L.transport_cost(x[k], c.y[k]) for k in of_bag]).mean()
+
+    return {
+        "loop": graded(c.x, loop),
+        "together": graded(c.x, lambda x: L.transport_in_bags(x, c.y, group, group)),
+    }
+
+
 def divergences(c: Clouds) -> dict[str, Method]:
     _, geomloss = peers()
     debiased = geomloss.SamplesLoss("sinkhorn", p=2, blur=BLUR, scaling=0.5, backend="tensorized")

@@ -47,8 +47,8 @@ def class_blocks(labels_s: Tensor, labels_t: Tensor, a: Tensor, b: Tensor) -> Cl
     if not len(shared):
         return None
     mass = weight_s[shared] / weight_s[shared].sum()
-    rows_s, inside_s = _padded(labels_s, shared)
-    rows_t, inside_t = _padded(labels_t, shared)
+    rows_s, inside_s = rows_by_class(labels_s, shared)
+    rows_t, inside_t = rows_by_class(labels_t, shared)
     a_blocks = (a[rows_s] * inside_s * (mass / weight_s[shared]).unsqueeze(-1)).clamp_min_(FLOOR)
     b_blocks = (b[rows_t] * inside_t * (mass / weight_t[shared]).unsqueeze(-1)).clamp_min_(FLOOR)
     left_out = len(labels_s) + len(labels_t) - int(inside_s.sum()) - int(inside_t.sum())
@@ -60,8 +60,8 @@ def _by_class(labels: Tensor, weights: Tensor, other: Tensor) -> Tensor:
     return weights.new_zeros(n_classes).index_add_(0, labels, weights)
 
 
-def _padded(labels: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-    """Row numbers ``(c, k)`` of each shared class, and which of them are real."""
+def rows_by_class(labels: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
+    """Row numbers ``(c, k)`` of each shared class, one at least, and which of them are real."""
     order = torch.argsort(labels, stable=True)
     counts = torch.bincount(labels, minlength=int(shared.max()) + 1)
     starts = counts.cumsum(0) - counts
