@@ -24,6 +24,7 @@ import torch
 from limbeck.data.benchmarks.rewrite import MAX_NEW_TOKENS, judge, rewrite, save_tokenizer
 from limbeck.distill import distill
 from limbeck.recipes import Recipe
+from limbeck.students.language.fresh import fresh_causal_lm
 from limbeck.students.language.writing import written
 
 TEACHER = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 384}
@@ -91,6 +92,15 @@ def scored(folder: Path, seed: int) -> dict[str, float]:
     return found | {"excess": (total + truth) / letters}
 
 
+def untrained(runs: Path, words: Path) -> Path:
+    """A teacher that has learnt nothing: the control of a live one, which says what it says."""
+    torch.manual_seed(0)
+    settings = TEACHER | {"tie_word_embeddings": True}
+    fresh_causal_lm(str(words), settings, torch.float32).save_pretrained(runs / "untrained")
+    save_tokenizer(runs / "untrained")
+    return runs / "untrained"
+
+
 def arms_of(runs: Path, seed: int, teacher: Path, words: Path, scale: float) -> dict[str, dict[str, float]]:
     steps = [max(1, round(scale * n)) for n in (700, 400)]
     fresh = recipe(
@@ -106,9 +116,9 @@ def arms_of(runs: Path, seed: int, teacher: Path, words: Path, scale: float) -> 
         if config:
             given = {**config, "temperature": 1.0, "weight_supervised": 0.0}
             values["method"] = {"name": "divergence", "config": given}
-            values["teacher"] = {"live": f"hf:{teacher}", "train": False}
-            if arm in ("shuffled", "random"):
-                values["control"] = arm
+            asked = untrained(runs, words) if arm == "random" else teacher
+            values["teacher"] = {"live": f"hf:{asked}", "train": False}
+            values["control"] = "shuffled" if arm == "shuffled" else "none"
         found[arm] = scored(trained(values), seed)
         print(seed, arm, {name: round(value, 3) for name, value in found[arm].items()}, flush=True)
     return found
