@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -19,7 +20,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+import yaml
 
+from limbeck import recipes
 from limbeck.recipes import Recipe
 from limbeck.runner import run
 
@@ -54,13 +57,16 @@ def prepare(folder: Path) -> None:
 
 def settings(arm: str, seed: int, steps: int, runs: Path) -> dict[str, Any]:
     """The recipe of one arm, all of which read the same labelled rows."""
-    values = Recipe.load(RECIPE).to_dict()
+    values = yaml.safe_load((Path(recipes.__file__).parent / f"{RECIPE}.yaml").read_text())
+    folder = runs / f"{arm}-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
     values["student"]["model"] = f"hf:{MODEL}"
     values["training"]["max_steps"] = steps
-    values |= {"seed": seed, "output_dir": str(runs / f"{arm}-{seed}"), "overwrite": True}
+    values |= {"seed": seed, "output_dir": str(folder)}
     if arm == "none":
         values["method"] = {"name": "supervised"}
-        values["training"] |= {"n_unlabelled": 0, "method_learning_rate": None}
+        values["training"]["n_unlabelled"] = 0
+        del values["training"]["method_learning_rate"]
         del values["teacher"]
     elif arm == "shuffled":
         values["control"] = "shuffled"

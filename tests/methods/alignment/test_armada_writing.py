@@ -101,7 +101,7 @@ def test_a_run_from_pictures(tmp_path: Path, control: str) -> None:
         "data": {"name": "glyph_questions", "config": {"labels_per_class": 4}},
         "teacher": {
             "model": "image_encoder", "config": {"in_channels": 1, "channels": [4, 4]},
-            "training": {"max_steps": 2, "n_labelled": 8, **still},
+            "training": {"max_steps": 2, "n_labelled": 8},
         },
         "student": {"model": f"causal_lm:{words}", "config": {"hidden_size": 16, "num_attention_heads": 2,
                                                               "num_hidden_layers": 1}, "max_length": 128},
