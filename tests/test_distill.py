@@ -16,6 +16,7 @@ from limbeck.evaluation import read_metrics
 from limbeck.files import LOCK_FILE
 from limbeck.predict import predict_files
 from limbeck.recipes import Recipe
+from limbeck.students import Student
 from limbeck.training.trainer import DistillationTrainer
 
 NAMES = ("cat", "dog", "owl")
@@ -207,3 +208,33 @@ def test_a_student_of_ones_own_by_the_command_line(own, tmp_path, monkeypatch, c
     path.write_text(yaml.safe_dump(values))
     assert cli.main(["distill", "--config", str(path), "--trust-code"]) == 0
     assert cli.main(["predict", "run/student", str(own / "sounds" / "cat" / "0.wav")]) == 0
+
+
+@pytest.mark.full
+def test_bfloat16_steps_ship_a_float32_student(own, tmp_path, monkeypatch):
+    """Autocast on a CPU: the steps compute in bfloat16, what is shipped does not and answers as it is."""
+    seen = set()
+
+    def watched(self, model, inputs, *args, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setattr(Student, "forward", noting)
+            return COMPUTE_LOSS(self, model, inputs, *args, **kwargs)
+
+    plain = Student.forward
+
+    def noting(self, *args, **kwargs):
+        out = plain(self, *args, **kwargs)
+        if self.training:
+            seen.add((out.logits.dtype, torch.is_autocast_enabled("cpu")))
+        return out
+
+    monkeypatch.setattr(DistillationTrainer, "compute_loss", watched)
+    data = {"student": str(own / "table.csv"), "teacher": str(own / "photos"), "student_modality": "table"}
+    student = {"model": "table_encoder", "config": {"n_columns": 2}}
+    half = {**TRAINING, "bf16": True, "use_cpu": True}
+    result = distill(recipe(own, tmp_path, data, student=student, training=half))
+    assert seen == {(torch.bfloat16, True)}
+    assert {value.dtype for value in result.student.parameters()} == {torch.float32}
+    key = result.task.splits["train"].keys[-1]
+    rows = predict_files(tmp_path / "student", [own / "table.csv"])
+    assert_same(rows[NAMES.index(key[:3]) * 24 + int(key[3:])], result, key)

@@ -63,7 +63,10 @@ class SharedTeachers:
             Bank.open(spec.bank).verify_once()
             return Place(spec.bank, "")
         decides = {k: v for k, v in asdict(spec).items() if k not in ("class_map", "link", "view")}
-        folder, layers = self.folder / f"{name}-{settings_fingerprint(decides)[:8]}", self.layers.get(name, ())
+        folder, layers = (
+            self.folder / f"{name}-{settings_fingerprint(decides)[:8]}",
+            self.layers.get(name, ()),
+        )
         again = folder in self.banks  # what was trained on the first task stays what it is for the others
         if spec.live is not None:
             teacher_of(spec, task, folder, name, layers, as_found=again)
