@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Any
 
 from limbeck.banks.answers import Answer, AnswerStore
-from limbeck.errors import ConfigError
 from limbeck.teachers.api.limits import Spent
 from limbeck.teachers.api.outcome import Outcome
 from limbeck.teachers.api.questions import (
@@ -57,16 +56,9 @@ class Scheduler:
         useless: Useless | None = None,
         alive: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        try:
-            import tenacity
-        except ImportError:
-            raise ConfigError(
-                "Asking an API needs tenacity and aiolimiter: pip install 'limbeck[api]'"
-            ) from None
         self.sender, self.store, self.limits, self.spent = sender, store, sender.limits, sender.spent
         self.endpoint, self.model, self.on_progress = endpoint, model, on_progress
         self.outcome = Outcome(spent=sender.spent)
-        self.tenacity = tenacity
         self.failure: Exception | None = None  # of the data or of the store
         self.aside: dict[str, Question] = {}
         self.again = False  # what failed among answers is being asked again
@@ -136,15 +128,8 @@ class Scheduler:
     async def _ask(self, batch: list[Question], tries: int | None = None) -> None:
         """Ask until it is answered or given up; what is to blame in a batch is found by halving it."""
         pending, heard = list(batch), self.heard
-        retrying = self.tenacity.AsyncRetrying(
-            stop=self.tenacity.stop_after_attempt(tries or self.limits.retries + 1),
-            wait=self._wait,
-            sleep=self.sender.pause,
-            retry=self.tenacity.retry_if_exception_type((Transient, BadAnswer)),
-            reraise=True,
-        )
         try:
-            await retrying(self._try, pending)
+            await self._try_often(pending, tries or self.limits.retries + 1)
         except Halted:
             return
         except Stop as stop:
@@ -180,6 +165,17 @@ class Scheduler:
         size = max(1, min(failure.at_once or len(pending), -(-len(pending) // 2)))
         for start in range(0, len(pending), size):
             await self._ask(pending[start : start + size])
+
+    async def _try_often(self, pending: list[Question], most: int) -> None:
+        """At most so many attempts, with pauses between them; raises what the last one did."""
+        for attempt in range(1, most):
+            try:
+                await self._try(pending)
+            except (Transient, BadAnswer):
+                await self.sender.pause(self._wait(attempt))
+            else:
+                return
+        await self._try(pending)
 
     async def _try(self, pending: list[Question]) -> None:
         """One attempt, which is changed for as long as the server refuses its parameters; leaves in ``pending`` what it
@@ -219,9 +215,9 @@ class Scheduler:
             self._refuse(question, failure)
         return useless
 
-    def _wait(self, state: Any) -> float:
-        """Seconds before the next try: exponential with jitter; the sender adds the server's own wish."""
-        longest = min(self.limits.backoff * 2.0 ** (state.attempt_number - 1), _LONGEST_BACKOFF)
+    def _wait(self, attempt: int) -> float:
+        """Seconds after so many attempts: exponential with jitter; the sender adds the server's own wish."""
+        longest = min(self.limits.backoff * 2.0 ** (attempt - 1), _LONGEST_BACKOFF)
         return random.uniform(0.5, 1.0) * longest
 
     # ---- what gets no answer -----------------------------------------------------------------------------

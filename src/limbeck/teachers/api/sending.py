@@ -29,9 +29,7 @@ class Sender:
         try:
             from aiolimiter import AsyncLimiter
         except ImportError:
-            raise ConfigError(
-                "Asking an API needs tenacity and aiolimiter: pip install 'limbeck[api]'"
-            ) from None
+            raise ConfigError("Asking an API needs aiolimiter: pip install 'limbeck[api]'") from None
         self.limits, self.spent = limits, spent
         self.where = f" {endpoint}" if endpoint else ""
         self.stopped = asyncio.Event()
