@@ -22,7 +22,9 @@ def test_the_recipe_is_what_the_paper_trains() -> None:
     assert (recipe.student.lora or {})["r"] == 8
     assert recipe.training["learning_rate"] == 3e-4
     assert recipe.training["n_labelled"] == 4
-    assert recipe.training["max_steps"] == 3 * 6_800 // 4  # three epochs of 8,000 rows less validation and test
+    assert (
+        recipe.training["max_steps"] == 3 * 6_800 // 4
+    )  # three epochs of 8,000 rows less validation and test
 
 
 @pytest.mark.full
@@ -67,9 +69,14 @@ def test_it_runs_with_a_tiny_llama_and_ships_the_student_alone(tmp_path: Path) -
     }
     arguments = [str(part) for pair in changed.items() for part in pair]
     assert distill(Recipe.load("armada_llama_reasoning", arguments)).steps == 3
-    start, shipped = load_file(folder / "model.safetensors"), load_file(tmp_path / "run/student/model.safetensors")
+    start, shipped = (
+        load_file(folder / "model.safetensors"),
+        load_file(tmp_path / "run/student/model.safetensors"),
+    )
     assert not [name for name in shipped if "lora" in name or "aligner" in name]
-    moved = {n.split(".")[-2] for n, value in shipped.items() if not torch.equal(value, start[n].to(value.dtype))}
+    moved = {
+        n.split(".")[-2] for n, value in shipped.items() if not torch.equal(value, start[n].to(value.dtype))
+    }
     assert moved == {"q_proj", "v_proj"}
     written = AutoModelForCausalLM.from_pretrained(tmp_path / "run/student").generate(
         torch.tensor([[5, 6]]), max_new_tokens=2
