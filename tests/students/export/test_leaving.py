@@ -259,7 +259,7 @@ def test_what_a_student_does_has_the_hubs_name():
     assert set(_TASKS.values()) <= {
         "audio-classification", "image-classification", "image-feature-extraction", "image-segmentation",
         "multiple-choice", "sentence-similarity", "tabular-classification", "tabular-regression",
-        "text-classification", "token-classification",
+        "text-classification", "text-generation", "token-classification",
     }  # fmt: skip
 
 

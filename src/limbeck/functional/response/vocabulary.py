@@ -144,9 +144,11 @@ def _wanted(*inputs: Tensor | None) -> tuple[bool, ...]:
 
 
 def _softmax(logits: Tensor, out: Tensor) -> Tensor:
-    """Probabilities in ``out``; the logarithms of the sums of exponentials ``(c, 1)``."""
+    """Probabilities in ``out``; the logarithms of the sums of exponentials ``(c, 1)``, of logits that are moved to a
+    largest of 0 first: a gradient near 0 is a difference of numbers as large as they are."""
+    logits.sub_(logits.amax(1, keepdim=True))
     torch.softmax(logits, 1, out=out)
-    return logits.amax(1, keepdim=True) - out.amax(1, keepdim=True).log()
+    return out.amax(1, keepdim=True).log_().neg_()
 
 
 def _forward_kl(z_q: Tensor, z_p: Tensor, p: Tensor, q: Tensor, beta: float) -> Tensor:
