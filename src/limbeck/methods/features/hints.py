@@ -12,9 +12,6 @@ from limbeck.functional import hint_mse
 from limbeck.layers.pooling import pool
 from limbeck.layers.projectors import linear_projector
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -22,7 +19,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.features.layer_pairs import OverLayerPairs
 
 
 @dataclass
@@ -35,7 +32,7 @@ class HintsConfig(Settings):
     weight_hint: Weight = weight(1.0, "of the hints, averaged over the pairs of layers")
 
 
-class Hints(Method):
+class Hints(OverLayerPairs):
     r"""Regress the teacher's states at some layers from the student's, each through a linear map that is not exported.
 
     .. math:: L = w_s L_{CE} + w_h \frac1{|P|} \sum_{(a, b) \in P} \frac1p \sum_{i\,\text{paired}}
@@ -47,18 +44,11 @@ class Hints(Method):
     Paper: Romero et al., ICLR 2015, arXiv 1412.6550, equation 3, at several layers and trained with the task.
     """
 
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "hint": "pair"}
     Config = HintsConfig
 
-    @classmethod
-    def declared(cls, config: HintsConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs(config.layers))
-
     def __init__(self, config: HintsConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
         self.project = nn.ModuleList(
             linear_projector(width_of(shapes.student.hidden[s]), width_of(shapes.teacher.hidden[t]))
             for s, t in self.pairs

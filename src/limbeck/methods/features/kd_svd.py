@@ -11,9 +11,6 @@ from limbeck.errors import ConfigError
 from limbeck.functional import singular_vector_gap
 from limbeck.layers import linear_projector
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -21,7 +18,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.features.layer_pairs import OverLayerPairs
 
 
 @dataclass
@@ -35,7 +32,7 @@ class KDSVDConfig(Settings):
     weight_correlation: Weight = weight(1.0, "of the correlations of neighbouring layers, summed over them")
 
 
-class KDSVD(Method):
+class KDSVD(OverLayerPairs):
     r"""Compress the maps of each layer to singular vectors, and match how those of neighbouring layers lie.
 
     .. math:: L = w_s L_{CE} + w_c \frac{\sqrt v}{2p} \sum_{i\,\text{paired}} \sum_l
@@ -50,18 +47,11 @@ class KDSVD(Method):
     channels; a weight in the place of their clipping of the gradient to the size of the label's.
     """
 
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "correlation": "pair"}
     Config = KDSVDConfig
 
-    @classmethod
-    def declared(cls, config: KDSVDConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs(config.layers))
-
     def __init__(self, config: KDSVDConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
         if len(self.pairs) < 2:
             raise ConfigError("KD-SVD compares neighbouring layers: name two or more in layers.")
         self.project = nn.ModuleDict()

@@ -12,9 +12,6 @@ from torch.nn import functional as F
 from limbeck.errors import ConfigError
 from limbeck.functional import attention_transfer, channel_similarity, neuron_selectivity
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -22,7 +19,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.features.layer_pairs import OverLayerPairs
 from limbeck.methods.presets import Preset
 
 
@@ -39,7 +36,7 @@ class MapsConfig(Settings):
     weight_match: Weight = weight(1.0, "of the match, averaged over the pairs of layers")
 
 
-class Maps(Method):
+class Maps(OverLayerPairs):
     r"""Match maps of convolutions, position by position; their numbers of channels may differ.
 
     .. math:: L = w_s L_{CE} + w_m \frac1{|P|} \sum_{(a, b) \in P} \frac1p \sum_{i\,\text{paired}}
@@ -56,18 +53,11 @@ class Maps(Method):
     Deviation: the weight of a term in the place of beta / 2.
     """
 
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "match": "pair"}
     Config = MapsConfig
 
-    @classmethod
-    def declared(cls, config: MapsConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs(config.layers))
-
     def __init__(self, config: MapsConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
         channels = channels_of(self.pairs, shapes)
         if config.match == "channels" and (unlike := [n for n in channels if n[0] != n[1]]):
             raise ConfigError(

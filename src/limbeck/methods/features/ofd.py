@@ -10,9 +10,6 @@ from torch import Tensor, nn
 from limbeck.functional import partial_squares
 from limbeck.layers import MapNorm, gather_with_grad
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -20,7 +17,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.features.layer_pairs import OverLayerPairs
 from limbeck.methods.features.maps import channels_of, on_one_grid
 
 
@@ -36,7 +33,7 @@ class OFDConfig(Settings):
     )
 
 
-class OFD(Method):
+class OFD(OverLayerPairs):
     r"""Reproduce the teacher's maps before their activation, except how far below 0 they lie.
 
     .. math:: L = w_s L_{CE} + w_m \sum_l 2^{l - |P|} \frac1p \sum_{i\,\text{paired}}
@@ -51,18 +48,11 @@ class OFD(Method):
     shows, and not from the statistics of a batch normalisation, which it does not.
     """
 
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "match": "pair"}
     Config = OFDConfig
 
-    @classmethod
-    def declared(cls, config: OFDConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs(config.layers))
-
     def __init__(self, config: OFDConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
         channels = channels_of(self.pairs, shapes)
         self.connect = nn.ModuleList(
             nn.Sequential(nn.Conv2d(s, t, 1, bias=False), MapNorm(t)) for s, t in channels

@@ -11,9 +11,6 @@ from torch import Tensor
 from limbeck.functional import pyramid_mse
 from limbeck.layers import Review
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -21,7 +18,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.features.layer_pairs import OverLayerPairs
 from limbeck.methods.features.maps import channels_of
 
 
@@ -38,7 +35,7 @@ class ReviewKDConfig(Settings):
     )
 
 
-class ReviewKD(Method):
+class ReviewKD(OverLayerPairs):
     r"""Reproduce the teacher's maps from the student's own and deeper ones, at several resolutions.
 
     .. math:: L = w_s L_{CE} + w_r \sum_l \frac1p \sum_{i\,\text{paired}} \mathrm{HCL}\big(o_l(i), h_t^l(i)\big), \qquad
@@ -51,18 +48,11 @@ class ReviewKD(Method):
     Paper: Chen et al., CVPR 2021, arXiv 2104.09044, equation 6 and section 3.4. Deviation: none known.
     """
 
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "review": "pair"}
     Config = ReviewKDConfig
 
-    @classmethod
-    def declared(cls, config: ReviewKDConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs(config.layers))
-
     def __init__(self, config: ReviewKDConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
         d_student, d_teacher = zip(*channels_of(self.pairs, shapes))
         self.review = Review(d_student, d_teacher, d_middle=config.width)
 

@@ -11,9 +11,6 @@ from torch import Tensor
 from limbeck.errors import ConfigError
 from limbeck.functional import token_relations
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -21,7 +18,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.features.layer_pairs import OverLayerPairs
 from limbeck.methods.presets import Preset
 
 
@@ -39,7 +36,7 @@ class TokenRelationsConfig(Settings):
     weight_relation: Weight = weight(1.0, "of the divergence, averaged over the pairs of layers")
 
 
-class TokenRelations(Method):
+class TokenRelations(OverLayerPairs):
     r"""Tokens of a row attend to each other as those of the teacher do, whatever the numbers of heads and widths.
 
     .. math:: L = w_s L_{CE} + w_r \frac1{|P|} \sum_{(a, b) \in P} \frac1p \sum_{i\,\text{paired}}
@@ -52,19 +49,12 @@ class TokenRelations(Method):
     Paper: Wang et al. (MiniLMv2), ACL Findings 2021, arXiv 2012.15828, equations 3 to 6. Deviation: none.
     """
 
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "relation": "pair"}
     row = 54
     Config = TokenRelationsConfig
 
-    @classmethod
-    def declared(cls, config: TokenRelationsConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs(config.layers))
-
     def __init__(self, config: TokenRelationsConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
         for s, t in self.pairs:
             both = shapes.student.hidden[s], shapes.teacher.hidden[t]
             for side, layer, shape in zip(("student", "teacher"), (s, t), both):
