@@ -110,7 +110,7 @@ def test_paths_count_from_the_recipe_then_from_here(shop, monkeypatch, tmp_path_
 def test_encoders_take_their_sizes_from_the_data(model, config, words, tmp_path):
     from limbeck.data.own.own_data import own_data
     from limbeck.plan import make_student
-    from limbeck.recipes.recipe import StudentSpec
+    from limbeck.recipes.specs import StudentSpec
 
     rows = [(i, i, i % 2, "ab"[i % 2]) for i in range(30)]
     write_csv(tmp_path / "n.csv", ("id", "x", "y", "label"), rows)

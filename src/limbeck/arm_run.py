@@ -27,7 +27,8 @@ from limbeck.evaluation.results import NO_CONTROL, Row
 from limbeck.methods.registry import plan_method
 from limbeck.plan import make_student
 from limbeck.problems.metric import AGREEMENT, TEACHER_GAP
-from limbeck.recipes.recipe import MethodSpec, Recipe
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import MethodSpec
 from limbeck.reporting.two_dimensions import feature_map
 from limbeck.runner import RunResult, run
 from limbeck.seeding import keyed_seed

@@ -23,7 +23,8 @@ from limbeck.evaluation.summary import write_summary
 from limbeck.methods.registry import plan_method
 from limbeck.plan import check_ahead
 from limbeck.recipes.arms_file import ArmPatch, changed, differing
-from limbeck.recipes.recipe import CONTROLS, MethodSpec, Recipe, check_recipe
+from limbeck.recipes.recipe import CONTROLS, Recipe, check_recipe
+from limbeck.recipes.specs import MethodSpec
 from limbeck.reporting.folder import report_folder
 from limbeck.shared_teachers import Place, SharedTeachers, teacher_identity
 from limbeck.students.own_model import check_trusted, own_models

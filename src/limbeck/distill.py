@@ -24,7 +24,8 @@ from limbeck.fit import RunResult
 from limbeck.methods.parts import save_parts
 from limbeck.methods.registry import plan_method
 from limbeck.plan import recipe_facts
-from limbeck.recipes.recipe import Recipe, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import TeacherSpec
 from limbeck.recipes.stages import differences
 from limbeck.reporting import report_folder
 from limbeck.runner import run

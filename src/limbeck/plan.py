@@ -17,7 +17,8 @@ from limbeck.errors import ConfigError, LimbeckError
 from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.parts import parts_in, start_parts
 from limbeck.methods.registry import MethodPlan, plan_method
-from limbeck.recipes.recipe import PeerSpec, Recipe, StudentSpec, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import PeerSpec, StudentSpec, TeacherSpec
 from limbeck.seeding import keyed_seed
 from limbeck.signals.classes import join_class_names
 from limbeck.students import Student, model_from_spec

@@ -35,7 +35,8 @@ from limbeck.evaluation.diagnosis.signal_facts import (
 )
 from limbeck.methods.registry import plan_method
 from limbeck.plan import make_student
-from limbeck.recipes.recipe import MethodSpec, Recipe, check_recipe
+from limbeck.recipes.recipe import Recipe, check_recipe
+from limbeck.recipes.specs import MethodSpec
 from limbeck.runner import run
 from limbeck.seeding import keyed_seed
 from limbeck.students.own_model import own_models

@@ -10,7 +10,8 @@ from typing import Any
 from limbeck.banks.bank import Bank
 from limbeck.data.task import Task
 from limbeck.methods.registry import plan_method
-from limbeck.recipes.recipe import MethodSpec, Recipe, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import MethodSpec, TeacherSpec
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.teacher_stage import asked_rows, teacher_bank, teacher_of
 from limbeck.teachers.live import LiveTeacher

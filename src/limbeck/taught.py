@@ -13,7 +13,8 @@ from limbeck.data.task import Task, TeacherSide
 from limbeck.errors import ConfigError, DataError, LinkError, some
 from limbeck.methods.declared import Side
 from limbeck.methods.registry import MethodPlan
-from limbeck.recipes.recipe import Recipe, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import TeacherSpec
 from limbeck.signals.classes import join_class_names
 from limbeck.signals.layers import stored_layer
 from limbeck.signals.links.base import Link

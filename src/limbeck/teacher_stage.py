@@ -20,7 +20,8 @@ from limbeck.errors import ConfigError
 from limbeck.files import writing
 from limbeck.fit import fit, prepare
 from limbeck.plan import recipe_facts
-from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import DataSpec, MethodSpec, StudentSpec, TeacherSpec
 from limbeck.recipes.stages import StageRecord, read_records, write_records
 from limbeck.seeding import keyed_seed
 from limbeck.signals.fingerprint import input_digests, settings_fingerprint

@@ -16,7 +16,8 @@ from limbeck.banks.files import asked_in_all, logged_hashes
 from limbeck.banks.folder.fields import DTYPES, FIELDS
 from limbeck.banks.folder.verifying import verifying
 from limbeck.errors import BankError, CorruptShardError
-from limbeck.recipes.recipe import MethodSpec, Recipe, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import MethodSpec, TeacherSpec
 from limbeck.shared_teachers import SharedTeachers
 from limbeck.teacher_stage import teacher_bank
 from limbeck.teachers import CallableTeacher

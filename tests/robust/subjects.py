@@ -14,7 +14,7 @@ from robust.fuzz import Subject, all_files
 from limbeck.banks import AnswerStore, Bank
 from limbeck.banks.answers import Answer
 from limbeck.banks.folder.verifying import verifying
-from limbeck.recipes.recipe import TeacherSpec
+from limbeck.recipes.specs import TeacherSpec
 from limbeck.signals import Ragged, TeacherOutput, TopK
 from limbeck.teacher_stage import teacher_bank
 from limbeck.training.checkpoints import check_files

@@ -14,7 +14,7 @@ from limbeck.errors import ConfigError, UnknownNameError
 from limbeck.methods.registry import METHODS
 from limbeck.plan import make_trainer
 from limbeck.recipes import MethodSpec, Recipe, StudentSpec
-from limbeck.recipes.recipe import PeerSpec, TeacherSpec
+from limbeck.recipes.specs import PeerSpec, TeacherSpec
 from limbeck.runner import run
 from limbeck.training.ema import EMA
 

@@ -1,9 +1,9 @@
 from .chain_spec import Chain as Chain
 from .chain_spec import load_chain as load_chain
 from .chain_spec import make_chain as make_chain
-from .recipe import DataSpec as DataSpec
-from .recipe import MethodSpec as MethodSpec
 from .recipe import Recipe as Recipe
-from .recipe import StudentSpec as StudentSpec
-from .recipe import TeacherSpec as TeacherSpec
 from .recipe import parse_recipe as parse_recipe
+from .specs import DataSpec as DataSpec
+from .specs import MethodSpec as MethodSpec
+from .specs import StudentSpec as StudentSpec
+from .specs import TeacherSpec as TeacherSpec

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
-from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec, shipped_recipes
+from limbeck.recipes.recipe import Recipe, shipped_recipes
+from limbeck.recipes.specs import MethodSpec, StudentSpec, TeacherSpec
 from limbeck.recipes.yaml_file import yaml_keys
 
 REFERENCE = "stage:"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limbeck.recipes.recipe import Recipe, TeacherSpec
+    from limbeck.recipes.recipe import Recipe
+    from limbeck.recipes.specs import TeacherSpec
 
 _NAMES = (
     "source",

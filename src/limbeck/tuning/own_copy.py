@@ -13,7 +13,8 @@ from limbeck.data.base import Examples
 from limbeck.data.task import Task
 from limbeck.errors import ConfigError, LinkError
 from limbeck.methods.registry import MethodPlan, plan_method
-from limbeck.recipes.recipe import MethodSpec, Recipe, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import MethodSpec, TeacherSpec
 from limbeck.runner import run
 from limbeck.seeding import keyed_seed
 from limbeck.signals.output import Head

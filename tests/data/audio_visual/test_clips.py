@@ -279,7 +279,8 @@ def test_frames_go_before_the_film_and_the_middle_one_is_taken(tmp_path: Path) -
 
 _TRAIN = """
 import resource, sys
-from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import DataSpec, MethodSpec, StudentSpec, TeacherSpec
 from limbeck.runner import run
 folder, out = sys.argv[1:]
 config = {"layout": "vggsound", "folder": folder, "student": "image", "log_mel": {"n_frames": 16, "n_bands": 16}}

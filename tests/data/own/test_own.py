@@ -15,7 +15,8 @@ from limbeck.banks.bank import Bank
 from limbeck.data import Task, make_task
 from limbeck.data.own import media_inputs, stored
 from limbeck.data.own.own_data import own_data
-from limbeck.recipes.recipe import MethodSpec, Recipe, StudentSpec, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import MethodSpec, StudentSpec, TeacherSpec
 from limbeck.runner import run
 
 N, CLASSES = 60, ("mug", "plant", "shirt")

@@ -16,7 +16,7 @@ from limbeck.data.files.words import BUCKETS, hashed_words
 from limbeck.data.own.own_data import own_data
 from limbeck.errors import ConfigError, DataError, UnknownNameError
 from limbeck.plan import make_student
-from limbeck.recipes.recipe import StudentSpec
+from limbeck.recipes.specs import StudentSpec
 
 N = 40
 INPUTS = {

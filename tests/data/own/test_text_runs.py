@@ -9,7 +9,8 @@ from small_vec import vec_folder, word_tokenizer
 from transformers import BertConfig, BertModel
 
 from limbeck.banks.bank import Bank
-from limbeck.recipes.recipe import DataSpec, MethodSpec, Recipe, StudentSpec, TeacherSpec
+from limbeck.recipes.recipe import Recipe
+from limbeck.recipes.specs import DataSpec, MethodSpec, StudentSpec, TeacherSpec
 from limbeck.runner import run
 
 
