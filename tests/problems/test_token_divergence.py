@@ -19,6 +19,7 @@ from limbeck.errors import ConfigError, DataError
 from limbeck.functional.response.divergence import divergence
 from limbeck.problems.base import Comparison, Targets
 from limbeck.problems.registry import problem
+from limbeck.problems.token_scores import head_logits
 from limbeck.signals.ragged import Ragged
 from limbeck.students import Student
 from limbeck.students.language.fresh import fresh_causal_lm
@@ -214,3 +215,12 @@ def test_conversations_are_asked_into_a_bank(home: Path, tmp_path: Path) -> None
     states = bank.lookup(list(link.keys)).hidden_states["answer"]
     assert set(states.lengths.tolist()) == {4}
     assert bank.manifest.notes["end"] == "<turn>"
+
+
+def test_logits_of_half_precision_are_not_rounded() -> None:
+    states, weight = torch.randn(4, 16).bfloat16() * 8, torch.randn(32, 16).bfloat16()
+    exact = states.double() @ weight.double().T
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = head_logits(states, weight, None)
+    assert float(exact.std()) > 20
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)

@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional.response.divergence import divergence
@@ -18,7 +17,7 @@ from limbeck.functional.response.top_k import binned
 from limbeck.functional.response.vocabulary import Divergence as Fused
 from limbeck.functional.response.vocabulary import fused_linear_divergence
 from limbeck.problems.base import Comparison, Shown
-from limbeck.problems.token_scores import logits_at, plain_head
+from limbeck.problems.token_scores import head_logits, logits_at, plain_head
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.ragged import Ragged
 from limbeck.signals.top_k import TopK
@@ -46,8 +45,7 @@ def token_divergence(
     weight, bias = weight[:n].to(states.device), None if bias is None else bias[:n].to(states.device)
     plain = plain_head(out, vocabulary)
     if plain is None or how.change is not None or how.kind not in get_args(Fused):
-        theirs = F.linear(states.to(weight.dtype), weight, bias)
-        return how.of(logits_at(out, where, vocabulary), theirs)
+        return how.of(logits_at(out, where, vocabulary), head_logits(states, weight, bias))
     entered, (own, own_bias) = plain
     found = fused_linear_divergence(
         entered[where],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.functional.precision import widened
+from limbeck.functional.precision import widened, without_autocast
 from limbeck.functional.response.vocabulary_head import CHUNK_ELEMENTS
 from limbeck.functional.response.vocabulary_loss import head_cross_entropy
 from limbeck.problems.base import Shown
@@ -34,10 +34,14 @@ def logits_at(out: Shown, where: Tensor, vocabulary: int) -> Tensor:
     plain = plain_head(out, vocabulary)
     if plain is None:
         return out.logits[where][:, : vocabulary or None]
-    entered, (weight, bias) = plain
-    return F.linear(
-        entered[where], weight.to(entered.dtype), None if bias is None else bias.to(entered.dtype)
-    )
+    entered, head = plain
+    return head_logits(entered[where], *head)
+
+
+@without_autocast
+def head_logits(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``[T, V]`` of states ``[T, d]``, never rounded to half precision: near 100 bfloat16 has steps of 0.5."""
+    return F.linear(*widened(*(part for part in (states, weight, bias) if part is not None)))
 
 
 def token_cross_entropy(
@@ -75,8 +79,7 @@ def _runs(out: Shown, where: Tensor, wanted: Tensor, vocabulary: int) -> Iterato
     size = max(1, CHUNK_ELEMENTS["cpu" if rows.device.type == "cpu" else "other"] // len(weight))
     for first in range(0, len(rows), size):
         part = slice(first, first + size)
-        given = (rows[part], weight) if bias is None else (rows[part], weight, bias)
-        yield F.linear(*widened(*given)), wanted[part]
+        yield head_logits(rows[part], weight, bias), wanted[part]
 
 
 def summed_by_row(values: Tensor, where: Tensor) -> Tensor:

@@ -13,8 +13,6 @@ from limbeck.functional import distillation_kl, hint_mse
 from limbeck.layers.pooling import pool
 from limbeck.methods.base import (
     Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -22,8 +20,8 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
 from limbeck.methods.features.hints import mask_of, pooled_like, vectors_of, width_of
+from limbeck.methods.features.layer_pairs import OverLayerPairs
 
 
 @dataclass
@@ -45,7 +43,7 @@ class TEDConfig(Settings):
     weight_teacher_filter: Weight = weight(1.0, "of the task of the teacher's filters")
 
 
-class TED(Method):
+class TED(OverLayerPairs):
     r"""Match states that went through a filter on each side, where both filters learned the task before.
 
     .. math:: L_1 = \frac1{|P|} \sum_{(a, b) \in P} w_f L\big(g_s(r_a(h_s^a))\big) + w_g L\big(g_t(r_b(h_t^b))\big),
@@ -62,7 +60,6 @@ class TED(Method):
     """
 
     needs = {"hidden_states", "logits"}
-    links = {"paired", "partly_paired"}
     problems = {"classification"}
     units = {
         "supervised": "labelled",
@@ -77,7 +74,7 @@ class TED(Method):
 
     @classmethod
     def declared(cls, config: TEDConfig) -> Declared:
-        plain = super().declared(config).with_(layers=Layers.pairs(config.layers))
+        plain = super().declared(config)
         learns = cls.detached if config.stage == "filters" else set(cls.units) - cls.detached
         return plain.with_(
             units={term: unit for term, unit in cls.units.items() if term in learns},
@@ -86,7 +83,6 @@ class TED(Method):
 
     def __init__(self, config: TEDConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
         self.ours, self.theirs = nn.ModuleList(), nn.ModuleList()
         self.heads_s, self.heads_t = nn.ModuleList(), nn.ModuleList()
         for s, t in self.pairs:
