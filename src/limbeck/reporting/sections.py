@@ -94,9 +94,11 @@ def metrics_table(rows: Sequence[Row]) -> str:
         texts = "".join(f'<td class="number">{html.escape(cell)}</td>' for cell in cells)
         body.append(f'<tr><th scope="row">{html.escape(name)}</th>{texts}</tr>')
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    several = len({row.seed for row in rows}) > 1
+    note = f"{'Mean ± standard deviation over seeds; shares' if several else 'Shares'} in per cent."
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        '<p class="note">Mean ± standard deviation over seeds; shares in per cent.</p>'
+        f'<p class="note">{note}</p>'
     )
 
 
