@@ -9,7 +9,9 @@ import pytest
 
 
 def some_of(cases: Iterable[Any], *everyday: Any) -> list[Any]:
-    """All cases for ``parametrize``; those that are not named are left to `make test-all`."""
+    """All cases for ``parametrize``, a tuple being its arguments; those not named are left to `make test-all`."""
     cases = list(cases)
     assert set(everyday) <= set(cases), "an everyday case that is none"
-    return [pytest.param(case, marks=() if case in everyday else (pytest.mark.full,)) for case in cases]
+    marks = [() if case in everyday else (pytest.mark.full,) for case in cases]
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*value, marks=mark) for value, mark in zip(values, marks, strict=True)]
