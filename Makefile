@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO_ARGS ?=
 DEV_PINS := --constraint constraints.txt --constraint constraints-dev.txt
 
-.PHONY: demo tutorials test test-all lint format docs package clean
+.PHONY: demo tutorials test test-all style lint format docs package clean
 
 # The stamps make a second run quick: pip runs again only when what is to be installed has changed.
 .venv/pip:
@@ -33,16 +33,18 @@ tutorials: .venv/dev
 	$(BIN)/python docs/tutorials/run.py
 
 # The everyday tests: one case of each kind.
-test: .venv/dev lint
+test: .venv/dev style
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not full"
 
-# All of them: the full matrices, and what takes minutes.
+# All of them: the full matrices, what takes minutes, and the types.
 test-all: .venv/dev lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-lint: .venv/dev
+style: .venv/dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+lint: style
 	$(BIN)/python -m mypy
 
 format: .venv/dev
