@@ -58,7 +58,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "all": {"labels_per_class": None, "pairs": "all"},
 }
 N_FROZEN = 5
-FILES = ("armada", "armada_paper", "armada_terms", "ucmkd_emoji")
+FILES = ("armada", "armada_paper", "armada_terms", "systems_text", "ucmkd_emoji")
 
 
 def main() -> None:

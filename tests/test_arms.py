@@ -78,6 +78,7 @@ def test_one_field_changes_in_each_arm(recipe):
         ("systems", "av_digits_paired"),
         ("systems_bagged", "av_digits_bagged"),
         ("systems_labels", "av_digits_paired"),
+        ("systems_text", "armada_glyphs"),
     ],
 )
 def test_arms_of_published_systems_fit_their_recipe(file, base):
@@ -89,7 +90,7 @@ def test_arms_of_published_systems_fit_their_recipe(file, base):
     for arm in arms[1:]:
         declared = plan_method(arm.recipe.method.name, arm.recipe.method.config).declared
         assert arm.controls == (("shuffled",) if declared.has_teacher else ())
-        assert not declared.links or values.data.config["link"] in declared.links
+        assert not declared.links or values.data.config.get("link", "paired") in declared.links
         assert not declared.problems or "classification" in declared.problems
         assert arm.given
 
