@@ -39,7 +39,8 @@ def test_the_headline_is_the_run_s_own(page: str) -> None:
     assert "kd: accuracy 75.0% on test" in page
     assert "Nothing to compare" not in page
     assert "mind this" in page
-    assert "Shares in per cent." in page and "over seeds" not in page  # one run has no spread
+    assert "Shares in per cent." in page
+    assert "over seeds" not in page  # one run has no spread
 
 
 def test_it_shows_classes_terms_and_shares(page: str) -> None:
