@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("limbeck", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("limbeck")
+
+
+def pytest_collection_finish() -> None:
+    """Each run of the trainer collects garbage and walks all modules and tests for it. They stay: leave them out."""
+    gc.collect()
+    gc.freeze()
 
 
 def data_folder() -> Path | None:
