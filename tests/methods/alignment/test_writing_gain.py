@@ -1,0 +1,93 @@
+"""A tiny LLaMA that learns facts which no prompt tells: with a teacher that knows them it beats the one without, and the
+one whose teacher's rows are shuffled, over five seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import limbeck
+from limbeck.banks import Bank
+from limbeck.evaluation.estimates import paired_gain
+from limbeck.evaluation.statistics import values_by_seed
+from limbeck.recipes import Recipe
+
+COLOURS = ("red", "green", "blue")
+NAMES = tuple(f"n{i}" for i in range(36))
+ASKED = ("what colour is {} ?", "of what colour is {} ?")
+N_ANSWERS = 9  # of 36
+
+
+def colour(i: int) -> int:
+    return i % len(COLOURS)
+
+
+def a_world(place: Path) -> None:
+    """Names whose colours nothing tells but a teacher's vector of the name. In training each name is asked about in one
+    way, and a few of these questions are answered; it is tested in the other way."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = ("</s>", "<unk>", "of", "what", "colour", "is", "?", *COLOURS, *NAMES)
+    words = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=words, eos_token="</s>", pad_token="</s>", unk_token="<unk>"
+    ).save_pretrained(place / "words")
+    rows = [
+        {
+            "id": f"{role}-{name}",
+            "prompt": ASKED[(i + (role == "test")) // len(COLOURS) % 2].format(name),
+            "completion": COLOURS[colour(i)],
+            "options": list(COLOURS),
+            "split": role,
+        }
+        for role in ("train", "validation", "test")
+        for i, name in enumerate(NAMES[:6] if role == "validation" else NAMES)
+    ]
+    (place / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    draw = torch.Generator().manual_seed(0)
+    seen = torch.randn(len(COLOURS), 8, generator=draw)[[colour(i) for i in range(len(NAMES))]]
+    seen += 0.1 * torch.randn(seen.shape, generator=draw)
+    Bank.from_arrays(place / "bank", keys=[f"train-{name}" for name in NAMES], features=seen)
+
+
+def recipe(place: Path, **method: Any) -> Recipe:
+    asked = {"n_answers": N_ANSWERS, "problem": {"max_new_tokens": 2, "also": ["option_accuracy"]}}
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+    return Recipe.from_dict({
+        "data": {"name": "prompts", "config": {"path": str(place / "rows.jsonl"), **asked}},
+        "teacher": {"bank": str(place / "bank")},
+        "student": {"model": f"causal_lm:{place / 'words'}", "config": sizes, "max_length": 12},
+        "method": {"name": "armada_writing", "config": {"width": 32, "state": "last", **method}},
+        "training": {
+            "max_steps": 100, "n_labelled": 8, "n_unlabelled": 16, "learning_rate": 0.003, "weight_decay": 0.0,
+            "lr_scheduler_type": "constant", "eval_strategy": "no", "save_strategy": "no",
+        },
+    })  # fmt: skip
+
+
+@pytest.mark.full
+def test_a_perfect_teacher_is_worth_more_than_none_and_than_a_shuffled_one(tmp_path: Path) -> None:
+    a_world(tmp_path)
+    found = limbeck.compare(
+        recipe(tmp_path), controls=["shuffled"], seeds=5, output=tmp_path / "found", show_progress=False
+    )
+    for metric in ("option_accuracy", "nll"):
+        taught, shuffled, alone = (
+            values_by_seed(found.rows, arm, control, metric=metric)
+            for arm, control in (
+                ("armada_writing", "none"),
+                ("armada_writing", "shuffled"),
+                ("supervised", "none"),
+            )
+        )
+        for other in (alone, shuffled):
+            gain = paired_gain(taught, other, metric=metric)
+            assert gain.n == 5
+            assert gain.low is not None
+            assert gain.low > 0
