@@ -1,5 +1,5 @@
-"""A tiny LLaMA that learns facts which no prompt tells: with a teacher that knows them it beats the one without, and the
-one whose teacher's rows are shuffled, over five seeds."""
+"""A tiny LLaMA that learns facts which no prompt tells: taught by one who knows them it beats the untaught one, and the
+one whose teacher's rows are shuffled, over five seeds; and its aligner may learn beforehand."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import torch
 
 import limbeck
 from limbeck.banks import Bank
+from limbeck.chain import run_chain
 from limbeck.evaluation.estimates import paired_gain
 from limbeck.evaluation.statistics import values_by_seed
+from limbeck.methods.parts import parts_in
 from limbeck.recipes import Recipe
+from limbeck.recipes.chain_spec import load_chain
 
 COLOURS = ("red", "green", "blue")
 NAMES = tuple(f"n{i}" for i in range(36))
@@ -56,26 +59,30 @@ def a_world(place: Path) -> None:
     Bank.from_arrays(place / "bank", keys=[f"train-{name}" for name in NAMES], features=seen)
 
 
-def recipe(place: Path, **method: Any) -> Recipe:
+def values(place: Path) -> dict[str, Any]:
     asked = {"n_answers": N_ANSWERS, "problem": {"max_new_tokens": 2, "also": ["option_accuracy"]}}
     sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
-    return Recipe.from_dict({
+    return {
         "data": {"name": "prompts", "config": {"path": str(place / "rows.jsonl"), **asked}},
         "teacher": {"bank": str(place / "bank")},
         "student": {"model": f"causal_lm:{place / 'words'}", "config": sizes, "max_length": 12},
-        "method": {"name": "armada_writing", "config": {"width": 32, "state": "last", **method}},
+        "method": {"name": "armada_writing", "config": {"width": 32, "state": "last"}},
         "training": {
             "max_steps": 100, "n_labelled": 8, "n_unlabelled": 16, "learning_rate": 0.003, "weight_decay": 0.0,
             "lr_scheduler_type": "constant", "eval_strategy": "no", "save_strategy": "no",
         },
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 @pytest.mark.full
 def test_a_perfect_teacher_is_worth_more_than_none_and_than_a_shuffled_one(tmp_path: Path) -> None:
     a_world(tmp_path)
     found = limbeck.compare(
-        recipe(tmp_path), controls=["shuffled"], seeds=5, output=tmp_path / "found", show_progress=False
+        Recipe.from_dict(values(tmp_path)),
+        controls=["shuffled"],
+        seeds=5,
+        output=tmp_path / "found",
+        show_progress=False,
     )
     for metric in ("option_accuracy", "nll"):
         taught, shuffled, alone = (
@@ -91,3 +98,49 @@ def test_a_perfect_teacher_is_worth_more_than_none_and_than_a_shuffled_one(tmp_p
             assert gain.n == 5
             assert gain.low is not None
             assert gain.low > 0
+
+
+# ---- the aligner beforehand ----------------------------------------------------------------------------------
+
+
+def told(folder: Path) -> list[dict[str, float]]:
+    """What a stage logged."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_aligner_learns_first_and_the_student_starts_from_it(tmp_path: Path) -> None:
+    a_world(tmp_path)
+    base = values(tmp_path)
+    base["training"] |= {"max_steps": 30, "logging_steps": 1, "method_learning_rate": 0.01}
+    method = {"name": "armada_writing", "init": "stage:aligner"}
+    chain = {
+        "base": base,
+        "stages": {
+            "aligner": {"method.config.pretrain": "reconstruction"},
+            "still": {"method": {**method, "config": {"aligner": "frozen"}}, "training.max_steps": 3},
+            "moved": {"method": method, "training.max_steps": 3},
+        },
+        "output_dir": str(tmp_path / "chain"),
+    }
+    result = run_chain(chain)
+    assert result.ran == ("aligner", "still", "moved")
+    alone, moved = (told(result.folder / name) for name in ("aligner", "moved"))
+    losses = [line["term/aligner"] for line in alone if "term/aligner" in line]
+    assert {name for line in alone for name in line if name.startswith("term/")} == {"term/aligner"}
+    assert losses[-1] < 0.2 * losses[0]
+    assert moved[0]["term/aligner"] < 0.2 * losses[0]  # it goes on where it stopped
+    first, still, then = (parts_in(result.folder / name) for name in ("aligner", "still", "moved"))
+    for name, value in first.items():
+        kept = not name.startswith("student_projection")
+        assert torch.equal(still[name], value) is kept
+        assert not torch.equal(then[name], value)
+
+
+def test_the_chain_that_ships() -> None:
+    chain = load_chain("armada_writing_pretrained")
+    assert chain.uses("student") == [("aligner", "method"), ("aligner", "bank")]
+    first, then = (chain.recipe(name) for name in ("aligner", "student"))
+    assert first.method.config["pretrain"] == "reconstruction"
+    assert "pretrain" not in then.method.config
+    assert then.method.init == str(chain.folder("aligner"))
+    assert then.method.config["state"] == first.method.config["state"] == "last"
