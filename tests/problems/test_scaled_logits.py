@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.banks import Bank
+from limbeck.banks.folder.opened import logit_form as stored_form
 from limbeck.data.base import texts
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, CorruptShardError
 from limbeck.functional.response.divergence import divergence
 from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.problems.base import Comparison, Targets
@@ -109,6 +110,13 @@ def test_distillation_is_that_of_both_models_own_logits(kind: str, of_teacher: s
         assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
         same_gradients(found, wanted, net, 1e-5)
     assert said.rows(ROWS).form == said.map_tensors(lambda x: x).form == said.form
+
+
+@pytest.mark.parametrize("told", [[0.0, 1.0], [1.0, -1.0], [float("nan"), 0.0], [1.0]])
+def test_a_damaged_form_of_a_bank(told: list[float]) -> None:
+    with pytest.raises(CorruptShardError, match="its form is no scale and cap"):
+        stored_form(Path("head.safetensors"), {"form": torch.tensor(told)})
+    assert stored_form(Path("head.safetensors"), {"form": torch.tensor([2.0, 0.0])}) == LogitForm(2.0)
 
 
 def test_what_a_config_names_is_believed_where_it_is_seen() -> None:

@@ -30,8 +30,8 @@ def logit_form(model: nn.Module, products: Tensor, logits: Tensor) -> LogitForm 
 
 def _named(model: nn.Module) -> Iterator[LogitForm]:
     """The forms that numbers of the config may mean."""
-    config = getattr(model, "config", None)
-    told: Any = config.get_text_config() if hasattr(config, "get_text_config") else config
+    config: Any = getattr(model, "config", None)
+    told = config.get_text_config() if hasattr(config, "get_text_config") else config
     caps, scales = (
         [v for name in names if (v := _positive(told, name)) is not None] for names in (CAPS, SCALES)
     )
