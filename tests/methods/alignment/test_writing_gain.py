@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from launching import launch
+from safetensors.torch import load_file
 
 import limbeck
 from limbeck.banks import Bank
@@ -18,6 +20,7 @@ from limbeck.evaluation.statistics import values_by_seed
 from limbeck.methods.parts import parts_in
 from limbeck.recipes import Recipe
 from limbeck.recipes.chain_spec import load_chain
+from limbeck.runner import run
 
 COLOURS = ("red", "green", "blue")
 NAMES = tuple(f"n{i}" for i in range(36))
@@ -98,6 +101,36 @@ def test_a_perfect_teacher_is_worth_more_than_none_and_than_a_shuffled_one(tmp_p
             assert gain.n == 5
             assert gain.low is not None
             assert gain.low > 0
+
+
+# ---- however a step is cut ---------------------------------------------------------------------------------
+
+
+@pytest.mark.full
+def test_eight_rows_are_twice_four_and_those_of_two_processes(tmp_path: Path) -> None:
+    a_world(tmp_path)
+    base = values(tmp_path)
+    base["training"] |= {
+        "max_steps": 3, "n_labelled": 4, "n_unlabelled": 4, "optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0,
+    }  # fmt: skip
+
+    def left(name: str, **training: Any) -> dict[str, torch.Tensor]:
+        changed = {"training": base["training"] | training, "output_dir": str(tmp_path / name)}
+        return run(Recipe.from_dict(base | changed), show_progress=False).student.model.state_dict()
+
+    whole = left("whole")
+    halves = left("halves", gradient_accumulation_steps=2)
+    assert difference(whole, halves) < 1e-5
+    assert difference(whole, left("still", learning_rate=1e-12)) > 1e-2
+    gloo = {"training": base["training"] | {"ddp_backend": "gloo"}, "output_dir": str(tmp_path / "two")}
+    launch(tmp_path, [{"recipe": base | gloo}])
+    for rank in range(2):
+        assert difference(whole, load_file(tmp_path / f"0-{rank}.safetensors")) < 1e-5
+
+
+def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    assert a.keys() == b.keys()
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
 # ---- the aligner beforehand ----------------------------------------------------------------------------------
