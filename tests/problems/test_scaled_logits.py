@@ -139,6 +139,8 @@ def test_what_a_config_names_is_believed_where_it_is_seen() -> None:
     assert made(products * 3) is None
     assert made(capped, final_logit_softcapping=2.0) is None
     assert made(products[..., :3], logit_scale=2.0) is None
+    assert made(products, logit_scale=2.0) == LogitForm()
+    assert made(products.mul_(2), logit_scale=2.0) is None  # in place: what was there before is gone
     half = products.bfloat16()
     found = logit_form(nn.Identity(), half, half.clone())
     assert found == LogitForm()

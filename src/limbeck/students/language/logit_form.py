@@ -19,11 +19,11 @@ ROUNDINGS = 16  # of the type in which they come, by which logits of the right f
 def logit_form(model: nn.Module, products: Tensor, logits: Tensor) -> LogitForm | None:
     """The form that makes ``logits [..., V]`` of the head's ``products [..., V]``; None where none of those that the
     config names does, whatever it is called there: what is named is tried, and believed only where it is seen."""
-    if products.shape != logits.shape:
+    if products.shape != logits.shape or not products.numel():
         return None
-    if products.data_ptr() == logits.data_ptr() or (
-        products.dtype == logits.dtype and torch.equal(products, logits)
-    ):
+    if products.data_ptr() == logits.data_ptr():  # perhaps changed in place, and so lost
+        return LogitForm() if logits.is_inference() or logits._version == 0 else None
+    if products.dtype == logits.dtype and torch.equal(products, logits):
         return LogitForm()
     return next((form for form in _named(model) if _makes(form, products, logits)), None)
 
@@ -51,5 +51,5 @@ def _makes(form: LogitForm, products: Tensor, logits: Tensor) -> bool:
     roughest = max(torch.finfo(x.dtype).eps for x in (products, logits))
     widest = torch.float32 if products.device.type == "mps" else torch.float64
     made, found = form.of(products.to(widest)), logits.to(widest)
-    bound = ROUNDINGS * roughest * float(found.abs().max()) if found.numel() else 0.0
+    bound = ROUNDINGS * roughest * float(found.abs().max())
     return torch.allclose(made, found, rtol=0, atol=bound)
