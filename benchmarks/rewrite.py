@@ -1,17 +1,23 @@
 """Token distillation where truth is known: valid answers and excess likelihood on the data set rewrite, seeds paired.
 
-    python benchmarks/rewrite.py [--seeds 1,2,3] [--scale 1.0] [--out rewrite.json]
+    python benchmarks/rewrite.py [--seeds 1,2,3] [--arms sft,jsd] [--scale 1.0] [--out rewrite.json]
 
 A teacher of 0.64 million parameters learns of 40,000 rows. A student a quarter as large learns of 2,000 (700 steps);
-from there every arm takes 400 steps more: the labels, and the teacher's divergences from a live teacher. About 10
-minutes of processor time; ``--scale 0.01`` shows in seconds that it runs.
+from there every arm takes 400 steps more: the labels, the teacher's divergences from a live teacher on the labelled
+answers, and on answers that the student itself writes to the same prompts. The library has no method that writes
+within a step, so these arms go in rounds: every 50 steps the student writes as many answers as those steps take
+(temperature 1), and learns what the live teacher holds likely at each of their tokens; its rate is the mean of the
+other arms' schedule over the round, and Adam begins anew. About 20 minutes of processor time; ``--scale 0.01`` shows
+in a minute that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import random
 import shutil
 import statistics
 from pathlib import Path
@@ -33,10 +39,18 @@ ARMS: dict[str, dict[str, Any]] = {
     "sft": {},
     "forward_kl": {"divergence": "forward_kl"},
     "reverse_kl": {"divergence": "reverse_kl"},
+    "jsd": {"divergence": "jsd"},
+    "on_policy_forward": {"divergence": "forward_kl"},
+    "on_policy_reverse": {"divergence": "reverse_kl"},
     "shuffled": {"divergence": "forward_kl"},
     "random": {"divergence": "forward_kl"},
 }
 N_TRAIN, N_TEACHER = 2000, 40_000
+N_STEP, RATE, ROUNDS = (
+    32,
+    1e-3,
+    8,
+)  # rows of a step and rate of the arms; rounds of those that learn their own answers
 
 
 def recipe(
@@ -92,6 +106,66 @@ def scored(folder: Path, seed: int) -> dict[str, float]:
     return found | {"excess": (total + truth) / letters}
 
 
+def own_answers(folder: Path, path: Path, n: int, seed: int) -> None:
+    """Write a table of what the student in ``folder`` answers to ``n`` training prompts, and held-out rows to be
+    scored."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer, splits = AutoTokenizer.from_pretrained(folder), rewrite(n_train=N_TRAIN, seed=seed).splits
+    with splits.final_evaluation():
+        parts = {role: splits[role].all_rows() for role in ("train", "validation", "test")}
+    draw = random.Random(str(path))
+    prompts = draw.sample(list(parts["train"]["prompt"]), n)
+    coded, end = [torch.tensor(ids) for ids in tokenizer(prompts)["input_ids"]], tokenizer.eos_token_id
+    said = written(
+        model, coded, max_new_tokens=MAX_NEW_TOKENS, ends=[end], temperature=1.0, seed=draw.randrange(1 << 30)
+    )
+    rows = [
+        {
+            "prompt": prompt,
+            "completion": tokenizer.decode(row[row >= 0], skip_special_tokens=True),
+            "finish_reason": "stop" if end in row else "length",
+            "split": "train",
+        }
+        for prompt, row in zip(prompts, said, strict=True)
+    ]
+    for role in ("validation", "test"):
+        few = zip(parts[role]["prompt"][:16], parts[role]["completion"][:16], strict=True)
+        rows += [{"prompt": p, "completion": c, "finish_reason": "stop", "split": role} for p, c in few]
+    path.write_text("\n".join(json.dumps(row) for row in rows if row["completion"]))
+
+
+def in_rounds(runs: Path, values: dict[str, Any], seed: int) -> Path:
+    """The student after all rounds of an arm that learns its own answers."""
+    steps, warm_up = values["training"]["max_steps"], values["training"]["warmup_steps"]
+    student = Path(values["student"]["model"].removeprefix("hf:"))
+    each = max(1, steps // ROUNDS)
+    for number, first in enumerate(range(0, steps, each)):
+        n = min(each, steps - first)
+        table = runs / f"{Path(values['output_dir']).name}-{number}.jsonl"
+        own_answers(student, table, min(N_TRAIN, n * N_STEP), seed)
+        rate = statistics.mean(_share(step, warm_up, steps) for step in range(first, first + n))
+        student = trained(values | {
+            "data": {"name": "prompts", "config": {
+                "path": str(table), "cut_answers": "keep", "problem": {"max_new_tokens": MAX_NEW_TOKENS},
+            }},
+            "student": values["student"] | {"model": f"hf:{student}"},
+            "training": values["training"] | {
+                "max_steps": n, "warmup_steps": 0, "lr_scheduler_type": "constant", "learning_rate": RATE * rate,
+            },
+            "output_dir": f"{values['output_dir']}-{number}",
+        })  # fmt: skip
+    return student
+
+
+def _share(step: int, warm_up: int, steps: int) -> float:
+    """Of the rate, at a step of the cosine that the other arms go by."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
 def untrained(runs: Path, words: Path) -> Path:
     """A teacher that has learnt nothing: the control of a live one, which says what it says."""
     torch.manual_seed(0)
@@ -101,7 +175,9 @@ def untrained(runs: Path, words: Path) -> Path:
     return runs / "untrained"
 
 
-def arms_of(runs: Path, seed: int, teacher: Path, words: Path, scale: float) -> dict[str, dict[str, float]]:
+def arms_of(
+    runs: Path, seed: int, teacher: Path, words: Path, scale: float, arms: list[str]
+) -> dict[str, dict[str, float]]:
     steps = [max(1, round(scale * n)) for n in (700, 400)]
     fresh = recipe(
         runs, f"start-{seed}", f"causal_lm:{words}", seed=seed, rows=N_TRAIN, steps=steps[0], n=64, rate=3e-3
@@ -109,9 +185,10 @@ def arms_of(runs: Path, seed: int, teacher: Path, words: Path, scale: float) -> 
     fresh["student"]["config"] = STUDENT | {"tie_word_embeddings": True}
     start = trained(fresh)
     found = {"start": scored(start, seed)}
-    for arm, config in ARMS.items():
+    for arm in arms:
+        config = ARMS[arm]
         values = recipe(
-            runs, f"{arm}-{seed}", f"hf:{start}", seed=seed, rows=N_TRAIN, steps=steps[1], n=32, rate=1e-3
+            runs, f"{arm}-{seed}", f"hf:{start}", seed=seed, rows=N_TRAIN, steps=steps[1], n=N_STEP, rate=RATE
         )
         if config:
             given = {**config, "temperature": 1.0, "weight_supervised": 0.0}
@@ -119,7 +196,8 @@ def arms_of(runs: Path, seed: int, teacher: Path, words: Path, scale: float) -> 
             asked = untrained(runs, words) if arm == "random" else teacher
             values["teacher"] = {"live": f"hf:{asked}", "train": False}
             values["control"] = "shuffled" if arm == "shuffled" else "none"
-        found[arm] = scored(trained(values), seed)
+        student = in_rounds(runs, values, seed) if arm.startswith("on_policy") else trained(values)
+        found[arm] = scored(student, seed)
         print(seed, arm, {name: round(value, 3) for name, value in found[arm].items()}, flush=True)
     return found
 
@@ -129,10 +207,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--arms", default=",".join(ARMS), help="sft is always among them")
     parser.add_argument("--scale", type=float, default=1.0, help="of all numbers of steps")
     parser.add_argument("--runs", type=Path, default=Path("runs/rewrite"))
     parser.add_argument("--out", type=Path, default=Path("rewrite.json"))
     options = parser.parse_args()
+    chosen = ["sft", *(arm for arm in options.arms.split(",") if arm != "sft")]
     torch.set_num_threads(1)
     words = options.runs / "words"
     save_tokenizer(words)
@@ -145,18 +225,21 @@ def main() -> None:
     found: dict[str, Any] = {"teacher": scored(teacher, 1)}
     print("teacher", found["teacher"], flush=True)
     for seed in options.seeds.split(","):
-        found[seed] = arms_of(options.runs, int(seed), teacher, words, options.scale)
+        found[seed] = arms_of(options.runs, int(seed), teacher, words, options.scale, chosen)
         options.out.write_text(json.dumps(found, indent=1))
-    print(
-        "| arm | greedy valid % | sampled valid % | excess nats a letter | beside sft, by seed |\n|---|---|---|---|---|"
-    )
+    beside_sft = "excess beside sft, by seed | sampled beside sft, by seed"
+    print(f"| arm | greedy valid % | sampled valid % | excess nats a letter | {beside_sft} |")
+    print("|---|---|---|---|---|---|")
     by_seed = [found[seed] for seed in options.seeds.split(",")]
-    for arm in ("start", *ARMS):
+    for arm in ("start", *chosen):
         means = [
             statistics.mean(run[arm][name] for run in by_seed) for name in ("greedy", "sampled", "excess")
         ]
-        beside = ", ".join(f"{run[arm]['excess'] - run['sft']['excess']:+.3f}" for run in by_seed)
-        print(f"| {arm} | {means[0]:.1f} | {means[1]:.1f} | {means[2]:.3f} | {beside} |")
+        beside = [
+            ", ".join(f"{run[arm][name] - run['sft'][name]:+.{digits}f}" for run in by_seed)
+            for name, digits in (("excess", 3), ("sampled", 1))
+        ]
+        print(f"| {arm} | {means[0]:.1f} | {means[1]:.1f} | {means[2]:.3f} | {' | '.join(beside)} |")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import fsdp_config
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,7 +18,7 @@ from limbeck.recipes import Recipe
 from limbeck.recipes import recipe as recipes
 from limbeck.training.sharding import check_sharding, whole
 
-ACCELERATE = Path(recipes.__file__).parent / "accelerate" / "armada_llama_lora_fsdp.yaml"
+ACCELERATE = "armada_llama_lora_fsdp"
 WORDS = ["a", "the", "cat", "dog", "bird", "sees", "big", "red", "blue", "river", "tree", "sky"]
 
 
@@ -78,7 +77,6 @@ def weights(here: Path, output: str) -> dict[str, torch.Tensor]:
 
 def test_the_recipe_is_what_the_paper_trains() -> None:
     assert "armada_llama_lora" in recipes.shipped_recipes()
-    assert ACCELERATE.stem not in recipes.shipped_recipes()
     recipe = Recipe.load("armada_llama_lora")
     assert (recipe.student.lora or {})["r"] == 8
     assert recipe.student.max_length == 128
@@ -103,25 +101,15 @@ def test_it_runs_with_a_tiny_llama_and_ships_the_student_alone(here: Path) -> No
     assert moved == {"q_proj", "v_proj"}  # the adapters, merged; nothing else of the checkpoint
 
 
-def test_the_accelerate_config_is_one_that_accelerate_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from accelerate.commands.config.config_args import ClusterConfig
-    from accelerate.utils import FullyShardedDataParallelPlugin
-    from transformers.models.llama import modeling_llama
-
-    config = ClusterConfig.from_yaml_file(str(ACCELERATE))  # refuses unknown keys
-    assert str(config.distributed_type) == "DistributedType.FSDP"
-    settings = config.fsdp_config
-    assert hasattr(modeling_llama, settings["fsdp_transformer_layer_cls_to_wrap"])
-    for name in [n for n in os.environ if n.startswith("FSDP_")]:
-        monkeypatch.delenv(name)
-    plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=settings["fsdp_version"],
-        auto_wrap_policy=settings["fsdp_auto_wrap_policy"].lower(),
-        transformer_cls_names_to_wrap=[settings["fsdp_transformer_layer_cls_to_wrap"]],
-        state_dict_type=settings["fsdp_state_dict_type"],
-        reshard_after_forward=settings["fsdp_reshard_after_forward"],
-    )
-    assert plugin.fsdp_version == 2
+@pytest.mark.parametrize("name", [path.stem for path in sorted(fsdp_config.FOLDER.glob("*.yaml"))])
+def test_the_accelerate_config_is_one_that_accelerate_takes(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in [n for n in os.environ if n.startswith("FSDP_")]:
+        monkeypatch.delenv(variable)
+    fsdp_config.check(name)
+    assert name.removesuffix("_fsdp") in recipes.shipped_recipes()
+    assert name not in recipes.shipped_recipes()
 
 
 def test_what_a_sharded_run_cannot_do_is_refused() -> None:
@@ -146,22 +134,8 @@ def test_sharded_over_two_processes_it_gives_the_student_of_one(here: Path) -> N
     exact = ["--student.dtype", "float32", "--training.bf16", "false", "--training.learning_rate", "0.01"]
     exact += ["--student.lora", "{r: 8, alpha: 16, dropout: 0.0}"]  # each process has dropout of its own
     distill(Recipe.load("armada_llama_lora", arguments(here, "one", *exact)))
-    from accelerate.commands.config.config_args import ClusterConfig
-
-    names = {"fsdp_transformer_layer_cls_to_wrap": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
-    settings = ClusterConfig.from_yaml_file(str(ACCELERATE)).fsdp_config
-    variables = {names.get(name, name.upper()): str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(Path(__file__).with_name("fsdp_on_cpu.py")), "--debug", "distill"]
-    command += ["--config", "armada_llama_lora", *arguments(here, "two", *exact)]
-    done = subprocess.run(
-        [*command, "--training.ddp_backend", "gloo"],
-        env={**os.environ, "ACCELERATE_USE_FSDP": "true", "OMP_NUM_THREADS": "1", **variables},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = ["distill", "--config", "armada_llama_lora", *arguments(here, "two", *exact)]
+    fsdp_config.run_sharded(ACCELERATE, command)
     one, two = weights(here, "one"), weights(here, "two")
     assert one.keys() == two.keys()
     for name in one:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limbeck.banks.columns import schema_of
 from limbeck.banks.folder.fields import HEAD_FILE, HIDDEN, INDEX_FILE, TEXT
-from limbeck.banks.folder.opened import classifier, opened, opened_index
+from limbeck.banks.folder.opened import classifier, logit_form, opened, opened_index
 from limbeck.banks.folder.verifying import check_hashes, is_known_whole, is_verifying, keep_as_whole
 from limbeck.banks.key_index import KeyIndex, explained
 from limbeck.banks.layout import width_of
@@ -31,6 +31,7 @@ from limbeck.errors import (
     UnknownNameError,
     nearest,
 )
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.signals.classes import UNLABELLED, join_class_names, rows_by_class
 from limbeck.signals.fingerprint import check_fingerprint
 from limbeck.signals.key import Key
@@ -63,10 +64,11 @@ class Bank:
         labels: np.ndarray | None,
         head: Head | None,
         origin: tuple[Callable[..., Bank], tuple[Any, ...]],
+        form: LogitForm | None = None,
         path: Path | None = None,
     ) -> None:
         self._store, self._index, self._labels, self._origin = store, index, labels, origin
-        self.manifest, self.head, self.path = manifest, head, path
+        self.manifest, self.head, self.form, self.path = manifest, head, form, path
         self._by_class: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._means: dict[str, Tensor] | None = None
 
@@ -98,6 +100,7 @@ class Bank:
             manifest=manifest,
             labels=index.tensors["labels"].numpy() if manifest.labelled else None,
             head=None if head is None else classifier(folder / HEAD_FILE, head),
+            form=None if head is None else logit_form(folder / HEAD_FILE, head),
             origin=(Bank.open, (folder,)),
             path=folder,
         )
@@ -286,7 +289,7 @@ class Bank:
             self._means = class_means(self._store, self._labels, counts)  # type: ignore[arg-type]
         index = torch.from_numpy(wanted)
         means = {name: value[index] for name, value in self._means.items()}
-        return _to_output(means, labels=index.clone(), keys=None, head=self.head)
+        return _to_output(means, labels=index.clone(), keys=None, head=self.head, form=self.form)
 
     def _names(self, signals: Sequence[str] | None) -> Sequence[str]:
         if signals is None:
@@ -305,7 +308,7 @@ class Bank:
     ) -> TeacherOutput:
         labels = None if self._labels is None else torch.from_numpy(self._labels[rows])
         keys = self._index.keys_at(rows) if keys is None else keys
-        return _to_output(columns, labels=labels, keys=keys, head=self.head)
+        return _to_output(columns, labels=labels, keys=keys, head=self.head, form=self.form)
 
     def class_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows sorted by class, and where each class starts and how many rows it has."""
@@ -398,6 +401,7 @@ class Bank:
             "index": self._index,
             "labels": self._labels,
             "head": self.head,
+            "form": self.form,
         } | changed
         store: Store = parts["store"]
         one_row = store.run([name for name in store.columns if name != TEXT], 0, 1)
@@ -453,7 +457,9 @@ def _sorted_options(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
     ]
 
 
-def _to_output(columns: Mapping[str, Any], *, labels: Any, keys: Any, head: Head | None) -> TeacherOutput:
+def _to_output(
+    columns: Mapping[str, Any], *, labels: Any, keys: Any, head: Head | None, form: LogitForm | None
+) -> TeacherOutput:
     hidden = {name.removeprefix(HIDDEN): value for name, value in columns.items() if name.startswith(HIDDEN)}
     plain = {name: value for name, value in columns.items() if not name.startswith(HIDDEN)}
-    return TeacherOutput(**plain, hidden_states=hidden, labels=labels, keys=keys, head=head)
+    return TeacherOutput(**plain, hidden_states=hidden, labels=labels, keys=keys, head=head, form=form)

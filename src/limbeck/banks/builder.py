@@ -33,6 +33,7 @@ from limbeck.banks.manifest import MANIFEST_FILE, Manifest
 from limbeck.banks.rows import RowBatch, RowReader
 from limbeck.banks.shards import corrupt, file_hash, read_notes, shard_name, text_name
 from limbeck.errors import BankError, ClassNamesError, DataError, some
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.progress import progress
 from limbeck.signals.classes import UNLABELLED, join_class_names, refuse_twice
 from limbeck.signals.fingerprint import check_fingerprint, stale
@@ -67,6 +68,7 @@ class Builder:
         self.hashes: dict[str, str] = {}
         self.schema: Schema = {}
         self.head: Head | None = None  # of a teacher that was asked in another process
+        self.form: LogitForm | None = None
         self.n_asked = 0
 
     def _resume(self, wanted: Manifest) -> tuple[Manifest, bool]:
@@ -129,7 +131,7 @@ class Builder:
         self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {}) | self.all_rows.counts
         # by name: a shard's notes, which a resumed build goes by, do not keep the teacher's order
         self.manifest.signals = {name: dict(self.schema[name]) for name in sorted(self.schema)}
-        write_head(self.folder, self.teacher.head or self.head)
+        write_head(self.folder, self.teacher.head or self.head, self.form)
         finish(self.folder, self.manifest, self.all_rows, self.hashes)
 
     def _batches(self) -> Generator[Planned, None, None]:
@@ -182,7 +184,7 @@ class Builder:
         rows.digests.append(batch.digests())
         if output is None:
             return
-        self.head = self.head or output.head
+        self.head, self.form = self.head or output.head, self.form or output.form
         rows.counts.update(output.counts)
         columns = columns_of(output, batch.keys)
         schema = schema_of(columns)
@@ -213,7 +215,7 @@ class Builder:
         if self.was_complete:
             self.was_complete = False
             self.manifest.write(self.folder)
-        write_head(self.folder, self.teacher.head or self.head)
+        write_head(self.folder, self.teacher.head or self.head, self.form)
         hashes = write_shard(self.folder, number, rows, kind_of(rows.keys), {"schema": self.schema})
         self.hashes |= hashes
         rows.columns.clear()

@@ -32,6 +32,7 @@ from limbeck.banks.shards import (
 )
 from limbeck.errors import BankBusyError, BankError, some
 from limbeck.files import append_line, held, holder_told, refuse_links, write_whole, writing
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.signals.key import Key
 from limbeck.signals.ragged import joined
 
@@ -105,10 +106,15 @@ def _runs(views: Sequence[str]) -> list[list[Any]]:
     return runs
 
 
-def write_head(folder: Path, head: tuple[Tensor, Tensor | None] | None) -> None:
-    """Write the classifier; before any shard, since a teacher may know it only while it is asked."""
+def write_head(
+    folder: Path, head: tuple[Tensor, Tensor | None] | None, form: LogitForm | None = None
+) -> None:
+    """Write the classifier, and what is made of its products (scale and cap, 0 = no cap); before any shard, since a
+    teacher may know it only while it is asked."""
     if head is not None and not (folder / HEAD_FILE).is_file():
         weights = {"weight": head[0]} | ({} if head[1] is None else {"bias": head[1]})
+        if form is not None:
+            weights["form"] = torch.tensor([form.scale, form.softcap or 0.0], dtype=torch.float64)
         write_tensors(folder / HEAD_FILE, weights)
 
 

@@ -54,13 +54,19 @@ class Positions(Classification):
 
     def loss(self, out: Shown, targets: Targets) -> Tensor:
         classes = self.at_positions(out, targets)
-        entered = getattr(out, "entered", None)
+        entered = getattr(out, "entered_plainly", None)
         if entered is not None and out.head is not None and len(self.names) >= MANY:
             weight, bias = out.head
             if self.class_weights is not None:
                 raise ConfigError(f"class_weights are for fewer than {MANY:,} classes; leave them out.")
             return head_cross_entropy(
-                entered, weight, classes, bias=bias, label_smoothing=self.label_smoothing
+                entered,
+                weight,
+                classes,
+                bias=bias,
+                label_smoothing=self.label_smoothing,
+                scale=out.form.scale,
+                softcap=out.form.softcap,
             )
         (logits,) = widened(self._resized(out.logits, classes))
         known = classes != UNLABELLED

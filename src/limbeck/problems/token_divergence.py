@@ -16,6 +16,7 @@ from limbeck.functional.response.sparse import sparse_divergence
 from limbeck.functional.response.top_k import binned
 from limbeck.functional.response.vocabulary import Divergence as Fused
 from limbeck.functional.response.vocabulary import fused_linear_divergence
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.problems.base import Comparison, Shown
 from limbeck.problems.token_scores import head_logits, logits_at, plain_head
 from limbeck.signals.output import TeacherOutput
@@ -43,10 +44,11 @@ def token_divergence(
     if len(weight) < n:
         raise DataError(f"The teacher's head knows {len(weight)} tokens, the student's tokenizer has {n}.")
     weight, bias = weight[:n].to(states.device), None if bias is None else bias[:n].to(states.device)
+    form = said.form or LogitForm()
     plain = plain_head(out, vocabulary)
     if plain is None or how.change is not None or how.kind not in get_args(Fused):
-        return how.of(logits_at(out, where, vocabulary), head_logits(states, weight, bias))
-    entered, (own, own_bias) = plain
+        return how.of(logits_at(out, where, vocabulary), head_logits(states, weight, bias, form))
+    entered, (own, own_bias), own_form = plain
     found = fused_linear_divergence(
         entered[where],
         own,
@@ -57,6 +59,10 @@ def token_divergence(
         temperature=how.temperature,
         bias_s=own_bias,
         bias_t=bias,
+        scale_s=own_form.scale,
+        scale_t=form.scale,
+        softcap_s=own_form.softcap,
+        softcap_t=form.softcap,
         reduction="sum",
     )
     return found * how.temperature**2

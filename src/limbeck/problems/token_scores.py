@@ -12,21 +12,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.functional.precision import widened, without_autocast
-from limbeck.functional.response.vocabulary_head import CHUNK_ELEMENTS
+from limbeck.functional.response.vocabulary_head import CHUNK_ELEMENTS, LogitForm
 from limbeck.functional.response.vocabulary_loss import head_cross_entropy
 from limbeck.problems.base import Shown
 from limbeck.signals.output import Head
 
 
-def plain_head(out: Shown, vocabulary: int) -> tuple[Tensor, Head] | None:
-    """What enters the student's head, ``[n, L, d]``, and the head cut to the first ``vocabulary`` tokens (0 = all);
-    None where its logits are more than a linear layer's, or have been made."""
+def plain_head(out: Shown, vocabulary: int) -> tuple[Tensor, Head, LogitForm] | None:
+    """What enters the student's head, ``[n, L, d]``, the head cut to the first ``vocabulary`` tokens (0 = all), and
+    what the model makes of its products; None where that is more than a scale and a cap, or the logits have been made.
+    """
     entered = getattr(out, "entered_plainly", None)
     if entered is None:
         return None
     weight, bias = out.head
     n = vocabulary or len(weight)
-    return entered, (weight[:n], None if bias is None else bias[:n])
+    return entered, (weight[:n], None if bias is None else bias[:n]), out.form
 
 
 def logits_at(out: Shown, where: Tensor, vocabulary: int) -> Tensor:
@@ -34,14 +35,15 @@ def logits_at(out: Shown, where: Tensor, vocabulary: int) -> Tensor:
     plain = plain_head(out, vocabulary)
     if plain is None:
         return out.logits[where][:, : vocabulary or None]
-    entered, head = plain
-    return head_logits(entered[where], *head)
+    entered, head, form = plain
+    return head_logits(entered[where], *head, form)
 
 
 @without_autocast
-def head_logits(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def head_logits(states: Tensor, weight: Tensor, bias: Tensor | None, form: LogitForm | None = None) -> Tensor:
     """``[T, V]`` of states ``[T, d]``, never rounded to half precision: near 100 bfloat16 has steps of 0.5."""
-    return F.linear(*widened(*(part for part in (states, weight, bias) if part is not None)))
+    products = F.linear(*widened(*(part for part in (states, weight, bias) if part is not None)))
+    return products if form is None else form.of(products)
 
 
 def token_cross_entropy(
@@ -51,8 +53,16 @@ def token_cross_entropy(
     path, where there is none."""
     plain = plain_head(out, vocabulary)
     if plain is not None:
-        entered, (weight, bias) = plain
-        return head_cross_entropy(entered[where], weight, wanted, bias=bias, label_smoothing=smoothing)
+        entered, (weight, bias), form = plain
+        return head_cross_entropy(
+            entered[where],
+            weight,
+            wanted,
+            bias=bias,
+            label_smoothing=smoothing,
+            scale=form.scale,
+            softcap=form.softcap,
+        )
     (logits,) = widened(logits_at(out, where, vocabulary))
     return F.cross_entropy(logits, wanted, label_smoothing=smoothing, reduction="sum")
 
@@ -74,12 +84,12 @@ def _runs(out: Shown, where: Tensor, wanted: Tensor, vocabulary: int) -> Iterato
         if len(wanted):
             yield widened(logits_at(out, where, vocabulary))[0], wanted
         return
-    entered, (weight, bias) = plain
+    entered, (weight, bias), form = plain
     rows = entered[where]
     size = max(1, CHUNK_ELEMENTS["cpu" if rows.device.type == "cpu" else "other"] // len(weight))
     for first in range(0, len(rows), size):
         part = slice(first, first + size)
-        yield head_logits(rows[part], weight, bias), wanted[part]
+        yield head_logits(rows[part], weight, bias, form), wanted[part]
 
 
 def summed_by_row(values: Tensor, where: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import DataError, MissingSignalError
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.signals.ragged import Ragged, mapped, rows_of
 from limbeck.signals.tensors import tensor_of
 from limbeck.signals.top_k import TopK
@@ -61,6 +62,7 @@ class TeacherOutput:
         labels: ``[m]`` int64, the ground truth where known, -100 = unknown.
         keys: ``m`` identifiers, all ``str`` or all ``int``.
         head: the teacher's classifier as ``(weight [C, D], bias [C] or None)``.
+        form: what a language model makes of its head's products (a scale, a cap); None = nothing.
         inputs: samples (column to rows) that a live teacher has yet to be asked about; then nothing else is there.
         counts: what happened to how many of the rows (``truncated``: inputs that were cut); a bank notes the sums.
     """
@@ -78,6 +80,7 @@ class TeacherOutput:
     labels: Tensor | None = None
     keys: Sequence[Any] | None = None
     head: Head | None = None
+    form: LogitForm | None = None
     inputs: dict[str, Any] | None = None
     counts: dict[str, int] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.signals.output import Head
 
 
@@ -18,16 +19,19 @@ class LazyLogits:
 
     Args:
         head: the layer itself, with adapters if it has any.    entered: ``[n, *p, d]``, after dropout.
+        form: what the model makes of the layer's products.
     """
 
-    def __init__(self, head: Callable[[Tensor], Tensor], entered: Tensor) -> None:
-        self.head, self.entered = head, entered
+    def __init__(
+        self, head: Callable[[Tensor], Tensor], entered: Tensor, form: LogitForm | None = None
+    ) -> None:
+        self.head, self.entered, self.form = head, entered, form or LogitForm()
 
     def __call__(self) -> Tensor:
-        return self.head(self.entered)
+        return self.form.of(self.head(self.entered))
 
     def rows(self, index: Tensor | slice) -> LazyLogits:
-        return LazyLogits(self.head, self.entered[index])
+        return LazyLogits(self.head, self.entered[index], self.form)
 
 
 class StudentOutput:
@@ -86,9 +90,15 @@ class StudentOutput:
 
     @property
     def entered_plainly(self) -> Tensor | None:
-        """:attr:`entered`, where weight and bias of :attr:`head` are all that makes logits of it: no adapter."""
+        """:attr:`entered`, where weight and bias of :attr:`head`, and :attr:`form`, are all that makes logits of it: no
+        adapter."""
         plain = isinstance(self._logits, LazyLogits) and type(self._logits.head) is nn.Linear
         return self.entered if plain else None
+
+    @property
+    def form(self) -> LogitForm:
+        """What the model makes of its head's products, where they are its logits but for a scale and a cap."""
+        return self._logits.form if isinstance(self._logits, LazyLogits) else LogitForm()
 
     @property
     def prediction(self) -> Tensor:

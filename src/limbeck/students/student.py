@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, HeadNotFoundError, UnknownNameError, nearest
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.problems.base import Reading
 from limbeck.students.calling import answer_of, call_by_name
 from limbeck.students.changes.lora import merge_lora
@@ -29,6 +30,7 @@ from limbeck.students.heads import (
     possible_heads,
     scores_choices,
 )
+from limbeck.students.language.logit_form import logit_form
 from limbeck.students.language.writing import written
 from limbeck.students.layers import layer_path
 from limbeck.students.output import LazyLogits, StudentOutput
@@ -62,10 +64,9 @@ class Student(nn.Module):
         reading: ``classifier``: logits ``[n, C]``, the features are what enters the head, before dropout. The head is
             the last ``nn.Linear`` executed in the first forward (or in :meth:`probe`) that makes the logits.
             ``positions``: the same at every token, frame or pixel, ``[n, *p, C]``; the head may be a 1x1 convolution
-            (logits ``[n, C, *p]`` are turned). Where nothing follows the head, its outputs are made only when
-            ``logits``
-            are read. ``embedding``: features and prediction are what the model returns. ``prediction``: so is the
-            prediction. See :attr:`limbeck.problems.Problem.reading`.
+            (logits ``[n, C, *p]`` are turned). Where nothing follows the head but a scale and a cap that the model's
+            config names, its outputs are made only when ``logits`` are read. ``embedding``: features and prediction are
+            what the model returns. ``prediction``: so is the prediction. See :attr:`limbeck.problems.Problem.reading`.
 
     Limits: hooks do not reach into a model that ``torch.compile`` has already compiled; compile the student
     instead (graph breaks at the hooks). With gradient checkpointing use ``use_reentrant=False`` (the default
@@ -82,8 +83,8 @@ class Student(nn.Module):
         self._head = head
         # Whether a functional dropout feeds the head; seen in the first training forward, then watched for.
         self._functional_dropout: bool | None = None
-        # Whether nothing follows the head, so that its outputs can be made later; seen in a first forward.
-        self._head_is_last = False
+        # What follows the head, where its outputs can be made later; seen in a first forward.
+        self._form: LogitForm | None = None
         if head is not None:
             self._check_head(head)
 
@@ -104,7 +105,7 @@ class Student(nn.Module):
             features = answer if self.reading == "embedding" else None
             return StudentOutput(features, None, states, prediction=answer)
         watch = self.model.training and self._functional_dropout is not False
-        skipped = self._head if self._head_is_last else None
+        skipped = self._head if self._form is not None else None
         with Recorder(self.model, self._watched_heads(), layers, watch, skipped) as record:
             output = call_by_name(self.model, inputs)
         answer = answer_of(output, self.model, self.reading)
@@ -142,10 +143,10 @@ class Student(nn.Module):
             )
         head = self.model.get_submodule(self._head)
         if call.skipped:
-            logits_or_later: Tensor | LazyLogits = LazyLogits(head, call.given)
+            logits_or_later: Tensor | LazyLogits = LazyLogits(head, call.given, self._form)
         else:
             logits_or_later = channels_last(logits, head)
-            self._head_is_last = isinstance(head, nn.Linear) and _same(call.outputs, logits)
+            self._form = logit_form(self.model, call.outputs, logits) if isinstance(head, nn.Linear) else None
         mask = inputs.get("attention_mask")
         is_of_tokens = mask is not None and call.inputs.shape[:-1] == mask.shape
         return call, StudentOutput(
@@ -267,10 +268,6 @@ def _executed(states: dict[str, Tensor], layers: Mapping[str, nn.Module]) -> dic
 def _is(a: Tensor, b: Tensor) -> bool:
     """Whether they are one tensor, as it was made."""
     return a.shape == b.shape and a.data_ptr() == b.data_ptr() and b._version == 0
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and (a.data_ptr() == b.data_ptr() or torch.equal(a, b))
 
 
 @contextlib.contextmanager

@@ -46,8 +46,8 @@ class AnswerTeacher:
         max_length: of prompt and answer together.    max_new_tokens: of an answer; default half of that.
         licence: what its owner allows; kept with a bank.
 
-    Raises: ConfigError, when it is called, for a model whose logits are more than a linear layer's of its states,
-        unless ``top_k`` is given.
+    Raises: ConfigError, when it is called, for a model whose logits are more than a linear layer's of its states (with
+        a scale and a cap that its config names, as Cohere, Granite and Gemma have them), unless ``top_k`` is given.
     """
 
     class_names = None
@@ -145,12 +145,12 @@ class AnswerTeacher:
         plain = plain_head(out, self.vocabulary)
         if plain is None:
             raise ConfigError(
-                f"The logits of {type(self.model).__name__} are more than a linear layer's of its states (a soft "
-                "cap, a scale), so that these do not keep them; set top_k."
+                f"The logits of {type(self.model).__name__} are more than a linear layer's of its states, with a scale "
+                "and a cap that its config names, so that these do not keep them; set top_k."
             )
-        entered, _ = plain
+        entered, _, form = plain
         states: dict[str, Any] = {LAYER: Ragged(entered[where], lengths)}
-        return TeacherOutput(hidden_states=states, head=self.head)
+        return TeacherOutput(hidden_states=states, head=self.head, form=None if form.is_plain else form)
 
     def fingerprint(self) -> dict[str, str]:
         """Parts: ``architecture``, ``weights``, ``reading``, ``preprocessing``."""

@@ -188,7 +188,7 @@ def _tensors(rows: TeacherRows) -> dict[str, Any]:
     """A teacher's rows as nested tensors, which the Trainer can move to a device."""
     said = {
         n: packed(v)
-        for n in (*SIGNALS, "labels", "head", "inputs")
+        for n in (*SIGNALS, "labels", "head", "form", "inputs")
         if (v := getattr(rows.said, n)) is not None
     }
     return {"said": said, "pair_index": rows.pair_index, "group_s": rows.group_s, "group_t": rows.group_t}

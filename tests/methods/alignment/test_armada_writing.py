@@ -11,7 +11,9 @@ import tiny_language
 import torch
 from torch.nn import functional as F
 
+from limbeck.errors import ConfigError
 from limbeck.methods.alignment.armada_writing import ARMADAWriting, ARMADAWritingConfig, prompt_state
+from limbeck.methods.registry import plan_method
 from limbeck.problems.base import Targets
 from limbeck.recipes import Recipe
 from limbeck.runner import run
@@ -89,6 +91,36 @@ def test_the_aligner_learns_to_reconstruct() -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.1 * losses[0]
+
+
+def test_the_aligner_learns_beforehand_without_a_student() -> None:
+    method, said = made(width=16, pretrain="reconstruction"), torch.randn(2, 5)
+    assert method.plan.units == {"aligner": "pair"}
+    assert method.plan.student == "asked"
+    b = batch(torch.zeros(0), said, [0, 1])
+    b.student = b.label_loss = None
+    optimiser, losses = torch.optim.Adam(method.parameters(), lr=1e-2), []
+    for _ in range(60):
+        (loss,) = method.losses(b).values()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.1 * losses[0]
+    assert all(p.grad is None for p in method.student_projection.parameters())
+
+
+def test_a_frozen_aligner_is_not_moved() -> None:
+    method = made(width=4, aligner="frozen")
+    features = torch.randn(2, 4, 6, requires_grad=True)
+    terms = method.losses(batch(features, torch.randn(1, 5), [1]))
+    assert terms.keys() == method.plan.units.keys() == {"supervised", "manifold"}
+    sum(terms.values()).backward()
+    still = (*method.teacher_projection.parameters(), *method.reconstruction.parameters())
+    assert not any(p.requires_grad for p in still)
+    assert all(p.grad is not None for p in method.student_projection.parameters())
+    with pytest.raises(ConfigError, match="'frozen' has no stage of its own"):
+        plan_method("armada_writing", {"aligner": "frozen", "pretrain": "reconstruction"})
 
 
 @pytest.mark.full

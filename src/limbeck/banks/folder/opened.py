@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,6 +19,7 @@ from limbeck.banks.key_index import KeyIndex
 from limbeck.banks.manifest import MANIFEST_FILE, Manifest
 from limbeck.banks.shards import corrupt, file_hash, map_tensors, read_texts
 from limbeck.errors import BankError, CorruptShardError, some
+from limbeck.functional.response.vocabulary_head import LogitForm
 from limbeck.signals.output import Head
 
 _State = tuple[int, int, int]
@@ -154,9 +156,19 @@ def opened_index(files: BankFiles) -> KeyIndex:
 def classifier(path: Path, tensors: Mapping[str, Tensor]) -> Head:
     """Weight ``[C, D]`` and bias ``[C]`` or None. CorruptShardError for other tensors."""
     weight, bias = tensors.get("weight"), tensors.get("bias")
-    if weight is None or len(tensors) != 1 + (bias is not None):
+    if weight is None or len(tensors) != 1 + (bias is not None) + ("form" in tensors):
         raise corrupt(path, f"it holds {some(sorted(tensors))}")
     return weight, bias
+
+
+def logit_form(path: Path, tensors: Mapping[str, Tensor]) -> LogitForm | None:
+    """What is made of the classifier's products, if anything. CorruptShardError for what is no scale and cap."""
+    if (told := tensors.get("form")) is None:
+        return None
+    scale, cap = told.tolist() if told.shape == (2,) else (0.0, 0.0)
+    if not (0 < scale < math.inf and 0 <= cap < math.inf):
+        raise corrupt(path, "its form is no scale and cap")
+    return LogitForm(scale, cap or None)
 
 
 def _settle(folder: Path) -> None:

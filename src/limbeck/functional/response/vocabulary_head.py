@@ -49,6 +49,28 @@ class LogitForm:
         if self.softcap is not None:
             check_positive("softcap", self.softcap)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the products are the logits."""
+        return self.scale == 1 and self.softcap is None
+
+    def of(self, products: Tensor) -> Tensor:
+        """Logits of the head's products, any shape, with their gradient."""
+        scaled = products if self.scale == 1 else products * self.scale
+        return scaled if self.softcap is None else torch.tanh(scaled / self.softcap) * self.softcap
+
+    def make(self, products: Tensor) -> Tensor:
+        """:meth:`of`, written over the products."""
+        if self.scale != 1:
+            products.mul_(self.scale)
+        return products if self.softcap is None else products.div_(self.softcap).tanh_().mul_(self.softcap)
+
+    def bend(self, logits: Tensor, out: Tensor, temperature: float = 1.0) -> Tensor:
+        """What the cap, which there must be, multiplies a gradient to logits over the temperature with; in ``out``."""
+        assert self.softcap is not None
+        torch.mul(logits, temperature / self.softcap, out=out)
+        return out.square_().neg_().add_(1)
+
 
 class VocabularyHead:
     """Hidden states ``(T, h)`` with the linear head ``(V, h)`` that turns them into logits."""
@@ -80,10 +102,7 @@ class VocabularyHead:
 
     def bend(self, logits: Tensor, temperature: float, out: Tensor) -> Tensor | None:
         """What the cap multiplies a gradient to these logits with, ``(c, V)`` in ``out``; None without a cap."""
-        if self.form.softcap is None:
-            return None
-        torch.mul(logits, temperature / self.form.softcap, out=out)
-        return out.square_().neg_().add_(1)
+        return None if self.form.softcap is None else self.form.bend(logits, out, temperature)
 
     def back(self, slope: Tensor, scale: float, out: Tensor) -> None:
         """``slope (c, V)`` through the head: ``scale * slope @ weight`` over ``out (c, h)``."""

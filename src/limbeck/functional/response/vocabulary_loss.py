@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from limbeck.errors import DataError
 from limbeck.functional.precision import widened
-from limbeck.functional.response.vocabulary_head import CHUNK_ELEMENTS
+from limbeck.functional.response.vocabulary_head import CHUNK_ELEMENTS, LogitForm
 
 IGNORED = -100
 
@@ -22,6 +22,8 @@ def head_cross_entropy(
     *,
     bias: Tensor | None = None,
     label_smoothing: float = 0.0,
+    scale: float = 1.0,
+    softcap: float | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     r"""Cross-entropy of a linear head, a run of positions at a time in one buffer; the gradient is made
@@ -31,13 +33,15 @@ def head_cross_entropy(
         entered: what enters the head, ``(..., d)``.    weight: ``(V, d)``.    bias: ``(V,)``.
         classes: ``(...)`` int64, -100 where nothing is known.
         label_smoothing: in [0, 1).
+        scale, softcap: float > 0, what a model makes of the products x with the head: softcap tanh(scale x / softcap),
+            or scale x without a cap, as of ``fused_linear_divergence``.
         chunk: positions at a time; default: 32 MB of logits (512 MB on an accelerator).
     Returns: the sum over the known positions in nats, float32 or wider; 0, with a gradient path, where there is none.
-    Needs: labels by position. Memory: one buffer of (chunk, V), and the gradients.    Gradient: to ``entered``,
-    ``weight``, ``bias``.
+    Needs: labels by position. Memory: one buffer of (chunk, V), two with a cap, and the gradients.
+    Gradient: to ``entered``, ``weight``, ``bias``.
     Source: cross-entropy; gradient with the value, by chunks, as in Liger Kernel, arXiv 2410.10989.
         Deviation: none.    Limits: it cannot be differentiated twice.
-    Raises: DataError for shapes that do not fit.
+    Raises: DataError for shapes that do not fit; ConfigError for scale or softcap.
     Example:
         >>> float(head_cross_entropy(torch.zeros(2, 3), torch.zeros(4, 3), torch.tensor([1, -100])))
         1.3862943649291992
@@ -47,14 +51,14 @@ def head_cross_entropy(
             f"entered {tuple(entered.shape)} must be (..., d) for classes {tuple(classes.shape)} and weight "
             f"{tuple(weight.shape)} (V, d)."
         )
-    known = classes != IGNORED
+    form, known = LogitForm(scale, softcap), classes != IGNORED
     rows, wanted = entered[known], classes[known]
     size = chunk or max(1, CHUNK_ELEMENTS["cpu" if entered.device.type == "cpu" else "other"] // len(weight))
 
     if not len(rows):
         return (rows.sum() + 0.0 * weight[0].sum()).float()
     given = (rows, weight) if bias is None else (rows, weight, bias)
-    return _HeadCrossEntropy.apply(wanted, label_smoothing, size, *widened(*given))
+    return _HeadCrossEntropy.apply(wanted, label_smoothing, size, form, *widened(*given))
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
@@ -67,23 +71,29 @@ class _HeadCrossEntropy(torch.autograd.Function):
         wanted: Tensor,
         smoothing: float,
         size: int,
+        form: LogitForm,
         rows: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
     ) -> Tensor:
-        needed = ctx.needs_input_grad[3:]
+        needed = ctx.needs_input_grad[4:]
         gradients = [
             torch.zeros_like(x) if need else None
             for x, need in zip((rows, weight, bias), needed)
             if x is not None
         ]
         buffer, value = rows.new_empty(min(size, len(rows)), len(weight)), rows.new_zeros(())
+        bends = None if form.softcap is None else torch.empty_like(buffer)
         for first in range(0, len(rows), size):
             part = slice(first, first + size)
             logits = torch.mm(rows[part], weight.T, out=buffer[: len(rows[part])])
-            value += _made_into_gradient(
-                logits if bias is None else logits.add_(bias), wanted[part], smoothing
-            )
+            form.make(logits if bias is None else logits.add_(bias))
+            bend = None if bends is None else form.bend(logits, bends[: len(logits)])
+            value += _made_into_gradient(logits, wanted[part], smoothing)
+            if bend is not None:
+                logits.mul_(bend)
+            if form.scale != 1:
+                logits.mul_(form.scale)
             for place, gradient in enumerate(gradients):
                 if gradient is None:
                     continue
@@ -100,7 +110,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradients = [None if gradient is None else gradient * upstream for gradient in ctx.saved_tensors]
-        return (None, None, None, *gradients)
+        return (None, None, None, None, *gradients)
 
 
 def _made_into_gradient(logits: Tensor, wanted: Tensor, smoothing: float) -> Tensor:

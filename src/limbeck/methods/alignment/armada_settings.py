@@ -64,8 +64,9 @@ class ARMADAConfig(Settings):
     )
     aligner: Literal["trained", "frozen", "without_teacher"] = setting(
         "trained",
-        "frozen: its teacher's side stays as it was drawn; without_teacher: it reads the student's own representation, "
-        "through a fixed random map to the teacher's width, so that it has as many weights and no teacher",
+        "frozen: its teacher's side stays as method.init left it, or as it was drawn; without_teacher: it reads the "
+        "student's own representation, through a fixed random map to the teacher's width, so that it has as many "
+        "weights and no teacher",
     )
     teacher_noise: float = setting(
         0.0,

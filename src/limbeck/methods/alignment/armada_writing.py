@@ -12,9 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from limbeck.errors import ConfigError
 from limbeck.layers.ts_aligner import projection
 from limbeck.methods.alignment.armada_terms import DISTANCE
-from limbeck.methods.base import Method, Settings, Shapes, StepBatch, Weight, setting, weight
+from limbeck.methods.base import Declared, Method, Settings, Shapes, StepBatch, Weight, setting, weight
 from limbeck.signals.classes import UNLABELLED
 
 
@@ -31,6 +32,14 @@ class ARMADAWritingConfig(Settings):
     )
     width: int = setting(768, "of the shared space", low=1)
     depth: int = setting(2, "linear layers of each projection", low=1)
+    pretrain: Literal["no", "reconstruction"] = setting(
+        "no",
+        "reconstruction: a stage for the aligner alone, before the student's, as in the paper; the next stage starts "
+        "from it by method.init",
+    )
+    aligner: Literal["trained", "frozen"] = setting(
+        "trained", "frozen: its teacher's side stays as method.init left it, or as it was drawn"
+    )
 
 
 class ARMADAWriting(Method):
@@ -44,11 +53,11 @@ class ARMADAWriting(Method):
     cross-entropy of the answers' tokens; M and the reconstruction run over all rows with a teacher row, answered or
     not. M does not move g_t: the aligner learns by reconstruction, as the paper has it for reasoning and instructions,
     and so needs no head over the vocabulary. It has 6 million parameters for a student of width 4,096 whatever the
-    vocabulary.
+    vocabulary. With ``pretrain: reconstruction`` it learns beforehand, without the student, as the paper trains it
+    (the chain ``armada_writing_pretrained``); by default it learns along.
 
-    Paper: Sengupta, Dixit, Akhtar, Chakraborty, arXiv 2603.10877, its generative tasks. Deviations: the aligner is
-    trained along, not beforehand; no match of outputs and no auxiliary heads (alpha and gamma 0); a LayerNorm before
-    each projection.
+    Paper: Sengupta, Dixit, Akhtar, Chakraborty, arXiv 2603.10877, its generative tasks. Deviations: no match of outputs
+    and no auxiliary heads (alpha and gamma 0); a LayerNorm before each projection.
     """
 
     needs = {"features"}
@@ -64,19 +73,39 @@ class ARMADAWriting(Method):
         self.student_projection = projection("student", n_student, config.width, config.depth)
         self.teacher_projection = projection("teacher", n_teacher, config.width, config.depth)
         self.reconstruction = nn.Linear(config.width, n_teacher)
+        if config.aligner == "frozen":
+            for part in (self.teacher_projection, self.reconstruction):
+                part.requires_grad_(False)
+
+    @classmethod
+    def declared(cls, config: ARMADAWritingConfig) -> Declared:
+        declared = super().declared(config)
+        if config.aligner == "trained":
+            alone = {"units": {"aligner": "pair"}, "student": "asked"}
+            return declared if config.pretrain == "no" else declared.with_(**alone)
+        if config.pretrain != "no":
+            raise ConfigError(
+                "An aligner that is 'frozen' has no stage of its own; leave out pretrain, or aligner."
+            )
+        units = {name: unit for name, unit in cls.units.items() if name != "aligner"}
+        return declared.with_(units=units, detached=frozenset())
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         rows, said = b.teacher.paired()
         shown = said["features"].detach().to(self.reconstruction.weight.dtype)
+        z_t = self.teacher_projection(shown)
+        terms = {} if self.config.aligner == "frozen" else {"aligner": self._reconstruction_loss(z_t, shown)}
+        if self.config.pretrain != "no":
+            return terms
         prompt = b.inputs["attention_mask"].bool() & (b.targets.values == UNLABELLED)
         state = prompt_state(b.student.features, prompt, self.config.state)
         z_s = self.student_projection(state.to(shown.dtype))
-        z_t = self.teacher_projection(shown)
-        return {
-            "supervised": b.label_loss(),
-            "manifold": DISTANCE[self.config.manifold](z_s[rows], z_t.detach()),
-            "aligner": (self.reconstruction(z_t) - shown).square().mean(1).sum(),
-        }
+        manifold = DISTANCE[self.config.manifold](z_s[rows], z_t.detach())
+        return {"supervised": b.label_loss(), "manifold": manifold, **terms}
+
+    def _reconstruction_loss(self, z_t: Tensor, shown: Tensor) -> Tensor:
+        """Mean squared errors of rows ``shown [p, D]`` made again of projections ``[p, w]``: a sum over rows."""
+        return (self.reconstruction(z_t) - shown).square().mean(1).sum()
 
 
 def prompt_state(features: Tensor, prompt: Tensor, state: str) -> Tensor:
