@@ -10,3 +10,4 @@ from .generative import GenerativeTeacher as GenerativeTeacher
 from .hf.teacher import HFTeacher as HFTeacher
 from .live import LiveTeacher as LiveTeacher
 from .module import ModuleTeacher as ModuleTeacher
+from .writing_answers import WritingTeacher as WritingTeacher
