@@ -31,6 +31,7 @@ from limbeck.teachers.hf.loading import load_config
 from limbeck.teachers.hf.settings import Loading
 
 LAYER = "answer"  # the hidden states at the positions that predict the answer's tokens
+SETTINGS = ("chat", "system", "top_k", "max_length", "max_new_tokens", "licence")
 LONGEST = 4096  # tokens of prompt and answer, where tokenizer and caller say nothing
 
 
@@ -81,11 +82,10 @@ class AnswerTeacher:
 
         Raises: DataError where they are not; UnknownNameError for a setting that does not exist.
         """
-        known = ("chat", "system", "top_k", "max_length", "max_new_tokens", "licence")
         for name in settings:
-            if name not in known:
+            if name not in SETTINGS:
                 raise UnknownNameError(
-                    f"A teacher of answers has no setting {name!r}; {nearest(name, known)}"
+                    f"A teacher of answers has no setting {name!r}; {nearest(name, SETTINGS)}"
                 )
         return cls(_language_model(str(source)), load_tokenizer(source), **settings)
 
@@ -112,13 +112,17 @@ class AnswerTeacher:
         self.model.eval()
         given, labels, cut = self._encoded(inputs)
         if not self._probed:
-            self._read.probe({name: value[:1] for name, value in given.items()})
+            self._read.probe(self._one(inputs, given))
             self._probed = True
         where = torch.cat(
             [labels[:, 1:] != UNLABELLED, torch.zeros_like(labels[:, :1], dtype=torch.bool)], dim=1
         )
         said = self._said(self._read(given), where)
         return replace(said, counts={"truncated": cut} if cut else {})
+
+    def _one(self, inputs: Mapping[str, Any], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the model is given of the first row."""
+        return {name: value[:1] for name, value in given.items()}
 
     def _encoded(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor, int]:
         completions: Sequence[str] = list(inputs["completion"])
