@@ -172,6 +172,7 @@ def test_a_teacher_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
         run(Recipe.from_dict(recipe(tmp_path, method={"name": "kd"}, teacher=live)))
 
 
+@pytest.mark.full
 def test_a_live_teacher_that_sees(tmp_path: Path) -> None:
     """The student has words alone; of a bank and live it learns the same, and of other pictures something else."""
     folder = tiny_vlm.llava(tmp_path / "vlm")

@@ -49,13 +49,15 @@ def logits_of(said: Any) -> torch.Tensor:
     return torch.nn.functional.linear(said.hidden_states["answer"].values, *said.head)
 
 
-def test_as_by_hand(home: Path) -> None:
-    rows = asked()
-    said = SeeingAnswerTeacher.load(home)(rows)
+@pytest.mark.parametrize("make", [tiny_vlm.llava, pytest.param(tiny_vlm.idefics, marks=pytest.mark.full)])
+def test_as_by_hand(make: Any, tmp_path: Path) -> None:
+    home, rows = make(tmp_path), asked()
+    teacher, wanted = SeeingAnswerTeacher.load(home), by_hand(home, rows)
+    said = teacher(rows)
     assert said.hidden_states["answer"].lengths.tolist() == [4, 2, 4, 0]
-    torch.testing.assert_close(logits_of(said), by_hand(home, rows), rtol=1e-5, atol=1e-5)
-    blind = rows | {"image": rows["image"][::-1]}
-    assert (logits_of(SeeingAnswerTeacher.load(home)(blind)) - by_hand(home, rows)).abs().max() > 1e-2
+    torch.testing.assert_close(logits_of(said), wanted, rtol=1e-5, atol=1e-5)
+    others = logits_of(teacher(rows | {"image": rows["image"][::-1]}))
+    assert (others - wanted).abs().max() > 1e-2
 
 
 def test_in_its_chat_template(home: Path) -> None:
@@ -63,6 +65,15 @@ def test_in_its_chat_template(home: Path) -> None:
     wanted = by_hand(home, asked(), "<s>s:be brief<turn>u:<image>{}<turn>a:", "<turn>")
     torch.testing.assert_close(logits_of(teacher(asked())), wanted, rtol=1e-5, atol=1e-5)
     assert teacher.notes["end"] == "<turn>"
+
+
+def test_its_fingerprint_knows_what_it_is_shown(home: Path) -> None:
+    parts = [SeeingAnswerTeacher.load(home).fingerprint() for _ in range(2)]
+    assert parts[0] == parts[1]
+    teacher = SeeingAnswerTeacher.load(home)
+    teacher.wording.processor.image_processor.image_mean = [0.0, 0.0, 0.0]
+    found = teacher.fingerprint()
+    assert {name for name in found if found[name] != parts[0][name]} == {"preprocessing"}
 
 
 def test_the_likeliest_tokens(home: Path) -> None:

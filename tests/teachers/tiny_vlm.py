@@ -57,9 +57,39 @@ def llava(place: Path, *more: str) -> Path:
     return place
 
 
+def idefics(place: Path) -> Path:
+    """A folder with an Idefics3, which cuts larger pictures into parts, so that rows differ in tokens and parts."""
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        Idefics3ImageProcessor,
+        Idefics3Processor,
+    )
+
+    parts = [f"<row_{i}_col_{j}>" for i in (1, 2) for j in (1, 2)]
+    words = tokenizer()
+    words.add_tokens(
+        ["<fake_token_around_image>", "<global-img>", "<end_of_utterance>", *parts], special_tokens=True
+    )
+    config = Idefics3Config(
+        vision_config={"image_size": 8, "patch_size": 4, **SIZES},
+        text_config={"model_type": "llama", "vocab_size": 64, "initializer_range": 0.3, **SIZES},
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+    )
+    torch.manual_seed(5)
+    Idefics3ForConditionalGeneration(config).save_pretrained(place)
+    seen = Idefics3ImageProcessor(size={"longest_edge": 16}, max_image_size={"longest_edge": 8})
+    Idefics3Processor(seen, words, image_seq_len=1, chat_template=TEMPLATE).save_pretrained(place)
+    return place
+
+
 def pictures(n: int) -> list[Any]:
-    """Noise, another for each row."""
+    """Noise, another for each row, of 8 or 16 pixels a side."""
     from PIL import Image
 
-    draws = torch.randint(0, 255, (n, 8, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    return [Image.fromarray(draw.numpy()) for draw in draws]
+    draw, found = torch.Generator().manual_seed(1), []
+    for i in range(n):
+        pixels = torch.randint(0, 255, (8 + 8 * (i % 2), 8, 3), generator=draw, dtype=torch.uint8)
+        found.append(Image.fromarray(pixels.numpy()))
+    return found

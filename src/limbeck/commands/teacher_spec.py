@@ -192,12 +192,13 @@ def _hf(name: str, values: argparse.Namespace, licence: str) -> Any:
 
 def _writer(name: str, values: argparse.Namespace, licence: str) -> Any:
     from limbeck.teachers import AnswerTeacher, WritingTeacher
+    from limbeck.teachers.hf.loading import check_device
 
     options = _given(values, "chat", "system", "top_k")
     length = {} if values.max_tokens is None else {"max_new_tokens": values.max_tokens}
+    check_device(values.device)
     teacher = AnswerTeacher.load(name, licence=licence, **options, **length)
-    if values.device is not None:
-        teacher.model.to(values.device)
+    teacher.model.to(values.device or "cpu")
     return WritingTeacher(teacher, temperature=values.temperature or 0.0)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.problems.prompts import Wording, padded_rows
+from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.students.foreign import NO_CODE, PLAIN_WEIGHTS, loading, no_code
 from limbeck.students.pretrained import quietly
 from limbeck.teachers.answers import SETTINGS, AnswerTeacher
@@ -27,6 +29,7 @@ from limbeck.teachers.hf.settings import Loading
 from limbeck.teachers.raw import to_image
 
 PICTURE = "image"  # the column
+_PART = re.compile(r"<row_\d+_col_\d+>")  # of a picture that is cut into parts
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,12 @@ class SeeingAnswerTeacher(AnswerTeacher):
                 )
         return cls(*_model_and_processor(str(source)), **settings)
 
+    def fingerprint(self) -> dict[str, str]:
+        """As of an :class:`AnswerTeacher`, the processor included."""
+        parts, processor = super().fingerprint(), self.wording.processor
+        how = [parts["preprocessing"], processor.image_processor.to_dict(), processor.chat_template]
+        return {**parts, "preprocessing": settings_fingerprint([*how, self.vocabulary])}
+
     def _one(self, inputs: Mapping[str, Any], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self._encoded({name: value[:1] for name, value in inputs.items()})[0]
 
@@ -185,11 +194,10 @@ class SeeingAnswerTeacher(AnswerTeacher):
 
 def _text_tokens(processor: Any) -> int:
     """How many tokens the tokenizer has but for those at its end that stand for pictures."""
-    names = ("image_token", "video_token", "fake_image_token", "global_image_token", "audio_token")
-    own = {str(getattr(processor, name)) for name in names if getattr(processor, name, None)}
+    own = {str(v) for name, v in vars(processor).items() if name.endswith(("_token", "_tag"))}
     tokenizer = processor.tokenizer
     n = len(tokenizer)
-    while n > 1 and tokenizer.convert_ids_to_tokens(n - 1) in own:
+    while n > 1 and ((last := tokenizer.convert_ids_to_tokens(n - 1)) in own or _PART.fullmatch(last)):
         n -= 1
     return n
 
@@ -215,8 +223,10 @@ def _model_and_processor(source: str) -> tuple[nn.Module, Any]:
     except DataError:
         raise
     except Exception as error:  # transformers raises what the kind of processor makes of missing files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(
-            f"'{source}' holds no processor of texts and pictures; save the model's own into it."
+            f"The processor of '{source}' cannot be loaded ({reason}); save the model's own into it, or install "
+            "what it asks for."
         ) from error
     if getattr(processor, "tokenizer", None) is None or getattr(processor, "image_token", None) is None:
         raise DataError(f"'{source}' holds no processor of texts and pictures; save the model's own into it.")

@@ -225,6 +225,11 @@ def test_a_student_that_does_not_write(tmp_path: Path, capsys: pytest.CaptureFix
     assert "answers a classification and does not write" in capsys.readouterr().err
 
 
+def test_a_device_that_is_not_there(made: tuple[Path, Any]) -> None:
+    with pytest.raises(ConfigError, match="There is no device 'gpu'"):
+        harness_scores(made[0] / "student", ["arc_easy"], device="gpu")
+
+
 def test_without_the_extra(made: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'limbeck\[eval\]'"):

@@ -21,6 +21,7 @@ from limbeck.evaluation.harness.model import harness_model
 from limbeck.evaluation.harness.tasks import read_tasks
 from limbeck.students.export.exported import load_exported
 from limbeck.students.text import load_tokenizer
+from limbeck.teachers.hf.loading import check_device
 
 SEED = 1234  # of examples and drawn answers, as lm-eval's own command has it
 DRAWS = 1000  # of the bootstrap, where a standard error has no formula
@@ -77,6 +78,7 @@ def harness_scores(
             f"The student in {student} answers a {exported.problem.kind} and does not write, so lm-eval cannot ask it; "
             "its own scores are in metrics.json and report.html of its run."
         )
+    check_device(device)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     told_to = sys.stderr
     with _quiet_harness(), _seeded():
