@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,16 @@ def test_bad_input(home: Path) -> None:
     fresh_causal_lm(str(blind), {"hidden_size": 16}, torch.float32).save_pretrained(blind)
     with pytest.raises(DataError, match="of the kind 'llama', which is shown no pictures"):
         SeeingAnswerTeacher.load(blind)
+
+
+def test_code_of_a_folder_is_not_run(tmp_path: Path) -> None:
+    folder, ran = tiny_vlm.llava(tmp_path / "vlm"), tmp_path / "ran"
+    (folder / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nclass Mine: pass\n")
+    path = folder / "processor_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"auto_map": {"AutoProcessor": "mine.Mine"}}))
+    SeeingAnswerTeacher.load(folder)(asked())
+    assert not ran.exists()
+    path.write_text(json.dumps(settings | {"processor_class": "AutoModel"}))
+    with pytest.raises(DataError, match="gives 'AutoModel' as its processor_class, which is none"):
+        SeeingAnswerTeacher.load(folder)
