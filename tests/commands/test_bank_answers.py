@@ -148,15 +148,17 @@ def test_a_server_writes(
         "mine",
     )
     try:
-        code, out, err = build(capsys, *where, "--data", "p.csv", "--max-tokens", "9", "--table", "t.jsonl")
+        code, out, err = build(
+            capsys, *where, "--data", "p.csv", "--max-tokens", "9", "--table", "new/t.jsonl"
+        )
     finally:
         server.close()
     assert code == 0, err
     assert "3 answers; left out 1: cut before its end (raise max_tokens)" in out
     assert {body["max_tokens"] for body in server.bodies} == {9}
-    rows = [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in Path("new/t.jsonl").read_text().splitlines()]
     assert [row["completion"] for row in rows] == [">ba", ">abc", ">d"]
-    task = make_task("prompts", {"path": "t.jsonl", "validation_share": 0.3, "test_share": 0.3})
+    task = make_task("prompts", {"path": "new/t.jsonl", "validation_share": 0.3, "test_share": 0.3})
     assert task.info["problem"] == "generation"
 
 

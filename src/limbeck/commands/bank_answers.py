@@ -23,6 +23,13 @@ def answer_columns(table: Any, kind: str) -> list[str]:
     return [name for name in _ASKED[kind] if name in table.columns]
 
 
+def make_room(table: str | None) -> None:
+    """The folder of the file ``table``; one that cannot be made is told before anybody is asked."""
+    if table is not None:
+        with writing(table):
+            Path(table).parent.mkdir(parents=True, exist_ok=True)
+
+
 def tell_answers(bank: Any, rows: Any, key: str, table: str | None) -> None:
     """Say how many answers there are and how many were left out, and write them into the file ``table``."""
     from limbeck.banks.manifest import Manifest

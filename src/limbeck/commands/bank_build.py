@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.commands.bank_answers import answer_columns, tell_answers
+from limbeck.commands.bank_answers import answer_columns, make_room, tell_answers
 from limbeck.commands.parser import Parser, WrongUse, folder_name, parse_names, positive
 from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
 from limbeck.commands.terminal import waiting
@@ -44,6 +44,7 @@ def build(arguments: Sequence[str]) -> int:
     table = _table(values)
     if values.kind == "answers":
         values.column = values.column or answer_columns(table, kind)
+        make_room(values.table)
     for name in values.column or []:
         check_column(table, name)
     if values.on_error == "skip":

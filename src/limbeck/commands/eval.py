@@ -23,6 +23,10 @@ def command(arguments: Sequence[str]) -> int:
     parser.check_unknown(unknown)
     if (values.num_fewshot or 0) < 0:
         parser.error(f"--num-fewshot must be at least 0; it is {values.num_fewshot}")
+    output = None if values.output is None else Path(values.output).expanduser()
+    if output is not None:  # a folder that cannot be made is told before the tasks are asked
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
     run = Path(values.student).expanduser()
     folder = run / "student" if (run / "student").is_dir() else run
     with waiting("Starting torch and lm-eval"):
@@ -43,9 +47,9 @@ def command(arguments: Sequence[str]) -> int:
     )
     facts = {"student": str(folder), "lm_eval": version("lm_eval"), "limit": values.limit}
     told = {**facts, "scores": [asdict(score) for score in scores]}
-    if values.output:
-        with writing(Path(values.output)):
-            Path(values.output).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    if output is not None:
+        with writing(output):
+            output.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     if values.json:
         print_json(told)
     else:

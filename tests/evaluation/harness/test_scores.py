@@ -123,7 +123,7 @@ def greedy(net: Any, prompt: str) -> str:
 def test_scores_are_those_by_hand(
     made: tuple[Path, Any], tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "scores.json"
+    output = tmp_path / "new" / "scores.json"
     asked = ["--tasks", "backwards_choice,backwards_written", "--include-path", str(tasks)]
     assert main(["eval", str(made[0]), *asked, "--output", str(output), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
