@@ -34,12 +34,13 @@ def test_the_page_as_printed(
     fresh_causal_lm("words", {"hidden_size": 32}, torch.float32).save_pretrained("teacher")
     tiny_language.tokenizer().save_pretrained("teacher")
     assert {"prompt", "completion"} < set(json.loads(blocks("json")[0].splitlines()[0]))
-    alone, taught = (yaml.safe_load(block) for block in blocks("yaml"))
+    alone, taught, task = (yaml.safe_load(block) for block in blocks("yaml"))
     alone["training"]["max_steps"] = 6
     Path("alone.yaml").write_text(yaml.safe_dump(alone))
     Path("taught.yaml").write_text(yaml.safe_dump({**alone, **taught}))
     Path("new.jsonl").write_text('{"prompt": "abc>"}\n')
-    for line in blocks("console")[0].splitlines():
+    asking, using, scoring = (block.splitlines() for block in blocks("console"))
+    for line in using:
         capsys.readouterr()
         assert main(line.split()[1:]) == 0
     said = capsys.readouterr().out.strip().rpartition("  ")[2]
@@ -55,3 +56,16 @@ def test_the_page_as_printed(
     capsys.readouterr()
     exec(compile(writing, str(GUIDE), "exec"), names)
     assert capsys.readouterr().out.strip().splitlines()[-1].strip() == said
+    Path("prompts.csv").write_text("id,prompt,completion\nr0,abc>,cba\nr1,d>,d\n")
+    assert main(asking[0].split()[1:]) == 0
+    assert [json.loads(line)["completion"] for line in Path("rows.jsonl").read_text().splitlines()] == [
+        "cba",
+        "d",
+    ]
+    pytest.importorskip("lm_eval", reason="lm-eval comes with the extra eval")
+    task["dataset_kwargs"]["data_files"]["test"] = str(Path("choices.jsonl").absolute())
+    Path("choices.jsonl").write_text('{"prompt": "ab>", "right": "ba", "wrong": "ab"}\n')
+    Path("tasks").mkdir()
+    Path("tasks/mine.yaml").write_text(yaml.safe_dump(task))
+    assert main(scoring[1].split()[1:]) == 0
+    assert json.loads(Path("scores.json").read_text())["scores"][0]["metric"] == "acc"

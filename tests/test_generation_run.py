@@ -11,11 +11,12 @@ import tiny_language
 import torch
 from launching import launch
 from safetensors.torch import load_file
+from teachers import tiny_vlm
 
 from limbeck.banks import Bank
 from limbeck.cli import main
 from limbeck.distill import distill
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, DataError
 from limbeck.recipes import Recipe
 from limbeck.runner import run
 from limbeck.students.language.fresh import fresh_causal_lm
@@ -169,3 +170,28 @@ def test_a_teacher_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     live = {"live": f"hf:{tmp_path / 'other'}", "train": False}
     with pytest.raises(ConfigError, match="another vocabulary than the student"):
         run(Recipe.from_dict(recipe(tmp_path, method={"name": "kd"}, teacher=live)))
+
+
+@pytest.mark.full
+def test_a_live_teacher_that_sees(tmp_path: Path) -> None:
+    """The student has words alone; of a bank and live it learns the same, and of other pictures something else."""
+    folder = tiny_vlm.llava(tmp_path / "vlm")
+    for i, picture in enumerate(tiny_vlm.pictures(60)):
+        picture.save(tmp_path / f"{i}.png")
+    asked = {"method": {"name": "kd"}, "teacher": {"live": f"hf:{folder}", "train": False}}
+    found = {}
+    for name, moved in (("live", 0), ("others", 1)):
+        seen = {"teacher_image": lambda i, moved=moved: f"{(i + moved) % 60}.png"}
+        path = tiny_language.table(tmp_path / f"{name}.jsonl", 60, **seen)
+        made = recipe(tmp_path, name, **asked)
+        made["data"]["config"]["path"] = str(path)
+        found[name] = weights(made)
+    made["data"]["config"]["path"] = str(tmp_path / "live.jsonl")
+    bank = made | {"teacher": {"model": f"hf:{folder}", "train": False}, "output_dir": str(tmp_path / "kept")}
+    assert difference(found["live"], weights(bank)) < 1e-6
+    assert difference(found["live"], found["others"]) > 1e-4
+    shuffled = made | {"control": "shuffled", "output_dir": str(tmp_path / "shuffled")}
+    assert difference(found["live"], weights(shuffled)) > 1e-4
+    (tmp_path / "7.png").unlink()
+    with pytest.raises(DataError, match=r"names the picture '7\.png', which is no file beside the table"):
+        run(Recipe.from_dict(made))

@@ -47,6 +47,7 @@ COMMANDS: dict[str, str] = {
     "compare": "methods x controls x seeds: did the teacher help?",
     "report": "(re)build the HTML report of a run or a comparison",
     "predict": "use an exported student",
+    "eval": "score a student that writes on tasks of lm-evaluation-harness",
     "export": "write a student as ONNX",
     "methods": "list the methods, or show one card",
 }

@@ -29,7 +29,8 @@ from limbeck.students import model_from_spec
 from limbeck.students.sizing import sized_config
 from limbeck.students.text import text_model_path
 from limbeck.taught import side_of, task_of_teacher
-from limbeck.teachers import AnswerTeacher, HFTeacher, LiveTeacher, ModuleTeacher
+from limbeck.teachers import AnswerTeacher, HFTeacher, LiveTeacher, ModuleTeacher, SeeingAnswerTeacher
+from limbeck.teachers.seeing_answers import PICTURE
 from limbeck.training.processes import is_first_process, wait_for_all
 
 STAGE = "teacher"  # name and folder of the stage
@@ -70,7 +71,7 @@ def teacher_of(
         )
     path = spec.live.removeprefix("hf:")
     if link.problem.writes:
-        return LiveTeacher(_of_answers(path, spec), link)
+        return LiveTeacher(_of_answers(path, spec, link), link)
     return LiveTeacher(HFTeacher(path), link, view=spec.view)
 
 
@@ -110,7 +111,7 @@ def _asked(
     """The recipe's network, trained first where it says so."""
     link = asked_rows(spec, task, name)
     if link.problem.writes:
-        return _of_answers(str(text_model_path(spec.model) or spec.model), spec)
+        return _of_answers(str(text_model_path(spec.model) or spec.model), spec, link)
     if spec.is_trained_first:
         model, task.info["teacher_accuracy"] = trained_teacher(spec, task, folder, name, as_found=as_found)
     else:
@@ -121,8 +122,8 @@ def _asked(
     return ModuleTeacher(model, class_names=link.class_names, layers=layers, changes=changes)
 
 
-def _of_answers(path: str, spec: TeacherSpec) -> AnswerTeacher:
-    """The language model of a recipe, as a teacher of answers.
+def _of_answers(path: str, spec: TeacherSpec, link: Examples) -> AnswerTeacher:
+    """The language model of a recipe, as a teacher of answers; one that sees, where its rows have pictures.
 
     Raises: ConfigError for a teacher that would be trained here, or that is shown what the student is shown.
     """
@@ -132,7 +133,8 @@ def _of_answers(path: str, spec: TeacherSpec) -> AnswerTeacher:
             "teacher.train: false and leave out changes and view: same; train one as a student of its own run first, "
             "and take 'hf:RUN/student'."
         )
-    return AnswerTeacher.load(path, **spec.config)
+    kind = SeeingAnswerTeacher if PICTURE in link.columns else AnswerTeacher
+    return kind.load(path, **spec.config)
 
 
 def asked_rows(spec: TeacherSpec, task: Task, name: str) -> Examples:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.commands.bank_answers import answer_columns, make_room, tell_answers
 from limbeck.commands.parser import Parser, WrongUse, folder_name, parse_names, positive
 from limbeck.commands.teacher_spec import add_teacher_options, api_teacher, check_options, make_teacher
 from limbeck.commands.terminal import waiting
@@ -25,7 +26,9 @@ _EXAMPLES = """examples:
   limbeck bank build --teacher api:MODEL --kind chat --class-names cat,dog \\
     --prompt "Which animal is this? {photo}" --column photo --data photos.csv \\
     --base-url http://localhost:8000/v1 --licence "own model" \\
-    --max-requests 500 --output banks/asked --dry-run"""
+    --max-requests 500 --output banks/asked --dry-run
+  limbeck bank build --teacher hf:PATH --kind answers --data prompts.csv --max-tokens 200 \\
+    --output banks/answers --table answers.jsonl"""
 
 _NAMED = 20  # rows that were left out
 
@@ -39,6 +42,9 @@ def build(arguments: Sequence[str]) -> int:
     from limbeck.banks.table_rows import check_column, table_rows
 
     table = _table(values)
+    if values.kind == "answers":
+        values.column = values.column or answer_columns(table, kind)
+        make_room(values.table)
     for name in values.column or []:
         check_column(table, name)
     if values.on_error == "skip":
@@ -72,6 +78,8 @@ def build(arguments: Sequence[str]) -> int:
         **engine,
     )
     print(f"{bank.path}: {len(bank)} rows, {', '.join(sorted(bank.signals))}")
+    if values.kind == "answers":
+        tell_answers(bank, rows, values.key, values.table)
     if kind == "api":
         _print_paid(bank)
     return 0
@@ -185,6 +193,12 @@ def _parser() -> Parser:
         choices=("error", "skip"),
         help="of rows that cannot be read, without a key or with one that came\nbefore, and of pictures and sounds "
         "that do not open: stop, or\nleave them out and name them (default: %(default)s)",
+    )
+    add(
+        "--table",
+        type=folder_name,
+        metavar="FILE",
+        help="of --kind answers: prompts and answers as JSON Lines, too,\nwhich `data: prompts` of a recipe reads",
     )
     add(
         "--overwrite",

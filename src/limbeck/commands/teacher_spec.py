@@ -12,7 +12,8 @@ from limbeck.errors import ConfigError
 from limbeck.signals.own_code import callable_named
 
 TEACHER_KINDS = ("hf", "api", "callable")
-API_KINDS = ("embeddings", "chat", "text", "images")
+API_KINDS = ("embeddings", "chat", "text", "answers", "images")
+_LOCAL = "hf answers"  # --teacher hf:PATH --kind answers
 _LIMITS = (
     "concurrency",
     "requests_per_minute",
@@ -27,14 +28,18 @@ _SERVER = ("base_url", "api_key_env", "store", "probe")
 _MODEL = ("tower", "layer", "pooling", "too_long", "device")
 # Option to the teachers it fits: a kind, or for an api teacher what it is asked for; all without an entry.
 FITS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("kind", *_SERVER, *_LIMITS, *_PRICES), ("api",)),
+    "kind": ("api", _LOCAL),
+    "chat": (_LOCAL,),
+    "table": ("answers",),
+    **dict.fromkeys((*_SERVER, *_LIMITS, *_PRICES), ("api",)),
     "dimensions": ("embeddings",),
-    "top_k": ("hf",),
+    "top_k": ("hf", _LOCAL),
     "prompt": ("chat", "text", "images"),
-    **dict.fromkeys(("system", "temperature", "max_tokens"), ("chat", "text")),
+    **dict.fromkeys(("system", "temperature", "max_tokens"), ("chat", "text", "answers")),
     **dict.fromkeys(("samples", "probabilities"), ("chat",)),
     **dict.fromkeys(("encoder", "size"), ("images",)),
     **dict.fromkeys(_MODEL, ("hf", "images")),
+    "device": ("hf", "images", _LOCAL),
     **dict.fromkeys(("engine", "workers"), ("hf", "callable")),
 }
 
@@ -47,14 +52,23 @@ def add_teacher_options(parser: Parser) -> None:
     local.add_argument(
         "--pooling", metavar="NAME", help="auto, mean, cls, last, max, pooler, or none: every state"
     )
-    local.add_argument("--top-k", type=positive, metavar="K", help="a classifier's likeliest classes alone")
+    local.add_argument(
+        "--top-k", type=positive, metavar="K", help="the likeliest classes (of --kind answers: tokens) alone"
+    )
+    local.add_argument(
+        "--chat", action="store_true", default=None, help="of --kind answers: in the model's chat template"
+    )
     local.add_argument("--too-long", choices=("truncate", "refuse"), help="texts beyond what the model takes")
     local.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...")
     local.add_argument("--engine", choices=("plain", "ray"), help="ray: worker processes (extra ray)")
     local.add_argument("--workers", type=positive, metavar="N", help="of --engine ray")
 
     asked = parser.add_argument_group("a model behind a server (api:)")
-    asked.add_argument("--kind", choices=API_KINDS, help="what it is asked for (default: embeddings)")
+    asked.add_argument(
+        "--kind",
+        choices=API_KINDS,
+        help="what it is asked for (default: embeddings); answers to the\ncolumn prompt also of a language model hf:",
+    )
     asked.add_argument("--base-url", metavar="URL", help="the server, often ending in /v1 (default: OpenAI)")
     asked.add_argument(
         "--api-key-env", metavar="NAME", help="variable that holds the key (default: OPENAI_API_KEY)"
@@ -100,8 +114,11 @@ def check_options(values: argparse.Namespace) -> str:
             f"--teacher is KIND:NAME with KIND one of {', '.join(TEACHER_KINDS)}; it is {values.teacher!r}."
         )
     asked_for = (values.kind or "embeddings") if kind == "api" else kind
+    fits = {kind, asked_for}
+    if kind == "hf" and values.kind == "answers":
+        asked_for, fits = _LOCAL, {_LOCAL, "answers"}
     for option, fitting in FITS.items():
-        if getattr(values, option, None) is not None and not {kind, asked_for} & set(fitting):
+        if getattr(values, option, None) is not None and not fits & set(fitting):
             raise WrongUse(f"{_flag(option)} is for {_teachers(fitting)}, not for {_teachers((asked_for,))}.")
     if asked_for == "chat" and not values.class_names:
         raise WrongUse("--kind chat needs the classes: --class-names cat,dog (or --kind text for free text).")
@@ -117,6 +134,8 @@ def check_options(values: argparse.Namespace) -> str:
 def make_teacher(values: argparse.Namespace, licence: str) -> Any:
     """The teacher of options that :func:`check_options` passed; a module beside you is found too."""
     kind, _, name = values.teacher.partition(":")
+    if kind == "hf" and values.kind == "answers":
+        return _writer(name, values, licence)
     if kind == "hf":
         return _hf(name, values, licence)
     if kind == "callable":
@@ -142,7 +161,8 @@ def _api(name: str, values: argparse.Namespace, licence: str) -> Any:
     kind = values.kind or "embeddings"
     prices = {_PRICES[name]: price for name, price in _given(values, *_PRICES).items()}
     options = _given(
-        values, *(o for o, fitting in FITS.items() if kind in fitting and o not in ("encoder", *_MODEL))
+        values,
+        *(o for o, fitting in FITS.items() if kind in fitting and o not in ("encoder", "table", *_MODEL)),
     )
     if kind == "chat":
         options["class_names"] = values.class_names
@@ -168,6 +188,18 @@ def _hf(name: str, values: argparse.Namespace, licence: str) -> Any:
     if str(options.get("layer", "")).lstrip("-").isdigit():
         options["layer"] = int(options["layer"])
     return HFTeacher(name, licence=licence, **options)
+
+
+def _writer(name: str, values: argparse.Namespace, licence: str) -> Any:
+    from limbeck.teachers import AnswerTeacher, WritingTeacher
+    from limbeck.teachers.hf.loading import check_device
+
+    options = _given(values, "chat", "system", "top_k")
+    length = {} if values.max_tokens is None else {"max_new_tokens": values.max_tokens}
+    check_device(values.device)
+    teacher = AnswerTeacher.load(name, licence=licence, **options, **length)
+    teacher.model.to(values.device or "cpu")
+    return WritingTeacher(teacher, temperature=values.temperature or 0.0)
 
 
 def _function(name: str) -> Any:
@@ -198,5 +230,8 @@ def _flag(option: str) -> str:
 
 
 def _teachers(kinds: tuple[str, ...]) -> str:
-    shown = [f"--kind {kind}" if kind in API_KINDS else f"--teacher {kind}:" for kind in kinds]
+    told = {_LOCAL: "--teacher hf: with --kind answers"}
+    shown = [
+        told.get(kind, f"--kind {kind}" if kind in API_KINDS else f"--teacher {kind}:") for kind in kinds
+    ]
     return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -10,6 +10,9 @@ from .estimates import holm as holm
 from .estimates import interquartile_mean as interquartile_mean
 from .estimates import paired_gain as paired_gain
 from .estimates import smallest_visible as smallest_visible
+from .harness.scores import HarnessScore as HarnessScore
+from .harness.scores import check_harness as check_harness
+from .harness.scores import harness_scores as harness_scores
 from .outcome import Outcome as Outcome
 from .results import Metrics as Metrics
 from .results import Row as Row

@@ -106,15 +106,19 @@ class Wording:
             return []
         return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
-    def _messages(self, prompt: Prompt) -> list[dict[str, str]]:
+    def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
         system, *turns = (self.system, prompt) if isinstance(prompt, str) else prompt
         roles = ("user", "assistant")
         told = [{"role": "system", "content": system}] if system else []
         return [*told, *({"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns))]
 
-    def _rendered(self, messages: list[dict[str, str]], **options: Any) -> str:
+    def _rendered(self, messages: list[dict[str, Any]], **options: Any) -> str:
+        return self._by(self.tokenizer, messages, **options)
+
+    def _by(self, renders: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+        """The conversation in the chat template of a tokenizer or processor."""
         try:
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
+            return str(renders.apply_chat_template(messages, tokenize=False, **options))
         except Exception as error:  # a template raises what its author likes
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ConfigError(
@@ -192,7 +196,7 @@ def prompt_rows(
         room = max_length - (len(answer) or max_answer)
         cut_prompts += len(prompt) > room
         rows.append((_shortened(prompt, room, begin), answer))
-    return PromptRows(*_padded(rows, wording.tokenizer.pad_token_id), cut_prompts, cut_answers)
+    return PromptRows(*padded_rows(rows, wording.tokenizer.pad_token_id), cut_prompts, cut_answers)
 
 
 def _shortened(prompt: list[int], room: int, begin: int) -> list[int]:
@@ -200,7 +204,8 @@ def _shortened(prompt: list[int], room: int, begin: int) -> list[int]:
     return prompt if len(prompt) <= room else prompt[:begin] + prompt[len(prompt) - room + begin :]
 
 
-def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, Tensor, Tensor]:
+def padded_rows(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and labels of prompts and answers, padded on the right, as in :class:`PromptRows`."""
     longest = max((len(prompt) + len(answer) for prompt, answer in rows), default=0)
     ids = torch.full((len(rows), longest), pad, dtype=torch.long)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, UNLABELLED)

@@ -10,3 +10,5 @@ from .generative import GenerativeTeacher as GenerativeTeacher
 from .hf.teacher import HFTeacher as HFTeacher
 from .live import LiveTeacher as LiveTeacher
 from .module import ModuleTeacher as ModuleTeacher
+from .seeing_answers import SeeingAnswerTeacher as SeeingAnswerTeacher
+from .writing_answers import WritingTeacher as WritingTeacher

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.problems.generation import model_inputs
 from limbeck.problems.prompts import Wording, prompt_rows
 from limbeck.problems.token_scores import logits_at, plain_head
@@ -22,12 +22,16 @@ from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.signals.ragged import Ragged
 from limbeck.signals.top_k import TopK
-from limbeck.students.pretrained import shipped_model
+from limbeck.students.foreign import PLAIN_WEIGHTS, loading
+from limbeck.students.pretrained import quietly, shipped_model
 from limbeck.students.student import Student
 from limbeck.students.text import load_tokenizer
 from limbeck.teachers.base import device_of
+from limbeck.teachers.hf.loading import load_config
+from limbeck.teachers.hf.settings import Loading
 
 LAYER = "answer"  # the hidden states at the positions that predict the answer's tokens
+SETTINGS = ("chat", "system", "top_k", "max_length", "max_new_tokens", "licence")
 LONGEST = 4096  # tokens of prompt and answer, where tokenizer and caller say nothing
 
 
@@ -73,21 +77,17 @@ class AnswerTeacher:
         self._read, self._probed = Student(model, reading="positions"), False
 
     @classmethod
-    def load(cls, folder: str | Path, **settings: Any) -> AnswerTeacher:
-        """The language model and tokenizer in a folder; no code of it is run.
+    def load(cls, source: str | Path, **settings: Any) -> AnswerTeacher:
+        """The language model and tokenizer in a folder, or of a hub id; no code of it is run.
 
-        Raises: DataError for a folder without them; UnknownNameError for a setting that does not exist.
+        Raises: DataError where they are not; UnknownNameError for a setting that does not exist.
         """
-        known = ("chat", "system", "top_k", "max_length", "max_new_tokens", "licence")
         for name in settings:
-            if name not in known:
+            if name not in SETTINGS:
                 raise UnknownNameError(
-                    f"A teacher of answers has no setting {name!r}; {nearest(name, known)}"
+                    f"A teacher of answers has no setting {name!r}; {nearest(name, SETTINGS)}"
                 )
-        if not Path(folder).is_dir():
-            raise DataError(f"'{folder}' is no folder; save the language model and its tokenizer into one.")
-        model = shipped_model(Path(folder), "AutoModelForCausalLM")
-        return cls(model, load_tokenizer(folder), **settings)
+        return cls(_language_model(str(source)), load_tokenizer(source), **settings)
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None] | None:
@@ -112,13 +112,17 @@ class AnswerTeacher:
         self.model.eval()
         given, labels, cut = self._encoded(inputs)
         if not self._probed:
-            self._read.probe({name: value[:1] for name, value in given.items()})
+            self._read.probe(self._one(inputs, given))
             self._probed = True
         where = torch.cat(
             [labels[:, 1:] != UNLABELLED, torch.zeros_like(labels[:, :1], dtype=torch.bool)], dim=1
         )
         said = self._said(self._read(given), where)
         return replace(said, counts={"truncated": cut} if cut else {})
+
+    def _one(self, inputs: Mapping[str, Any], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the model is given of the first row."""
+        return {name: value[:1] for name, value in given.items()}
 
     def _encoded(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor, int]:
         completions: Sequence[str] = list(inputs["completion"])
@@ -163,3 +167,17 @@ class AnswerTeacher:
                 [self.wording.facts, wording, self.max_length, self.max_new_tokens]
             ),
         }
+
+
+def _language_model(source: str) -> nn.Module:
+    """The causal language model in a folder or of a hub id, in evaluation mode.
+
+    Raises: DataError where there is none.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if Path(source).is_dir():
+        return shipped_model(Path(source), "AutoModelForCausalLM")
+    load_config(source, Loading())  # whose errors name the models that are near
+    with quietly(), loading(source):
+        return AutoModelForCausalLM.from_pretrained(source, **PLAIN_WEIGHTS).eval()

@@ -27,6 +27,7 @@ from limbeck.signals.key import Key
 
 CUT = "length"  # the finish_reason of an answer that ran out of tokens
 CUT_ANSWERS = ("leave_out", "keep")
+_TEACHERS = ("teacher_prompt", "teacher_image")  # columns that the student is not shown
 _ROLES = ("system", "user", "assistant")
 
 
@@ -39,6 +40,7 @@ class _Columns:
     messages: str | None
     options: str | None
     teacher_prompt: str | None
+    teacher_image: str | None
     finish_reason: str | None
     fresh: str | None
     key: str | None
@@ -55,6 +57,7 @@ def prompt_table(
     messages: str = "messages",
     options: str = "options",
     teacher_prompt: str = "teacher_prompt",
+    teacher_image: str = "teacher_image",
     finish_reason: str = "finish_reason",
     cut_answers: str = "leave_out",
     fresh: str | None = None,
@@ -77,6 +80,7 @@ def prompt_table(
             is the answer, and they go through the chat template of the student.
         options: optional column of lists of texts, of which the answer is one, for ``option_accuracy``.
         teacher_prompt: optional column of what the teacher is asked in place of the prompt.
+        teacher_image: optional column of files of pictures that the teacher is shown, counted from the table's folder.
         finish_reason: optional column; answers that it calls ``length`` ran out of tokens.
         cut_answers: ``leave_out`` those, counted; ``keep``: they are learned without an end.
         fresh: a column of second true answers, which training learns in place of the first where there is one: what a
@@ -103,14 +107,16 @@ def prompt_table(
     table = read_table(Path(path))
     asked = {
         "prompt": prompt, "completion": completion, "messages": messages, "options": options,
-        "teacher_prompt": teacher_prompt, "finish_reason": finish_reason, "fresh": fresh or "fresh", "split": split,
-        "group": group, "key": key or next((name for name in KEY_COLUMNS if name in table.columns), "key"),
+        "teacher_prompt": teacher_prompt, "teacher_image": teacher_image, "finish_reason": finish_reason,
+        "fresh": fresh or "fresh", "split": split, "group": group,
+        "key": key or next((name for name in KEY_COLUMNS if name in table.columns), "key"),
     }  # fmt: skip
     columns = _columns(table, asked)
     if fresh and columns.fresh is None:
         raise UnknownNameError(f"{path} has no column {fresh!r} for fresh; {nearest(fresh, table.columns)}")
     columns = columns if fresh else replace(columns, fresh=None)
-    rows, named_roles, skipped, n_cut = _rows(table, columns, cut_answers, on_error)
+    home = Path(path).expanduser().parent
+    rows, named_roles, skipped, n_cut = _rows(table, columns, cut_answers, on_error, home)
     rng = np.random.default_rng(keyed_seed("prompts", "split", seed))
     shares = {"validation": validation_share, "test": test_share}
     parts = cut_by_class(rows, shares, (), rng, role_of=named_roles)
@@ -141,16 +147,17 @@ def _with_fresh(row: TextRow) -> TextRow:
 
 
 def _of_student(examples: Examples) -> Examples:
-    kept = {name: value for name, value in examples.all_rows().items() if name != "teacher_prompt"}
-    return replace(examples, inputs=kept)
+    rows = examples.all_rows()
+    return replace(examples, inputs={name: value for name, value in rows.items() if name not in _TEACHERS})
 
 
 def _asked_of_teacher(hidden: Examples) -> Mapping[str, Examples]:
-    """The same answers under the teacher's own prompts, where there are some."""
+    """The same answers under the teacher's own prompts and pictures, where there are some."""
     rows = hidden.all_rows()
     own = rows.pop("teacher_prompt", rows["prompt"])
     kept = {name: value for name, value in rows.items() if name in ("completion", "ended")}
-    return {"link": replace(hidden, inputs={"prompt": own, **kept})}
+    seen = {"image": rows["teacher_image"]} if "teacher_image" in rows else {}
+    return {"link": replace(hidden, inputs={"prompt": own, **seen, **kept})}
 
 
 def _examples(rows: Sequence[TextRow], posed: Any) -> Examples:
@@ -176,10 +183,14 @@ def _columns(table: Table, asked: Mapping[str, str]) -> _Columns:
 
 
 def _rows(
-    table: Table, columns: _Columns, cut_answers: str, on_error: str
+    table: Table, columns: _Columns, cut_answers: str, on_error: str, home: Path
 ) -> tuple[list[TextRow], dict[Key, str], dict[str, str], int]:
     """The rows, the split of each key that names one, places of those left out with the reason, and how many answers
-    were cut."""
+    were cut.
+
+    Args:
+        home: folder of the table, from which pictures are named.
+    """
     rows, roles, bad, n_cut = [], {}, dict(table.bad), 0
     keys = _keys(table, columns.key)
     for key, record in zip(keys, table.records):
@@ -190,7 +201,7 @@ def _rows(
                 raise DataError(f"has the split {role!r}, none of {', '.join(ROLE_OF)}")
             if key == "":
                 raise DataError("has no key")
-            row = _row(record, key, place, columns)
+            row = _row(record, key, place, columns, home)
         except DataError as error:
             bad[place] = str(error)
             continue
@@ -213,7 +224,7 @@ def _keys(table: Table, column: str | None) -> list[Key]:
     return keys_of([record.cells.get(column) for record in table.records], typed=table.typed)
 
 
-def _row(record: Record, key: Key, place: str, columns: _Columns) -> TextRow:
+def _row(record: Record, key: Key, place: str, columns: _Columns, home: Path) -> TextRow:
     if columns.messages is not None:
         asked, answer = _conversation(record.cells.get(columns.messages))
     else:
@@ -225,6 +236,11 @@ def _row(record: Record, key: Key, place: str, columns: _Columns) -> TextRow:
         cells["teacher_prompt"] = _text(record, columns.teacher_prompt)
         if not cells["teacher_prompt"].strip():
             raise DataError("has an empty teacher_prompt")
+    if columns.teacher_image is not None:
+        named = _text(record, columns.teacher_image)
+        cells["teacher_image"] = str(home / named)
+        if not named.strip() or not (home / named).is_file():
+            raise DataError(f"names the picture {named!r}, which is no file beside the table")
     if columns.options is not None:
         cells["options"] = _options(record.cells.get(columns.options), answer)
     if columns.fresh is not None:

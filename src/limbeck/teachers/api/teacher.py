@@ -33,6 +33,7 @@ KINDS = {
     "embeddings": "limbeck.teachers.api.embeddings:Embeddings",
     "chat": "limbeck.teachers.api.chat:ChatKind",
     "text": "limbeck.teachers.api.text:TextKind",
+    "answers": "limbeck.teachers.api.text:AnswersKind",
     "images": "limbeck.teachers.api.images:ImagesKind",
 }
 _PROBED_ROWS = 3  # that are tried for the probe, one after the other
@@ -65,7 +66,7 @@ class APITeacher:
 
     Args:
         model: the server's name of the model.
-        kind: ``embeddings``, ``chat``, ``text`` or ``images``.
+        kind: ``embeddings``, ``chat``, ``text``, ``answers`` or ``images``.
         base_url: of the server; ``None`` = OpenAI's. Credentials in it are used and never shown.
         api_key_env: the environment variable that holds the key; servers of your own may need none.
         licence: what the provider's terms say about training on its outputs; ``"unknown"`` is an answer.

@@ -14,6 +14,7 @@ from limbeck.teachers.api.prompts import Prompt, message_tokens, rows_of, sendab
 from limbeck.teachers.api.questions import BadAnswer, Refused
 from limbeck.teachers.api.said.messages import spoken
 
+CUT_ANSWER = "cut before its end (raise max_tokens)"
 _CUT = ("length", "max_tokens", "model_length", "max_output_tokens")
 # Names under which servers say that they or the model's owner hold an answer back.
 _FILTERED = (
@@ -107,6 +108,32 @@ class TextKind:
     def spread(self, answers: Sequence[Answer]) -> float:
         """Share of the answers that differ from the commonest."""
         return share_of_others([answer.data["text"] for answer in answers])
+
+
+class AnswersKind(TextKind):
+    """An answer to each row's ``prompt``, for a student that writes to learn. One that ran out of tokens is left out,
+    since the student would learn to stop where it was cut (``kind="text"`` keeps such).
+
+    Args:
+        system, max_tokens, temperature, options: as of :class:`TextKind`.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = 0.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            prompt="{prompt}", system=system, max_tokens=max_tokens, temperature=temperature, options=options
+        )
+
+    def read(self, reply: dict[str, Any], payloads: Sequence[Any]) -> list[Answer | Refused | BadAnswer]:
+        if is_cut(chat_choice(reply)):
+            return [Refused(CUT_ANSWER)]
+        return super().read(reply, payloads)
 
 
 def chat_choice(reply: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -55,7 +55,7 @@ def load_model(source: str, config: Any, how: Loading, *, classifier: bool) -> t
         raise UnknownNameError(
             f"There is no dtype {how.dtype!r} for a teacher; {nearest(str(how.dtype), DTYPES)}"
         )
-    _check_device(how.device, how.device_map)
+    check_device(how.device, how.device_map)
     architecture = (config.architectures or ("",))[0]
     # the encoder of T5 alone is no kind of AutoModel either, which would add a decoder drawn at random
     own = architecture in _OWN_CLASS or (
@@ -85,7 +85,8 @@ def load_model(source: str, config: Any, how: Loading, *, classifier: bool) -> t
     return model.eval(), frozenset(key.rpartition(".")[0] for key in missing if "." in key)
 
 
-def _check_device(device: str | None, device_map: Any) -> None:
+def check_device(device: str | None, device_map: Any = None) -> None:
+    """Raises ConfigError for a device that is not there, or beside a device map."""
     if device is not None and device_map is not None:
         raise ConfigError("Pass device= or device_map=, not both; a device map says where every part goes.")
     try:

@@ -1,0 +1,1 @@
+"""Students that write, on the tasks of lm-evaluation-harness."""
