@@ -83,6 +83,7 @@ PRESETS: dict[str, str] = {
     "logit_std": "divergence",
     "margin_mse": "ranking",
     "minilm_v2": "token_relations",
+    "mix_kd": "mixed",
     "mixup_kd": "mixed",
     "nst": "maps",
     "pkt": "relations",
