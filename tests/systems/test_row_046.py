@@ -1,4 +1,4 @@
-"""MIX-KD (Choi et al., WACV 2023): a few mixtures for both sides, and mixup in the teacher's own training by a switch."""
+"""MIX-KD (Choi et al., WACV 2023): a few mixtures for both sides, and mixup in the teacher's training by a switch."""
 
 from __future__ import annotations
 

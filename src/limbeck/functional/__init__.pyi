@@ -25,6 +25,8 @@ from .features.maps import attention_transfer as attention_transfer
 from .features.maps import many_to_one as many_to_one
 from .features.maps import neuron_selectivity as neuron_selectivity
 from .features.maps import variational_nll as variational_nll
+from .features.patches import hidden_patch_mse as hidden_patch_mse
+from .features.patches import patches_of as patches_of
 from .features.pyramid import pyramid_mse as pyramid_mse
 from .features.singular import right_singular_vectors as right_singular_vectors
 from .features.singular import singular_vector_gap as singular_vector_gap

@@ -31,6 +31,7 @@ METHODS: dict[str, str] = {
     "dist": "limbeck.methods.response.dist:DIST",
     "divergence": "limbeck.methods.response.divergences:Divergences",
     "dkd": "limbeck.methods.response.dkd:DKD",
+    "dmae": "limbeck.methods.features.dmae:DMAE",
     "dml": "limbeck.methods.online.dml:DML",
     "e2kd": "limbeck.methods.features.e2kd:E2KD",
     "factor_transfer": "limbeck.methods.features.factor_transfer:FactorTransfer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,8 +46,8 @@ class Mixed(Method):
     Both sides see the very same mixtures, so the teacher must be live and of the student's modality
     (``teacher: {live: ..., view: same}``). With ``candidates: k``, k n mixtures are made and the n of highest entropy
     under the teacher are kept. With ``labels: mixtures`` the label loss is
-    :math:`\lambda\, CE(p_s(\tilde x), y_1) + (1 - \lambda)\, CE(p_s(\tilde x), y_2)`, of the labels that are known; where
-    the rows as they are weigh nothing, the student is then asked about the mixtures alone.
+    :math:`\lambda\, CE(p_s(\tilde x), y_1) + (1 - \lambda)\, CE(p_s(\tilde x), y_2)`, of the labels that are known;
+    where the rows as they are weigh nothing, the student is then asked about the mixtures alone.
 
     Paper: mixup, Zhang et al., ICLR 2018, arXiv 1710.09412; CutMix, Yun et al., ICCV 2019, arXiv 1905.04899; with a
     teacher, Beyer et al., CVPR 2022, arXiv 2106.05237, Wang et al. (CutMixPick), NeurIPS 2022, arXiv 2012.02909, and
