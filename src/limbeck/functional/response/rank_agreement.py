@@ -1,6 +1,6 @@
 """Kendall's rank correlation of every row at once.
 
-A few classes are compared pair by pair, some more one class against all later ones, for all rows at once. Of many,
+A few classes are compared pair by pair, some more for all rows at once, by how far they are apart. Of many,
 discordant pairs are inversions of one order in the other; these are counted by blocks of places and of ranks, since a
 comparison of all pairs of 1,000 classes is slower than a sort by far.
 
@@ -19,7 +19,7 @@ from limbeck.functional.precision import widened
 
 BLOCK = 32  # a power of 2
 FEW = 16  # classes of which all pairs are compared
-SOME = 200  # classes that are compared one by one
+SOME = 200  # classes that are compared for all rows at once
 BLOCK_ELEMENTS = 2**18  # of the largest array of a block of rows
 Whole = NDArray[np.integer]
 
@@ -78,16 +78,18 @@ def _by_classes(a: Tensor, b: Tensor) -> Tensor:
 
 def _discordant(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.int64]:
     """How many pairs of classes of a row are in one order on one side and in the other on the other."""
-    a, b = (np.ascontiguousarray(x.T) for x in (a, b))  # rows last: each comparison runs along them
+    a, b = (
+        np.ascontiguousarray(x.T) for x in (a, b)
+    )  # rows last, and classes by their distance: all is contiguous
     c, n = a.shape
-    above_a, above_b, found = np.empty((c, n), bool), np.empty((c, n), bool), np.zeros(n, np.int64)
-    for i in range(c - 1):
-        ours, theirs = above_a[: c - 1 - i], above_b[: c - 1 - i]
-        np.greater(a[i + 1 :], a[i], out=ours)
-        np.greater(b[i + 1 :], b[i], out=theirs)
+    above_a, above_b, found = np.empty((c, n), bool), np.empty((c, n), bool), np.zeros((c, n), np.uint8)
+    for apart in range(1, c):  # SOME is below 256
+        ours, theirs = above_a[apart:], above_b[apart:]
+        np.greater(a[apart:], a[:-apart], out=ours)
+        np.greater(b[apart:], b[:-apart], out=theirs)
         np.not_equal(ours, theirs, out=ours)
-        found += np.add.reduce(ours.view(np.uint8), axis=0, dtype=np.uint8)  # SOME is below 256
-    return found
+        found[apart:] += ours.view(np.uint8)
+    return found.sum(0, dtype=np.int64)
 
 
 def _by_counting(a: Tensor, b: Tensor) -> Tensor:
