@@ -62,6 +62,10 @@ def patches(s: Tensor, t: Tensor, **settings: object) -> Tensor:
     return L.hidden_patch_mse(s, t, torch.tensor([1, 0, 1, 1]).expand(len(s), 4), **settings)
 
 
+def clusters(s: Tensor, t: Tensor, **settings: object) -> Tensor:
+    return L.cluster_contrast(s, t, torch.eye(C, dtype=t.dtype), temperature=0.5, **settings)
+
+
 def soft(s: Tensor, t: Tensor, **settings: object) -> Tensor:
     return L.soft_cross_entropy(s, t.softmax(-1), **settings)
 
@@ -119,6 +123,8 @@ KINDS = {
     "sparse_divergence tv": Kind(partial(kept, kind="tv"), LOGITS),
     "sparse_divergence k": Kind(partial(kept, rest="renormalised"), LOGITS, zero=False),
     "sorted_l1": Kind(L.sorted_l1, TOKENS),
+    "cluster_contrast": Kind(clusters, LOGITS, zero=False),
+    "cluster_contrast shares": Kind(partial(clusters, target="shares"), LOGITS, zero=False),
     "hint_mse": Kind(L.hint_mse, LOGITS, by_row=False),
     "hint_gap": Kind(L.hint_gap, LOGITS),
     "hint_gap distance": Kind(partial(L.hint_gap, kind="distance"), LOGITS),

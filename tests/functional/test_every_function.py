@@ -117,7 +117,8 @@ NO_LOSS = {
         ("kendall_tau", "mutual_knn", "median_bandwidth", "discounted_returns"), "says something without a gradient"
     ),
     **dict.fromkeys(
-        ("margin_of_normal", "mmd_teacher_term", "sinkhorn_teacher_term", "sorted_projections", "projection_directions",
+        ("cluster_centres", "margin_of_normal", "mmd_teacher_term", "sinkhorn_teacher_term", "sorted_projections",
+         "projection_directions",
          "assignment_in_bags", "balanced_assignment", "transport_plan"),
         "a part that does not depend on a student's gradient, or has its own tests of what it returns",
     ),

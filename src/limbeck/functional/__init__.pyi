@@ -3,6 +3,8 @@ from .attention.partial import partial_attention_gap as partial_attention_gap
 from .attention.relations import token_relations as token_relations
 from .attention.scores import attention_cross_entropy as attention_cross_entropy
 from .attention.scores import attention_mse as attention_mse
+from .contrastive.clusters import cluster_centres as cluster_centres
+from .contrastive.clusters import cluster_contrast as cluster_contrast
 from .contrastive.in_batch import info_nce as info_nce
 from .contrastive.in_batch import noise_contrast as noise_contrast
 from .contrastive.memory import noise_contrast_all as noise_contrast_all
