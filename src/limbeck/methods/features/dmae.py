@@ -40,13 +40,14 @@ class DMAE(OverLayerPair):
 
     .. math:: L = w_s L_{CE} + \frac1p \sum_{i\,\text{paired}} w_r \frac1{|H_i|} \sum_{l \in H_i}
         \frac1k \|\hat x_l - x_l\|^2 + w_m \frac1{(1 + |V_i|) D} \sum_{l \in V_i}
-        \Big\| \frac{P(h_s)_l}{\|P(h_s)_l\|} - \frac{h_t{}_l}{\|h_t{}_l\|} \Big\|_1
+        \| u_s^l - u_t^l \|_1
 
-    with V the patches that are seen (and the class token), H the others, and P a map of two layers with a GELU between.
-    The teacher is live and is run up to its layer alone, on the visible patches alone. Decoder and P are left behind
-    when the student is exported. With ``weight_supervised: 0``, the authors' training, which is followed by a tuning on
-    labels, the student is never shown a whole picture. Both sides must be vision transformers of one grid of patches
-    that see the same thing (``view: same``), or pairs of pictures that show the same thing at the same place.
+    with V the patches that are seen (and the class token), H the others, and u_s, u_t the states of the layer at
+    length 1, the student's after a map of two layers with a GELU between. The teacher is live and is run up to its
+    layer alone, on the visible patches alone. Decoder and map are left behind when the student is exported. With
+    ``weight_supervised: 0``, the authors' training, which is followed by a tuning on labels, the student is never shown
+    a whole picture. Both sides must be vision transformers of one grid of patches that see the same thing
+    (``view: same``), or pairs of pictures that show the same thing at the same place.
 
     Paper: Bai et al., CVPR 2023, arXiv 2208.12256, as the authors' code computes it. Deviation: labels may be learned
     in the same training.

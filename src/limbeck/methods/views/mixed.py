@@ -52,7 +52,7 @@ class Mixed(Method):
     Paper: mixup, Zhang et al., ICLR 2018, arXiv 1710.09412; CutMix, Yun et al., ICCV 2019, arXiv 1905.04899; with a
     teacher, Beyer et al., CVPR 2022, arXiv 2106.05237, Wang et al. (CutMixPick), NeurIPS 2022, arXiv 2012.02909, and
     Choi et al. (MIX-KD), WACV 2023, arXiv 2211.03946. Deviation from MIX-KD's code: of a share of 0.1 a tenth of the
-    rows is mixed, as the paper says, where the code draws those that stay with replacement and so mixes two fifths.
+    rows is mixed, as its settings say, where the code draws those that stay with replacement and so mixes two fifths.
     """
 
     needs = {"logits"}
