@@ -93,7 +93,7 @@ def cluster_centres(
     while len(centres) < k:
         other = rows[int(nearest.argmin())]
         centres, nearest = torch.cat([centres, other[None]]), torch.maximum(nearest, rows @ other)
-    before = None
+    before: Tensor | None = None
     for _ in range(sweeps):
         own = (rows @ centres.T).argmax(1)
         if before is not None and torch.equal(own, before):
