@@ -82,7 +82,9 @@ def ntxent(s: Tensor, t: Tensor) -> Tensor:
     """Positives are the rows of one number, one of each side."""
     made = importlib.import_module("pytorch_metric_learning.losses").NTXentLoss(temperature=0.07)
     number = torch.arange(len(s))
-    return made(s, number, ref_emb=t, ref_labels=number)
+    return made(
+        s, number, ref_emb=t, ref_labels=number.clone()
+    )  # of the same tensor it leaves the diagonal out
 
 
 AT = {"student": {"path": "m", "io": "output"}, "teacher": {"path": "m", "io": "output"}}

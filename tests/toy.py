@@ -42,7 +42,7 @@ LINK = {
 }
 
 # Methods that ask a teacher about other inputs, which a bank cannot answer; they have tests of their own.
-ASK_LIVE = {"mixed", "mixup_kd", "cutmix_pick", "function_matching"}
+ASK_LIVE = {"mixed", "mix_kd", "mixup_kd", "cutmix_pick", "function_matching"}
 
 
 def noise(inputs: dict[str, torch.Tensor], generators: Any) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from steps import shapes, step_batch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,6 +16,9 @@ from limbeck.banks.bank import Bank
 from limbeck.errors import ConfigError
 from limbeck.functional import transport_cost
 from limbeck.methods.registry import method_config, plan_method
+from limbeck.problems.classification import Classification
+from limbeck.signals.output import TeacherOutput
+from limbeck.students.output import StudentOutput
 from limbeck.training import distiller as distiller_file
 from limbeck.training.descents import FastWeights
 
@@ -291,3 +295,23 @@ def test_plain_scaling_in_float32_fails_there() -> None:
     assert leaf.grad is not None
     assert not bool(torch.isfinite(value).all()) or float(value.detach().sum()) < 1.0
     assert not float(leaf.grad.norm()) > 1e-30  # 0, next to nothing, or NaN
+
+
+def test_class_weights_count_in_the_label_alignment() -> None:
+    """A row of a class of weight 2 counts as two rows of weight 1."""
+    plan = plan_method("ucmkd")
+    draw = torch.Generator().manual_seed(0)
+    logits, features = torch.randn(3, 3, generator=draw), torch.randn(3, 4, generator=draw)
+    head = (torch.randn(3, 4, generator=draw), None)
+    method = plan.cls(plan.config, shapes(4, 4, 3))
+
+    def label(rows: list[int], weights: tuple[float, ...] | None) -> Tensor:
+        out = StudentOutput(features[rows], logits[rows], head=head)
+        labels = [[0, 1, 2][row] for row in rows]
+        problem = Classification(("a", "b", "c"), class_weights=weights)
+        said = TeacherOutput(features=torch.ones(2, 4), head=head)
+        b = step_batch(out, said, labels=labels, problem=problem)
+        return method.losses(b)["label"]
+
+    torch.testing.assert_close(label([0, 1, 2], (1.0, 2.0, 0.0)), label([0, 1, 1], None))
+    assert float(label([0, 1, 2], None)) != float(label([0, 1, 2], (1.0, 2.0, 0.0)))

@@ -57,7 +57,7 @@ class Evidence:
     def recipe(
         self, folder: Path, method: str, config: Mapping[str, Any] | None = None, **changed: Any
     ) -> Recipe:
-        """Of a student of the table (``student="picture"``: of the pictures)."""
+        """Of a student of the table (``student="picture"``: of the pictures; ``model``: the section ``student``)."""
         picture = changed.pop("student", "table") == "picture"
         source = {"source": str(self.root / "pictures.csv"), "modality": "image", "size": [16, 16]}
         if not picture:
@@ -72,6 +72,8 @@ class Evidence:
         }
         if picture:
             values["student"] = {"model": "small_conv_net", "config": {"channels": [4, 8]}}
+        if "model" in changed:
+            values["student"] = changed.pop("model")
         return Recipe.from_dict(values | changed)
 
     def ran(self, folder: Path, method: str, config: Mapping[str, Any] | None = None, **changed: Any) -> Ran:

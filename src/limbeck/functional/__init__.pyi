@@ -3,6 +3,8 @@ from .attention.partial import partial_attention_gap as partial_attention_gap
 from .attention.relations import token_relations as token_relations
 from .attention.scores import attention_cross_entropy as attention_cross_entropy
 from .attention.scores import attention_mse as attention_mse
+from .contrastive.clusters import cluster_centres as cluster_centres
+from .contrastive.clusters import cluster_contrast as cluster_contrast
 from .contrastive.in_batch import info_nce as info_nce
 from .contrastive.in_batch import noise_contrast as noise_contrast
 from .contrastive.memory import noise_contrast_all as noise_contrast_all
@@ -25,6 +27,8 @@ from .features.maps import attention_transfer as attention_transfer
 from .features.maps import many_to_one as many_to_one
 from .features.maps import neuron_selectivity as neuron_selectivity
 from .features.maps import variational_nll as variational_nll
+from .features.patches import hidden_patch_mse as hidden_patch_mse
+from .features.patches import patches_of as patches_of
 from .features.pyramid import pyramid_mse as pyramid_mse
 from .features.singular import right_singular_vectors as right_singular_vectors
 from .features.singular import singular_vector_gap as singular_vector_gap

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, NonFiniteError, UnknownNameError, nearest, some
+from limbeck.functional.squares import gram
 from limbeck.functional.warnings_once import warn_once
 
 Reduction = Literal["mean", "sum", "none"]
@@ -121,13 +122,13 @@ def unit_grams(x: Tensor) -> Tensor:
     """Inner products ``(..., n, n)`` of the rows of ``x (..., n, d)``, each row of them at length 1; blind to the scale
     of ``x``, which neither overflows nor vanishes on the way."""
     if x.device.type == "cpu":
-        gram = x @ x.mT
-        length = torch.linalg.vector_norm(gram, dim=-1, keepdim=True)
+        products = gram(x)
+        length = torch.linalg.vector_norm(products, dim=-1, keepdim=True)
         if is_ordinary(length):
-            return gram / length
+            return products / length
     largest = x.detach().abs().amax((-2, -1), keepdim=True)
     x = x / torch.where(largest > 0, largest, 1.0)
-    return unit_rows(x @ x.mT)
+    return unit_rows(gram(x))
 
 
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:

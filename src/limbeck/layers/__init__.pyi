@@ -1,6 +1,7 @@
 from .channel_mask import ChannelMask as ChannelMask
 from .gather import gather_with_grad as gather_with_grad
 from .grouped import GroupedLinear as GroupedLinear
+from .patch_decoder import PatchDecoder as PatchDecoder
 from .projectors import linear_projector as linear_projector
 from .projectors import mlp_projector as mlp_projector
 from .queue import Queue as Queue

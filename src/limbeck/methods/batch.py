@@ -16,6 +16,7 @@ from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.problems.base import Bare, Problem, Shown, Targets
 from limbeck.problems.smoothing import smoothed
 from limbeck.signals.teacher_rows import TeacherRows
+from limbeck.students.changes.visible import Visible
 from limbeck.students.output import StudentOutput
 
 
@@ -46,6 +47,8 @@ class StepBatch:
         student: the student's outputs; of a method that says ``student="asked"`` none.
         run: the student on other inputs.    module: its bare module.
         ask: a live teacher or a peer, by name, on other inputs; a gradient reaches the inputs.
+        states: the layers that the method declared, of ``student`` or of a live teacher by name, on other inputs and,
+            if given, of their visible patches alone; the network is run no further than the last of them.
         progress: share of the training done, 0 to 1.
         generator: keyed by seed, step and micro-batch.
     """
@@ -58,6 +61,7 @@ class StepBatch:
     student: StudentOutput = None  # type: ignore[assignment]  # set when it has run
     run: Callable[[dict[str, Tensor]], StudentOutput] = None  # type: ignore[assignment]
     ask: Callable[[str, dict[str, Tensor]], Any] = None  # type: ignore[assignment]
+    states: Callable[[str, dict[str, Tensor], Visible | None], dict[str, Tensor]] = None  # type: ignore[assignment]
     module: nn.Module | None = None
     progress: float = 0.0
     generator: torch.Generator | None = None

@@ -164,7 +164,9 @@ class Declared:
         text_as_features: the teacher's texts, embedded once by a frozen text encoder, are its features.
         class_means: the mean features of each class over the teacher's bank stand in ``shapes.teacher.means``.
         unlabelled: of a method without a teacher: rows without a label are drawn beside the labelled ones.
-        student: ``always`` run before the losses, or only when the method ``asked`` (``b.run``).
+        student: ``always`` run before the losses, or only when the method ``asked`` (``b.run``, ``b.states``).
+        teachers: live ones are ``always`` asked before the losses, or only when the method ``asked`` (``b.ask``,
+            ``b.states``).
     """
 
     needs: frozenset[str] = frozenset()
@@ -175,6 +177,7 @@ class Declared:
     peers: frozenset[str] = frozenset()
     layers: Layers = Layers()
     student: Literal["always", "asked"] = "always"
+    teachers: Literal["always", "asked"] = "always"
     descents: tuple[Descent, ...] = ()
     text_as_features: bool = False
     class_means: bool = False

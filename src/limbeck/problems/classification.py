@@ -91,6 +91,13 @@ class Classification(Problem):
         return None if self.class_weights is None else like.new_tensor(self.class_weights)
 
     def loss(self, out: Shown, targets: Targets) -> Tensor:
+        return self._cross_entropy(out, targets, "sum")
+
+    def row_losses(self, out: Shown, targets: Targets) -> Tensor:
+        """``[N]``, what each row adds to :meth:`loss`; 0 where its class is unknown."""
+        return self._cross_entropy(out, targets, "none")
+
+    def _cross_entropy(self, out: Shown, targets: Targets, reduction: str) -> Tensor:
         (logits,) = widened(out.logits)
         return F.cross_entropy(
             logits,
@@ -98,7 +105,7 @@ class Classification(Problem):
             weight=self.weights(logits),
             ignore_index=UNLABELLED,
             label_smoothing=self.label_smoothing,
-            reduction="sum",
+            reduction=reduction,
         )
 
     def match(

@@ -15,6 +15,7 @@ from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.signals.layers import is_numbered
 from limbeck.signals.output import AccessLevel, TeacherOutput
 from limbeck.students.changes.adapter import add_adapter
+from limbeck.students.changes.visible import Visible, inner_states
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 from limbeck.teachers.base import device_of, to_device
@@ -84,6 +85,16 @@ class ModuleTeacher:
         """What it says of ``m`` inputs, on the model's device."""
         mask = inputs.get("attention_mask") if self._ragged else None
         return compacted(self._whole(inputs), mask, self._top_k)
+
+    @torch.no_grad()
+    def states(self, inputs: Mapping[str, Any], visible: Visible | None = None) -> dict[str, Tensor]:
+        """What its ``layers`` show of ``m`` inputs, or of their visible patches, and nothing else: the network is run
+        no further than the last of them.
+
+        Raises: as :func:`limbeck.students.changes.visible.inner_states`.
+        """
+        self.model.eval()
+        return inner_states(self.model, to_device(inputs, device_of(self.model)), self._layers, visible)
 
     def _whole(self, inputs: Mapping[str, Any]) -> TeacherOutput:
         """Features and logits of ``m`` inputs, on the model's device."""

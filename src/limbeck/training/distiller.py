@@ -17,6 +17,7 @@ from limbeck.problems.base import Problem, Targets
 from limbeck.seeding import keyed_generator
 from limbeck.signals.teacher import Teacher
 from limbeck.signals.teacher_rows import TeacherRows
+from limbeck.students.changes.visible import Visible, inner_states
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
 from limbeck.training.collator import teacher_rows
@@ -174,6 +175,7 @@ class Distiller(nn.Module):
             peers={name: self._shown(self.peers[name], inputs, batch) for name in self.method.plan.peers},
             run=self._run,
             ask=self._ask,
+            states=self._states,
             module=self.student.model,
             progress=progress,
             generator=keyed_generator(seed, batch.get("step", 0), batch.get("slot", 0), "method"),
@@ -200,8 +202,26 @@ class Distiller(nn.Module):
             f"({', '.join(known) or 'there is none'}); give the teacher as live."
         )
 
+    def _states(
+        self, name: str, inputs: dict[str, Tensor], visible: Visible | None = None
+    ) -> dict[str, Tensor]:
+        """The method's layers of the student or of a live teacher, by its names for them, and nothing else of it."""
+        if name == "student":
+            return inner_states(self.student.model, inputs, self.layers, visible)
+        read = getattr(self.live.get(name), "states", None)
+        if read is None:
+            raise ConfigError(
+                f"The teacher {name!r} is to be run in part, which a network that is live alone can be; give it as "
+                "teacher: {live: model, model: ..., view: same}."
+            )
+        states, device = read(inputs, visible), next(iter(inputs.values())).device
+        layers = self.teacher_layers.get(name) or {own: own for own in states}
+        return {asked: states[own].to(device) for asked, own in layers.items()}
+
     def _asked(self, name: str, rows: TeacherRows, inputs: dict[str, Tensor]) -> TeacherRows:
         """A teacher's rows with what it says of them, where it is live, and its layers as the method names them."""
+        if name in self.live and self.method.plan.teachers == "asked":
+            return rows
         if name in self.live:
             with torch.set_grad_enabled(torch.is_grad_enabled() and name in self.trained):
                 said = self.live[name](rows.said.inputs or inputs)

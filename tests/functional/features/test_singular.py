@@ -12,6 +12,7 @@ from torch.autograd import gradcheck
 
 from limbeck.errors import ConfigError, DataError
 from limbeck.functional import right_singular_vectors, singular_vector_gap
+from limbeck.functional.features import singular
 
 
 def normal(seed: int, *shape: int) -> Tensor:
@@ -64,6 +65,36 @@ def test_vectors_and_their_gradient() -> None:
     assert gradcheck(lambda x: right_singular_vectors(x, 2)[0], (x,))
     wide = normal(1, 2, 3, 5).requires_grad_()  # fewer positions than channels
     assert gradcheck(lambda x: right_singular_vectors(x, 2)[0], (wide,))
+
+
+@pytest.mark.parametrize("rank", [3, 2])
+def test_positions_and_channels_give_the_same(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three positions and seven channels, from the smaller square and from the larger; the last position may be a
+    mean of the others."""
+    x = normal(0, 4, 3, 7)
+    if rank == 2:
+        x[:, 2] = (x[:, 0] + x[:, 1]) / 2
+    x.requires_grad_()
+    weight, found = normal(1, 4, 7, 2), []
+    assert singular._from_positions(x.detach(), 2) is not None
+    for by_positions in (True, False):
+        if not by_positions:
+            monkeypatch.setattr(singular, "_from_positions", lambda x, number: None)
+        vectors, sizes = right_singular_vectors(x, 2)
+        found.append((vectors, sizes, torch.autograd.grad((vectors * weight).sum(), x)[0]))
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_vectors_that_positions_cannot_tell_come_from_channels() -> None:
+    x = normal(0, 2, 3, 7)
+    x[1] = x[1, :1]  # one direction
+    assert singular._from_positions(x, 1) is not None
+    assert singular._from_positions(x, 2) is None
+    assert singular._from_positions(x.mT, 1) is None
+    vectors, sizes = right_singular_vectors(x, 2)
+    assert torch.allclose(torch.linalg.vector_norm(vectors, dim=1), torch.ones(2, 2).double())
+    assert float(sizes[1, 1]) < 1e-6
 
 
 def test_equal_singular_values_and_vectors_in_the_place_of_maps_are_finite() -> None:

@@ -180,6 +180,19 @@ class TestLabelAlignment:
         with pytest.raises(UnknownNameError, match="official_bilevel"):
             self.value(logits(3, 4, 0), logits(3, 6, 1), variant="bilevel")
 
+    @pytest.mark.parametrize("variant", ["paper", "official_sumall", "official_bilevel"])
+    def test_a_weight_counts_a_row_of_its_class_so_often(self, variant):
+        s, f = logits(3, 4, 0), logits(3, 6, 1)
+        weights = torch.tensor([3.0, 2.0, 1.0, 0.0])
+        found = label_alignment(
+            s, f, self.head, self.labels, variant=variant, class_weights=weights, reduction="sum"
+        )
+        again = [0, 0, 0, 2, 2]  # classes 0 and 1; class 3 weighs nothing
+        labels = self.labels[again]
+        torch.testing.assert_close(
+            found, label_alignment(s[again], f[again], self.head, labels, variant=variant, reduction="sum")
+        )
+
 
 class TestBagProportionKL:
     def test_zero_when_the_proportions_agree(self):

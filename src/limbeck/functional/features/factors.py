@@ -53,7 +53,8 @@ def normalised_gap(
             f"{tuple(x_t.shape)}; send the student's through a translator to the teacher's"
         )
     s, t = (_at_length_one(x.flatten(1), q) for x in widened(x_s, x_t.detach()))
-    rows = torch.linalg.vector_norm(s - t, ord=p, dim=1)
+    gap = s - t
+    rows = gap.abs().sum(1) if p == 1 else torch.linalg.vector_norm(gap, ord=p, dim=1)
     if variant == "torchdistill" and p == 1:
         rows = rows / max(s.shape[1], 1)
     return reduced(rows, reduction)

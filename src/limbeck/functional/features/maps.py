@@ -21,6 +21,7 @@ from limbeck.functional.precision import (
     widened,
     without_autocast,
 )
+from limbeck.functional.squares import squared_lengths
 
 
 def _maps(x_s: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +66,9 @@ def attention_transfer(
     check_positive("power", power)
     check_choice("variant", variant, ("paper", "official"))
     s, t = _maps(x_s, x_t)
-    ours, theirs = (unit_rows((x.square() if power == 2 else x.abs().pow(power)).mean(1)) for x in (s, t))
+    ours, theirs = (
+        unit_rows(squared_lengths(x) if power == 2 else x.abs().pow(power).mean(1)) for x in (s, t)
+    )
     if variant == "official":
         return reduced((ours - theirs).square().mean(1), reduction)
     return reduced(euclidean_length(ours - theirs), reduction)

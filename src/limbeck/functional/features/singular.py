@@ -24,14 +24,21 @@ from limbeck.functional.precision import (
     without_autocast,
 )
 
+SMALLEST = (
+    1e-6  # of the largest eigenvalue: a vector of a smaller one is not exact when it is found by positions
+)
+
 
 class _RightVectors(torch.autograd.Function):
-    """Eigenvectors of ``x^T x`` of the largest eigenvalues, in falling order, with the gradient to x."""
+    """Eigenvectors of ``x^T x`` of the largest eigenvalues, in falling order, with the gradient to x.
+
+    Where there are fewer positions than channels they come from ``x x^T``, which is smaller; all other channels then
+    span the eigenvalue 0.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        values, vectors = torch.linalg.eigh(x.mT @ x)
-        values, vectors = values.flip(-1).clamp(min=0), vectors.flip(-1)
+        values, vectors = _from_positions(x, number) or _from_channels(x)
         largest = vectors.abs().argmax(-2, keepdim=True)  # a decomposition leaves the signs open
         vectors = vectors * torch.where(vectors.gather(-2, largest) < 0, -1.0, 1.0)
         ctx.number = number
@@ -44,13 +51,40 @@ class _RightVectors(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
         x, values, vectors = ctx.saved_tensors
-        top, eps = vectors[..., : ctx.number], torch.finfo(x.dtype).eps
-        gap = values[..., None, : ctx.number] - values[..., :, None]
-        # equal values share a plane in which no vector is singled out: nothing to learn there
-        known = gap.abs() > 100 * eps * values[..., :1, None].clamp(min=torch.finfo(x.dtype).tiny)
-        inverse = torch.where(known, 1 / torch.where(known, gap, 1.0), 0.0)
-        to_square = vectors @ (inverse * (vectors.mT @ grad)) @ top.mT
-        return x @ (to_square + to_square.mT), None
+        top, first = vectors[..., : ctx.number], values[..., None, : ctx.number]
+        least = 100 * torch.finfo(x.dtype).eps * values[..., :1, None].clamp(min=torch.finfo(x.dtype).tiny)
+        along = vectors.mT @ grad
+        moved = vectors @ (_inverse(first - values[..., :, None], least) * along)
+        if vectors.shape[-1] < x.shape[-1]:  # what no vector spans has the eigenvalue 0
+            moved = moved + _inverse(first, least) * (grad - vectors @ along)
+        return (x @ moved) @ top.mT + (x @ top) @ moved.mT, None
+
+
+def _inverse(gap: Tensor, least: Tensor) -> Tensor:
+    """1 / gap; 0 for equal values, which share a plane in which no vector is singled out: nothing to learn there."""
+    known = gap.abs() > least
+    return torch.where(known, 1 / torch.where(known, gap, 1.0), 0.0)
+
+
+def _from_channels(x: Tensor) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(x.mT @ x)
+    return values.flip(-1).clamp(min=0), vectors.flip(-1)
+
+
+def _from_positions(x: Tensor, number: int) -> tuple[Tensor, Tensor] | None:
+    """The eigenvalues of as many vectors as there are positions, ``(n, p)``, and the vectors ``(n, c, p)``, both zero
+    where the value is one of rounding; None where a vector cannot be found so exactly, or where channels are fewer."""
+    if x.shape[-2] >= x.shape[-1]:
+        return None
+    values, own = torch.linalg.eigh(x @ x.mT)
+    values, own = values.flip(-1).clamp(min=0), own.flip(-1)
+    whole = values > SMALLEST * values[..., :1]
+    nothing = values <= 100 * torch.finfo(x.dtype).eps * values[..., :1]
+    if not bool(whole[..., :number].all() & (whole | nothing).all()):
+        return None
+    lengths = torch.where(whole, values, 1.0).sqrt()
+    vectors = torch.where(whole[..., None, :], (x.mT @ own) / lengths[..., None, :], 0.0)
+    return torch.where(whole, values, 0.0), vectors
 
 
 def right_singular_vectors(x: Tensor, number: int) -> tuple[Tensor, Tensor]:

@@ -87,8 +87,17 @@ def divergence(
 
 def _kl(log_a: Tensor, log_b: Tensor) -> Tensor:
     """KL(a || b) over the last axis; what a excludes counts 0."""
-    gap = torch.where(log_a == -torch.inf, 0.0, log_a - log_b)
+    gap = log_a - log_b
+    if not _excludes_nothing(log_a):
+        gap = torch.where(log_a == -torch.inf, 0.0, gap)
     return (log_a.exp() * gap).sum(-1)
+
+
+def _excludes_nothing(log_a: Tensor) -> bool:
+    """Whether it is known that no log-probability is -inf; never where finding out would make an accelerator wait."""
+    if log_a.device.type != "cpu" or not log_a.numel() or torch.compiler.is_compiling():
+        return False
+    return bool(log_a.detach().amin() > -torch.inf)
 
 
 def _mixed(log_a: Tensor, log_b: Tensor, share: float) -> Tensor:

@@ -128,6 +128,7 @@ def label_alignment(
     *,
     variant: LabelAlignment = "paper",
     label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
     reduction: Reduction = "mean",
     validate: bool = False,
 ) -> Tensor:
@@ -149,6 +150,7 @@ def label_alignment(
             teacher's head evaluated without gradient, so that the second part changes the value and nothing
             else.
         label_smoothing: in [0, 1), default 0.
+        class_weights: ``(c,)`` of both label losses, as in the label loss beside it; default: 1 each.
         reduction: ``mean`` over labelled rows, ``sum``, or ``none`` for one value a row.
         validate: refuse non-finite input, naming the row.
     Returns: nats, may be negative; float32 or wider. An empty batch gives 0.
@@ -176,8 +178,9 @@ def label_alignment(
     smoothing = 0.0 if variant == "official_sumall" else label_smoothing
     labelled = labels != NO_LABEL
     confidence = logits_t.detach().softmax(-1).gather(1, (labels * labelled)[:, None])[:, 0]
+    each = None if class_weights is None else class_weights.to(dtype)
     loss_s, loss_t = (
-        F.cross_entropy(z, labels, reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing)
+        F.cross_entropy(z, labels, each, reduction="none", ignore_index=NO_LABEL, label_smoothing=smoothing)
         for z in (logits_s.to(dtype), logits_t)
     )
     return reduced(loss_s - confidence * loss_t, reduction, labelled.sum())

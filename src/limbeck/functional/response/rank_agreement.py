@@ -1,7 +1,8 @@
 """Kendall's rank correlation of every row at once.
 
-A few classes are compared pair by pair. Of more, discordant pairs are inversions of one order in the other; these are
-counted by blocks of places and of ranks, since a comparison of all pairs of 1,000 classes is slower than a sort by far.
+A few classes are compared pair by pair, some more for all rows at once, by how far they are apart. Of many,
+discordant pairs are inversions of one order in the other; these are counted by blocks of places and of ranks, since a
+comparison of all pairs of 1,000 classes is slower than a sort by far.
 
 Axis legend: n - rows, c - classes, k - blocks of :data:`BLOCK` places or ranks.
 """
@@ -18,6 +19,7 @@ from limbeck.functional.precision import widened
 
 BLOCK = 32  # a power of 2
 FEW = 16  # classes of which all pairs are compared
+SOME = 200  # classes that are compared for all rows at once
 BLOCK_ELEMENTS = 2**18  # of the largest array of a block of rows
 Whole = NDArray[np.integer]
 
@@ -47,7 +49,7 @@ def kendall_tau(a: Tensor, b: Tensor) -> Tensor:
     counted = c > FEW and a.device.type == "cpu"
     each = c + (c // BLOCK) ** 2 if counted else c * (c - 1) // 2  # elements that a row takes
     step = max(1, BLOCK_ELEMENTS // max(1, each))
-    agree = _by_counting if counted else _by_pairs
+    agree = _by_pairs if not counted else _by_classes if c <= SOME else _by_counting
     found = [agree(x, y) for x, y in zip(a.split(step), b.split(step))]
     return torch.cat(found) if found else a.new_zeros(0)
 
@@ -57,6 +59,37 @@ def _by_pairs(a: Tensor, b: Tensor) -> Tensor:
     sign_a, sign_b = ((x[:, first] - x[:, second]).sign() for x in (a, b))
     differ = (sign_a.abs().sum(1) * sign_b.abs().sum(1)).sqrt()
     return (sign_a * sign_b).sum(1) / differ
+
+
+def _by_classes(a: Tensor, b: Tensor) -> Tensor:
+    """Without ties a pair agrees or not, so that two comparisons say it; rows with ties are counted."""
+    rows = [x.numpy() for x in (a, b)]
+    tied = np.zeros(len(a), bool)
+    for x in rows:
+        rising = np.sort(x, axis=1)
+        tied |= (rising[:, 1:] == rising[:, :-1]).any(1)
+    c = a.shape[1]
+    found = torch.from_numpy(1 - 4 * _discordant(*rows) / (c * (c - 1))).to(a.dtype)
+    if tied.any():
+        which = torch.from_numpy(tied)
+        found[which] = _by_counting(a[which], b[which])
+    return found
+
+
+def _discordant(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.int64]:
+    """How many pairs of classes of a row are in one order on one side and in the other on the other."""
+    a, b = (
+        np.ascontiguousarray(x.T) for x in (a, b)
+    )  # rows last, and classes by their distance: all is contiguous
+    c, n = a.shape
+    above_a, above_b, found = np.empty((c, n), bool), np.empty((c, n), bool), np.zeros((c, n), np.uint8)
+    for apart in range(1, c):  # SOME is below 256
+        ours, theirs = above_a[apart:], above_b[apart:]
+        np.greater(a[apart:], a[:-apart], out=ours)
+        np.greater(b[apart:], b[:-apart], out=theirs)
+        np.not_equal(ours, theirs, out=ours)
+        found[apart:] += ours.view(np.uint8)
+    return found.sum(0, dtype=np.int64)
 
 
 def _by_counting(a: Tensor, b: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
@@ -28,6 +28,7 @@ from limbeck.methods.base import (
     weight,
 )
 from limbeck.methods.presets import Preset
+from limbeck.problems.classification import Classification
 
 Variant = Literal["ours", "paper", "official"]
 _SMOOTHING = 0.1  # of the authors' bilevel losses
@@ -103,7 +104,8 @@ class UCMKD(Method):
         LA = \tfrac1{n}\sum_i \left[ CE(p_s(i), y_i) - \kappa_i\, CE(h_t(f_s(i)), y_i) \right],\quad
         \kappa_i = \mathrm{softmax}(h_t(f_s(i)))_{y_i}
 
-    with the teacher's head :math:`h_t` applied to the student's features and :math:`\kappa` detached.
+    with the teacher's head :math:`h_t` applied to the student's features and :math:`\kappa` detached; class weights of
+    the problem count in LA as in CE.
     ``joint``: L = CE + w_f FA + w_l LA. ``bilevel``: FA, then LA, are descended on fast weights, the label loss is
     taken at the fast weights and its gradient moves the real ones (first order).
 
@@ -152,6 +154,7 @@ class UCMKD(Method):
             b.classes[rows],
             variant=official if c.variant == "official" else "paper",
             label_smoothing=c.smoothing,
+            class_weights=cast(Classification, b.problem).weights(b.student.logits),
             reduction="sum",
         )
 

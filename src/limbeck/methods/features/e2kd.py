@@ -11,8 +11,6 @@ from limbeck.errors import ConfigError
 from limbeck.functional import activation_map, distillation_kl, explanation_gap
 from limbeck.methods.base import (
     Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -20,7 +18,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.layer_pairs import OverLayerPair
 
 
 @dataclass
@@ -37,7 +35,7 @@ class E2KDConfig(Settings):
     weight_explanation: Weight = weight(1.0, "of the explanations (lambda)")
 
 
-class E2KD(Method):
+class E2KD(OverLayerPair):
     r"""Match predictions, and the explanations of the class that the teacher predicts.
 
     .. math:: L = w_s L_{CE} + \frac1p \sum_{i\,\text{paired}} w_d \tau^2 KL(p_t^\tau(i) \,\|\, p_s^\tau(i))
@@ -53,7 +51,6 @@ class E2KD(Method):
     """
 
     needs = {"logits", "hidden_states"}
-    links = {"paired", "partly_paired"}
     problems = {"classification"}
     units = {"supervised": "labelled", "distillation": "pair", "explanation": "pair"}
     row = 70
@@ -61,12 +58,11 @@ class E2KD(Method):
 
     @classmethod
     def declared(cls, config: E2KDConfig) -> Declared:
-        plain = super().declared(config).with_(layers=Layers.pairs([config.layer]))
+        plain = super().declared(config)
         return plain.with_(needs=plain.needs | {"head"}) if config.explanation == "maps" else plain
 
     def __init__(self, config: E2KDConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        ((self.ours, self.theirs),) = pairs_of([config.layer])
         ours, theirs = shapes.student.hidden[self.ours], shapes.teacher.hidden[self.theirs]
         if len(ours) != 3 or ours[0] != shapes.student.width:
             raise ConfigError(

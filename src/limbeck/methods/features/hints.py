@@ -19,7 +19,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.features.layer_pairs import OverLayerPairs
+from limbeck.methods.layer_pairs import OverLayerPairs
 
 
 @dataclass

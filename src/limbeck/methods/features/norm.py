@@ -10,9 +10,6 @@ from torch.nn import functional as F
 from limbeck.errors import ConfigError
 from limbeck.functional import many_to_one
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -20,8 +17,8 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
 from limbeck.methods.features.maps import channels_of
+from limbeck.methods.layer_pairs import OverLayerPair
 
 
 @dataclass
@@ -34,7 +31,7 @@ class NORMConfig(Settings):
     weight_match: Weight = weight(1.0, "of the match (beta), a sum over groups")
 
 
-class NORM(Method):
+class NORM(OverLayerPair):
     r"""Match one map of the teacher with each of N groups of the student's widened map.
 
     .. math:: L = w_s L_{CE} + w_m \frac1p \sum_{i\,\text{paired}} \sum_{k=1}^N \frac1{C H W}
@@ -49,28 +46,21 @@ class NORM(Method):
     standardises the logits of both sides and changes beta in steps; both are settings (``logit_std``, a curve).
     """
 
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
     units = {"supervised": "labelled", "match": "pair"}
     Config = NORMConfig
 
-    @classmethod
-    def declared(cls, config: NORMConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs([config.layer]))
-
     def __init__(self, config: NORMConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        self.pair = pairs_of([config.layer])[0]
-        ((ours, theirs),) = channels_of([self.pair], shapes)
+        ((ours, theirs),) = channels_of([(self.ours, self.theirs)], shapes)
         if ours % theirs:
             raise ConfigError(
-                f"The layer {self.pair[0]!r} of the student has {ours} channels, which is no multiple of the teacher's "
+                f"The layer {self.ours!r} of the student has {ours} channels, which is no multiple of the teacher's "
                 f"{theirs}; widen it to N times as many (small_conv_net: widened: {4 * theirs})."
             )
 
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
         rows, said = b.teacher.paired()
-        ours, theirs = b.student.hidden_states[self.pair[0]][rows], said["hidden_states"][self.pair[1]]
+        ours, theirs = b.student.hidden_states[self.ours][rows], said["hidden_states"][self.theirs]
         grid = (min(ours.shape[2], theirs.shape[2]), min(ours.shape[3], theirs.shape[3]))
         s, t = (
             (x if x.shape[2:] == grid else F.adaptive_max_pool2d(x, grid)).flatten(2).mT.flatten(0, 1)

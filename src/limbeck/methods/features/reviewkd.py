@@ -18,8 +18,8 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.features.layer_pairs import OverLayerPairs
 from limbeck.methods.features.maps import channels_of
+from limbeck.methods.layer_pairs import OverLayerPairs
 
 
 @dataclass

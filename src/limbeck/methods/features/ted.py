@@ -21,7 +21,7 @@ from limbeck.methods.base import (
     weight,
 )
 from limbeck.methods.features.hints import mask_of, pooled_like, vectors_of, width_of
-from limbeck.methods.features.layer_pairs import OverLayerPairs
+from limbeck.methods.layer_pairs import OverLayerPairs
 
 
 @dataclass

@@ -12,9 +12,6 @@ from torch.nn import functional as F
 from limbeck.errors import ConfigError
 from limbeck.functional import distillation_kl
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -22,7 +19,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.layer_pairs import OverLayerPair
 
 
 @dataclass
@@ -39,7 +36,7 @@ class CSKDConfig(Settings):
     weight_spatial: Weight = weight(1.0, "of the divergences of the places, a sum over them")
 
 
-class CSKD(Method):
+class CSKD(OverLayerPair):
     r"""Teach the patches of the student from the teacher's answers at their places, later from its whole answer.
 
     .. math:: L = w_s L_{CE} + \frac{T^2}{p} \sum_{i\,\text{paired}} w_d\, KL(\bar q(i) \,\|\, p_s(i))
@@ -55,19 +52,13 @@ class CSKD(Method):
     """
 
     needs = {"hidden_states", "head"}
-    links = {"paired", "partly_paired"}
     problems = {"classification"}
     units = {"supervised": "labelled", "distillation": "pair", "spatial": "pair"}
     row = 155
     Config = CSKDConfig
 
-    @classmethod
-    def declared(cls, config: CSKDConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs([config.layer]))
-
     def __init__(self, config: CSKDConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        ((self.ours, self.theirs),) = pairs_of([config.layer])
         ours, theirs = shapes.student.hidden[self.ours], shapes.teacher.hidden[self.theirs]
         if len(theirs) != 3 or len(ours) not in (2, 3):
             raise ConfigError(

@@ -9,9 +9,6 @@ from torch import Tensor
 from limbeck.errors import ConfigError
 from limbeck.functional import binary_kl, label_structure
 from limbeck.methods.base import (
-    Declared,
-    Layers,
-    Method,
     Settings,
     Shapes,
     StepBatch,
@@ -19,7 +16,7 @@ from limbeck.methods.base import (
     setting,
     weight,
 )
-from limbeck.methods.declared import pairs_of
+from limbeck.methods.layer_pairs import OverLayerPair
 
 
 @dataclass
@@ -35,7 +32,7 @@ class L2DConfig(Settings):
     )
 
 
-class L2D(Method):
+class L2D(OverLayerPair):
     r"""Match each label as a yes or no, and how the embeddings of labels that are there lie to each other.
 
     .. math:: L = w_s L_{BCE} + \frac{w_d}{p} \sum_{i\,\text{paired}} \sum_c
@@ -48,19 +45,13 @@ class L2D(Method):
     """
 
     needs = {"logits", "hidden_states"}
-    links = {"paired", "partly_paired"}
     problems = {"multilabel"}
     units = {"supervised": "labelled", "distillation": "pair", "class": "batch", "instance": "pair"}
     row = 30
     Config = L2DConfig
 
-    @classmethod
-    def declared(cls, config: L2DConfig) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs([config.layer]))
-
     def __init__(self, config: L2DConfig, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        ((self.ours, self.theirs),) = pairs_of([config.layer])
         for layer, side, shape in (
             (self.ours, "student", shapes.student.hidden[self.ours]),
             (self.theirs, "teacher", shapes.teacher.hidden[self.theirs]),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.errors import DataError
-from limbeck.functional import distillation_kl
-from limbeck.methods.base import Method, Settings, StepBatch, Weight, setting, weight
+from limbeck.functional import distillation_kl, standardised_logits
+from limbeck.methods.base import Declared, Method, Settings, StepBatch, Weight, setting, weight
 from limbeck.methods.presets import Preset
+from limbeck.methods.views.mixtures import Mixtures, drawn_mixtures, joined, mixed_label_loss, mixtures
 
 
 @dataclass
@@ -21,6 +20,16 @@ class MixedConfig(Settings):
     alpha: float = setting(1.0, "of the Beta law that the shares are drawn from", above=0)
     candidates: int = setting(
         1, "mixtures made of each row, of which those that the teacher is least sure of are taken", low=1
+    )
+    shares: Literal["batch", "row"] = setting("batch", "one share for all mixtures, or one for each (mixup)")
+    partial: float = setting(
+        1.0, "how many of the rows are mixed; the others stay as they are", low=0, high=1
+    )
+    labels: Literal["rows", "mixtures"] = setting(
+        "rows", "the label loss is that of the rows as they are, or of the mixtures, by their shares"
+    )
+    standardise: bool = setting(
+        False, "predictions of mixtures at mean 0 and spread 1: the spread is the temperature"
     )
     temperature: float = setting(4.0, "softens both sides (T)", above=0)
     weight_supervised: Weight = weight(1.0)
@@ -36,10 +45,14 @@ class Mixed(Method):
 
     Both sides see the very same mixtures, so the teacher must be live and of the student's modality
     (``teacher: {live: ..., view: same}``). With ``candidates: k``, k n mixtures are made and the n of highest entropy
-    under the teacher are kept.
+    under the teacher are kept. With ``labels: mixtures`` the label loss is
+    :math:`\lambda\, CE(p_s(\tilde x), y_1) + (1 - \lambda)\, CE(p_s(\tilde x), y_2)`, of the labels that are known;
+    where the rows as they are weigh nothing, the student is then asked about the mixtures alone.
 
     Paper: mixup, Zhang et al., ICLR 2018, arXiv 1710.09412; CutMix, Yun et al., ICCV 2019, arXiv 1905.04899; with a
-    teacher, Beyer et al., CVPR 2022, arXiv 2106.05237, and Wang et al. (CutMixPick), NeurIPS 2022, arXiv 2012.02909.
+    teacher, Beyer et al., CVPR 2022, arXiv 2106.05237, Wang et al. (CutMixPick), NeurIPS 2022, arXiv 2012.02909, and
+    Choi et al. (MIX-KD), WACV 2023, arXiv 2211.03946. Deviation from MIX-KD's code: of a share of 0.1 a tenth of the
+    rows is mixed, as its settings say, where the code draws those that stay with replacement and so mixes two fifths.
     """
 
     needs = {"logits"}
@@ -48,74 +61,63 @@ class Mixed(Method):
     units = {"supervised": "labelled", "distillation": "pair", "mixed": "batch"}
     Config = MixedConfig
 
+    @classmethod
+    def declared(cls, config: MixedConfig) -> Declared:
+        plain = super().declared(config)
+        if config.labels == "rows" or config.weight_distillation != 0:
+            return plain
+        units = {term: unit for term, unit in cls.units.items() if term != "distillation"}
+        return plain.with_(units=units, student="asked")
+
     def losses(self, b: StepBatch) -> dict[str, Tensor]:
-        c, (rows, said) = self.config, b.teacher.paired()
+        c = self.config
         (name,) = b.teachers
-        inputs, theirs = self._mixtures(b, name)
-        mixed = distillation_kl(b.run(inputs).logits, theirs, temperature=c.temperature)
-        match = distillation_kl(
-            b.student.logits[rows], said.log_predictions(), temperature=c.temperature, reduction="sum"
-        )
-        return {"supervised": b.label_loss(), "distillation": match, "mixed": mixed}
+        made, theirs = self._mixtures(b, name)
+        ours = b.run(made.inputs).logits
+        if c.standardise:
+            ours, theirs = standardised_logits(ours), standardised_logits(theirs)
+        terms = {"mixed": distillation_kl(ours, theirs, temperature=c.temperature)}
+        if "distillation" in self.plan.units:
+            rows, said = b.teacher.paired()
+            terms["distillation"] = distillation_kl(
+                b.student.logits[rows], said.log_predictions(), temperature=c.temperature, reduction="sum"
+            )
+        on_rows = c.labels == "rows"
+        return terms | {"supervised": b.label_loss() if on_rows else mixed_label_loss(b, ours, made)}
 
     @torch.no_grad()
-    def _mixtures(self, b: StepBatch, name: str) -> tuple[dict[str, Tensor], Tensor]:
+    def _mixtures(self, b: StepBatch, name: str) -> tuple[Mixtures, Tensor]:
         """Mixtures of as many rows as there are, and the teacher's log-probabilities of them."""
-        draw = np.random.default_rng(int(torch.randint(2**62, (), generator=b.generator)))
-        made = [
-            mixtures(b.inputs, self.config.mix, self.config.alpha, draw)
-            for _ in range(self.config.candidates)
-        ]
-        inputs = {column: torch.cat([m[column] for m in made]) for column in b.inputs}
-        said = b.ask(name, inputs).log_predictions()
-        if self.config.candidates == 1:
-            return inputs, said
+        c, draw = self.config, drawn_mixtures(b)
+        by_row = c.shares == "row"
+        made = joined(
+            [
+                mixtures(b.inputs, c.mix, c.alpha, draw, by_row=by_row, partial=c.partial)
+                for _ in range(c.candidates)
+            ]
+        )
+        said = b.ask(name, made.inputs).log_predictions()
+        if c.candidates == 1:
+            return made, said
         kept = (-said.exp() * said).sum(-1).topk(len(b)).indices
-        return {column: value[kept] for column, value in inputs.items()}, said[kept]
-
-
-def mixtures(
-    inputs: dict[str, Tensor], mix: str, alpha: float, draw: np.random.Generator
-) -> dict[str, Tensor]:
-    """Each row ``[n, ...]`` mixed with one other row, all columns alike.
-
-    Raises: DataError for inputs that are no numbers with a fraction (tokens), and, of ``cutmix``, no pictures.
-    """
-    n = len(next(iter(inputs.values())))
-    other, share = torch.from_numpy(draw.permutation(n)), draw.beta(alpha, alpha)
-    whole: Any = slice(None)
-    for column, value in inputs.items():
-        if not value.is_floating_point() or (mix == "cutmix" and value.dim() != 4):
-            raise DataError(
-                f"The input {column!r} ({list(value.shape[1:])} a row, {value.dtype}) cannot be mixed by {mix}: "
-                "mixup takes numbers with a fraction, cutmix pictures [channels, height, width]."
-            )
-        if mix == "cutmix":
-            whole = (..., *_box(value.shape[2:], share, draw))
-    found = {}
-    for column, value in inputs.items():
-        second = value[other.to(value.device)]
-        if mix == "mixup":
-            found[column] = share * value + (1 - share) * second
-        else:
-            found[column] = value.clone()
-            found[column][whole] = second[whole]
-    return found
-
-
-def _box(grid: torch.Size, share: float, draw: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a box of about 1 - ``share`` of a picture, anywhere in it, cut at its edges."""
-    slices = []
-    for size in grid:
-        half, middle = int(size * np.sqrt(1 - share)) // 2, int(draw.integers(size))
-        slices.append(slice(max(0, middle - half), min(size, middle + half)))
-    return slices[0], slices[1]
+        return made.take(kept), said[kept]
 
 
 PRESETS = {
     "mixup_kd": Preset(
         "mixup, Zhang et al., ICLR 2018, arXiv 1710.09412, with a teacher asked about the mixtures",
         fixed={"mix": "mixup", "candidates": 1},
+    ),
+    "mix_kd": Preset(
+        "Choi et al., WACV 2023, arXiv 2211.03946, the authors' code: few rows mixed, the spread as temperature",
+        fixed={"mix": "mixup", "candidates": 1, "shares": "row", "labels": "mixtures", "standardise": True},
+        defaults={
+            "partial": 0.1,
+            "temperature": 1.0,
+            "weight_supervised": 0.1,
+            "weight_mixed": 0.9,
+            "weight_distillation": 0.0,
+        },
         row=46,
     ),
     "cutmix_pick": Preset(

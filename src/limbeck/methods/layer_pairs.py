@@ -24,3 +24,21 @@ class OverLayerPairs(Method):
     def __init__(self, config: Any, shapes: Shapes) -> None:
         super().__init__(config, shapes)
         self.pairs = pairs_of(config.layers)
+
+
+class OverLayerPair(Method):
+    """A method whose setting ``layer`` names one pair STUDENT=TEACHER, ``self.ours`` and ``self.theirs``.
+
+    Raises: ConfigError for an entry that names nothing.
+    """
+
+    needs = {"hidden_states"}
+    links = {"paired", "partly_paired"}
+
+    @classmethod
+    def declared(cls, config: Any) -> Declared:
+        return super().declared(config).with_(layers=Layers.pairs([config.layer]))
+
+    def __init__(self, config: Any, shapes: Shapes) -> None:
+        super().__init__(config, shapes)
+        ((self.ours, self.theirs),) = pairs_of([config.layer])

@@ -1,0 +1,54 @@
+"""Products of a tensor with itself, whose gradient takes half the passes of those that autograd makes of them.
+
+Both can be differentiated again. Axis legend: n - rows, c - channels, p - positions, d - width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BLOCK = 2**18  # numbers that are squared at once: they stay in a processor's cache
+
+
+class _Gram(torch.autograd.Function):
+    """Of ``x x^T`` with the gradient ``(g + g^T) x``: one product in the place of two."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x @ x.mT
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return (grad + grad.mT) @ x
+
+
+class _SquaredLength(torch.autograd.Function):
+    """Of the sum of squares over the axis 1, with the gradient ``2 g x``: one pass in the place of three."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        rows = max(1, BLOCK // max(1, x[:1].numel()))
+        if x.device.type != "cpu" or len(x) <= rows:
+            return x.square().sum(1)
+        return torch.cat([block.square().sum(1) for block in x.split(rows)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return x * (2 * grad).unsqueeze(1)
+
+
+def gram(x: Tensor) -> Tensor:
+    """Inner products ``(..., n, n)`` of the rows of ``x (..., n, d)``."""
+    return _Gram.apply(x)
+
+
+def squared_lengths(x: Tensor) -> Tensor:
+    """``(n, p)``: at each position of maps ``(n, c, p)`` the sum of the squares of its channels."""
+    return _SquaredLength.apply(x)
