@@ -66,10 +66,10 @@ def compare_texts(n: int, size: int, turns: int) -> None:
     path = text_model_path("minilm")
     encoder, teacher = SentenceTransformer(str(path), device="cpu"), HFTeacher(str(path))
     mixed = english(n)
-    equal = [" ".join((mixed[i] + " word" * 40).split()[:40]) for i in range(len(mixed))]
+    equal = of_equal_length(mixed, set(teacher_words(path)))
     print("| texts | encode, s | bank, s | ratio | largest difference |")
     print("|---|---|---|---|---|")
-    for name, texts in (("mixed lengths", mixed), ("40 words each", equal)):
+    for name, texts in (("mixed lengths", mixed), ("40 tokens each", equal)):
         report(name, texts, encoder, teacher, size, turns)
 
 
@@ -84,6 +84,19 @@ def english(n: int) -> list[str]:
         for paragraph in source.split('"""')[1::2]:
             found += [" ".join(part.split()) for part in paragraph.split("\n\n") if len(part.split()) > 3]
     return [found[i * 7919 % len(found)] for i in range(n)]
+
+
+def of_equal_length(texts: list[str], words: set[str], n: int = 40) -> list[str]:
+    """Those words of each text that are one token each, filled up to ``n``: nothing is padded on either side."""
+    known = [[word for word in text.lower().split() if word in words] for text in texts]
+    return [" ".join((some + ["word"] * n)[:n]) for some in known]
+
+
+def teacher_words(path: Path | str) -> list[str]:
+    """Letters-only entries of the tokenizer's vocabulary."""
+    from transformers import AutoTokenizer
+
+    return [word for word in AutoTokenizer.from_pretrained(path).get_vocab() if word.isalpha()]
 
 
 def report(name: str, texts: list[str], encoder: Any, teacher: HFTeacher, size: int, turns: int) -> None:
