@@ -34,7 +34,6 @@ class Sweeps:
         self.iterations, self.error, self.omega = 0, float("inf"), 1.3
         self.groups: tuple[Tensor, Tensor] | None = None
         self._errors: list[float] = []
-        self._error_to_come = float("inf")  # at the last rate; rows that will do are taken exact at once
         self._window = 4
         self._fresh = True  # no row update yet that over-relaxation could build on
 
@@ -62,12 +61,10 @@ class Sweeps:
         while self.iterations < self.max_iter:
             self.iterations += 1
             exact_s = self.rows(self.v)
-            relaxed = not self._fresh and not self._error_to_come <= self.tol
+            relaxed = not self._fresh
             self.u = past(exact_s, self.u, self.omega) if relaxed else exact_s
             self._fresh = False
-            before = self.error
             exact_t = self.columns(self.u)
-            self._error_to_come = self.error * self.error / before
             if relaxed and self.error <= self.tol:  # give back exact rows and look again
                 self.u = exact_s
                 exact_t = self.columns(exact_s)
