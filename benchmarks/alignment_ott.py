@@ -51,7 +51,9 @@ def main() -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    print("| n = m | OTT-JAX / ours dual | of the lowest tenths | wanted | OTT-JAX, ms | ours, ms | 1 - cosine, OTT-JAX | ours |")
+    print(
+        "| n = m | OTT-JAX / ours dual | of the lowest tenths | wanted | OTT-JAX, ms | ours, ms | 1 - cosine, OTT-JAX | ours |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for n in map(int, values.sizes.split(",")):
