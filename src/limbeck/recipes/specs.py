@@ -49,8 +49,8 @@ class TeacherSpec:
         link: what links it to the student, where the data do not say or say otherwise: ``paired`` (by equal keys),
             ``by_class`` or ``unpaired``.
         init: folder of a shipped student (``RUN/student``) of that network, whose weights it has; it is not trained.
-        loading: how a live ``hf:PATH`` comes into memory: ``dtype`` (``float32``, ``bfloat16``, ``float16``), ``compile``,
-            ``device``, ``device_map``, ``revision``.
+        loading: how a live ``hf:PATH`` comes into memory: ``dtype`` (``float32``, ``bfloat16``, ``float16``),
+            ``compile``, ``device``, ``device_map``, ``revision``.
     """
 
     bank: str | None = None

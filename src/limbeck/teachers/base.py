@@ -34,7 +34,7 @@ def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Tens
 
 
 def moved(value: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """``value`` on ``device``; to a GPU through pinned memory, so that the copy goes on while the next rows are made."""
+    """``value`` on ``device``; to a GPU through pinned memory, so that the copy runs beside what follows."""
     if device.type == "cuda" and value.device.type == "cpu":
         value = value.pin_memory().to(device, non_blocking=True)
     return value.to(device=device, dtype=dtype)

@@ -20,7 +20,7 @@ Ask = Callable[[Mapping[str, Any]], TeacherOutput]
 
 def is_reduced(how: Loading) -> bool:
     """Whether the model is to answer otherwise than in plain float32."""
-    return how.compile or how.dtype != "float32"
+    return bool(how.compile) or how.dtype != "float32"
 
 
 def compared(how: Loading, got: Ask, exact: Ask, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def compared(how: Loading, got: Ask, exact: Ask, inputs: Mapping[str, Any]) -> d
     gap = torch.linalg.vector_norm(ours - theirs, dim=-1)
     length = torch.linalg.vector_norm(theirs, dim=-1)
     part = torch.where(length > 0, gap / length, gap)
-    computed = how.dtype + ", compiled" * how.compile
+    computed = how.dtype + ", compiled" * bool(how.compile)
     # two digits: more would hang on the threads that computed it
     off = {"largest": f"{float(part.max()):.1e}", "mean": f"{float(part.mean()):.1e}"}
     n = len(next(iter(rows.values())))

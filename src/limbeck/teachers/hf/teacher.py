@@ -38,10 +38,10 @@ from limbeck.teachers.hf.loading import (
     max_tokens,
     weights_fingerprint,
 )
-from limbeck.teachers.hf.own_recipe import OwnRecipe, home_of, own_recipe
+from limbeck.teachers.hf.own_recipe import home_of, recipe_read
 from limbeck.teachers.hf.preprocessing import Preprocessor
 from limbeck.teachers.hf.reading import Reading
-from limbeck.teachers.hf.settings import Loading, Preparing, Settings, WhatIsRead, grouped
+from limbeck.teachers.hf.settings import Settings, grouped
 from limbeck.teachers.module import ModuleTeacher
 
 _WINDOW = 16  # forwards over which texts are sorted: padding is then a few percent
@@ -95,7 +95,8 @@ class HFTeacher:
     How it is loaded:
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
         device: where it runs, default ``cpu``.    device_map: of accelerate, in place of ``device``.
-        compile: run it through ``torch.compile``, of models with one tower.
+        compile: run it through ``torch.compile``, of models with one tower; a text names the backend. In half precision
+            or compiled it notes (``notes``) how far it is from float32 on the first rows.
         revision: of the hub repository.    trust_remote_code: run code that the repository brings.
 
     Raises: DataError: no such model, no weights for what is read, or a tokenizer of another model.
@@ -135,7 +136,7 @@ class HFTeacher:
                 f"top_k is of a classifier's predictions, and {self.source} is read as an encoder."
             )
         self._top_k = top_k
-        recipe = self._recipe(loading, read, preparing, is_classifier)
+        recipe = recipe_read(self.source, loading, preparing.prompt, read.is_default and not is_classifier)
         self.model, self._unloaded = load_model(home, config, loading, classifier=is_classifier)
         self._architecture = settings_fingerprint(architecture_of(self.model.config.to_dict()))
         self.towers = towers.towers_of(self.model)
@@ -143,6 +144,7 @@ class HFTeacher:
         own = {"classifier": classifier, "class_names": class_names, "batch_size": batch_size, "top_k": top_k}
         plain = settings | {"dtype": "float32", "compile": False}
         self._in_float32 = partial(HFTeacher, source, **own, **plain)  # type: ignore[arg-type]
+        self.is_compiled = bool(loading.compile)
         self._compared: dict[str, Any] | None = None if is_reduced(loading) else {}
         self._tower = read.tower
         self._classifier = ModuleTeacher(self.model, top_k=top_k) if is_classifier else None
@@ -156,21 +158,6 @@ class HFTeacher:
         self._preprocess = Preprocessor(
             home, hub=loading.hub, config=config, max_length=length, recipe=recipe, **asdict(preparing)
         )
-
-    def _recipe(
-        self, loading: Loading, read: WhatIsRead, preparing: Preparing, is_classifier: bool
-    ) -> OwnRecipe | None:
-        """The model's own, where nothing else is asked for."""
-        if read.is_default and not is_classifier:
-            recipe = own_recipe(self.source, loading, preparing.prompt)
-            if recipe is not None or preparing.prompt is None:
-                return recipe
-        if preparing.prompt is not None:
-            raise ConfigError(
-                f"A prompt belongs to the recipe of a sentence-transformers model, which is not read here; put "
-                f"{preparing.prompt!r} before the texts yourself."
-            )
-        return None
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None] | None:
@@ -232,10 +219,11 @@ class HFTeacher:
         if self._compared is not None:
             return
         self._compared = {}  # from here on it answers
-        if self._loading.compile:
+        if how := self._loading.compile:
             self(first_rows(inputs, 1))  # finds heads and missing weights, through hooks
             self._unloaded = frozenset()
-            (self._classifier or self.model).compile(dynamic=True)
+            backend = how if isinstance(how, str) else "inductor"
+            (self._classifier or self.model).compile(dynamic=True, backend=backend)
         self._compared = compared(self._loading, self, self._in_float32(), inputs)
 
     def read(self, prepared: Prepared) -> TeacherOutput:
