@@ -1,19 +1,14 @@
 """OTT-JAX's side of ``alignment_ott.py``, in an environment of its own: times what it is told to on standard input.
 
-A line is the path of a file of clouds and a number of runs; the answer is a line of JSON: milliseconds of processor time
-of each run, the value, and the file of the gradient.
+A line is the path of a file of clouds and a number of runs; the answer is a line of JSON: milliseconds of processor
+time of each run, the value, and the file of the gradient.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import jax
 import numpy as np

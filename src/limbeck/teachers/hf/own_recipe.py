@@ -76,7 +76,10 @@ class OwnRecipe:
 
 
 def recipe_read(source: str, loading: Loading, prompt: str | None, wanted: bool) -> OwnRecipe | None:
-    """The model's own recipe where it is ``wanted``: nothing else is asked for. ConfigError for a prompt without one."""
+    """The model's own recipe where it is ``wanted``: no layer or pooling is named.
+
+    Raises: ConfigError for a prompt that belongs to no recipe.
+    """
     if wanted:
         recipe = own_recipe(source, loading, prompt)
         if recipe is not None or prompt is None:

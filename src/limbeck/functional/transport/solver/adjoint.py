@@ -38,10 +38,12 @@ def sharp_value(
     marginals (1.5e-3 to 9e-5 relative at tol 1e-2), at no cost; it is only done for hard marginals. ``held``: take the
     plan as fixed; where reg is tiny, the adjoint of a plan that is short of its solution is far off.
     """
-    kernel, u, v = solved.kernel, solved.u, solved.v
+    kernel = solved.kernel
+    u: Vector = solved.u
+    v: Vector = solved.v
     light = not held and is_light(a, b, softness)
     if light:
-        u, v, a, b = (x.numpy() for x in (u, v, a, b))
+        u, v, a, b = (x.numpy() for x in (u, v, a, b))  # type: ignore[assignment]
     sum_s, sum_t = u * times(kernel, v), v * times(kernel.mT, u)
     if held:
         value = (u * times(logits.mul_(kernel), v)).sum().neg_()
