@@ -1,12 +1,12 @@
 """Alignment losses against POT and geomloss: speed, memory and accuracy, all methods interleaved in one process.
 
-    python benchmarks/alignment.py [--sizes 128,512,2048] [--parts table,memory,accuracy,more,bags,vocabulary,floor]
+    python benchmarks/alignment.py [--sizes 128,512,2048] [--parts table,memory,accuracy,more,bags,vocabulary]
         [--json FILE]
 
 CPU, one thread, float32. A time is CPU milliseconds of one forward and backward pass (``process_time``, so that other
 work on the machine counts little), the median over rounds in which every method runs once; a figure in the tables is
 a ratio of two medians, peer over ours, beside its target. Peers: pip install "limbeck[bench]"
-(bags, vocabulary and floor need none).
+(bags and vocabulary need none).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from alignment_methods import (
 
 from limbeck import functional as L
 
-PARTS = ("table", "memory", "accuracy", "more", "bags", "vocabulary", "floor")
+PARTS = ("table", "memory", "accuracy", "more", "bags", "vocabulary")
 WIDTH = 256
 # row: (peer, ours, {size: target ratio})
 ROWS: tuple[tuple[str, str, dict[int, float]], ...] = (
@@ -246,35 +246,6 @@ def vocabulary(
     return found
 
 
-def floor(
-    sizes: tuple[int, ...] = (512, 1024), width: int = 512, words: int = 32768
-) -> dict[str, tuple[float, float | None]]:
-    """The fused divergences over the four matrix products that any exact method makes; at most 1.15 wanted."""
-    found: dict[str, tuple[float, float | None]] = {}
-    for tokens in sizes:
-        v = Vocabulary.make(tokens, width, words)
-        hidden_s, weight_s, hidden_t, weight_t = (
-            x.detach() for x in (v.hidden_s, v.weight_s, v.hidden_t, v.weight_t)
-        )
-
-        def products() -> None:
-            logits = hidden_s @ weight_s.T
-            hidden_t @ weight_t.T
-            logits @ weight_s, logits.T @ hidden_s
-
-        def fused(kind: str) -> Callable[[], None]:
-            return lambda: v.run(lambda *x: L.fused_linear_divergence(*x, kind=kind))  # type: ignore[arg-type]
-
-        kinds = ("forward_kl", "reverse_kl", "jsd")
-        t = interleaved({"products": products, **{kind: fused(kind) for kind in kinds}}, 5)
-        for kind in kinds:
-            found[f"fused {kind}, T = {tokens}: ours / four products of {t['products']:.0f} ms"] = (
-                t[kind] / t["products"],
-                -1.15,
-            )
-    return found
-
-
 def print_lines(lines: Mapping[str, tuple[float, float | None]]) -> None:
     for name, (figure, target) in lines.items():
         if target is not None and target < 0:
@@ -304,7 +275,7 @@ def report(parts: list[str], sizes: list[int], result: dict[str, Any]) -> None:
             print(
                 f"- {name}: value {e['value']:.1e}, 1 - cosine {e['gradient']:.1e}{'' if fine else ' (not equal)'}"
             )
-    for name, lines in (("more", more), ("bags", bags), ("vocabulary", vocabulary), ("floor", floor)):
+    for name, lines in (("more", more), ("bags", bags), ("vocabulary", vocabulary)):
         if name in parts:
             result[name] = lines()
             print_lines(result[name])
@@ -321,7 +292,7 @@ def main() -> None:
     sizes, parts = [int(n) for n in args.sizes.split(",")], args.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown part {unknown.pop()!r}; choose from {', '.join(PARTS)}")
-    compared = not set(parts) <= {"bags", "vocabulary", "floor"}
+    compared = not set(parts) <= {"bags", "vocabulary"}
     if compared:
         peers()
     torch.set_num_threads(1)
