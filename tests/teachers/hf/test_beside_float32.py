@@ -76,11 +76,15 @@ def test_a_compiled_model_answers_alike(tiny, tokens):
     assert compiled.fingerprint() == plain.fingerprint()
 
 
-def test_what_cannot_be_read_of_a_compiled_model_is_refused(tiny):
+def test_what_cannot_be_read_of_a_compiled_model_is_refused(tiny, tokens, tmp_path):
     with pytest.raises(ConfigError, match="models of one tower"):
         HFTeacher(tiny["clip"], compile=True)
     with pytest.raises(ConfigError, match="name layers by number"):
         HFTeacher(tiny["bert"], layer="encoder.layer.0", compile=True)
+    with pytest.raises(ConfigError, match="cannot be sent to workers"):
+        Bank.build(
+            tmp_path / "b", HFTeacher(tiny["bert"], compile=True), _rows(tokens), key="id", engine="ray"
+        )
 
 
 def test_the_command_says_what_it_changed(tiny, tmp_path, capsys):

@@ -59,10 +59,6 @@ def _check(teacher: Teacher, resources: Mapping[str, float]) -> None:
             f"A {type(teacher).__name__} runs its own requests side by side; leave out engine='ray' and set its "
             "concurrency."
         )
-    if getattr(teacher, "is_compiled", False):
-        raise ConfigError(
-            "A compiled teacher cannot be sent to a Ray worker; leave out compile or engine='ray'."
-        )
     for name in resources:
         if name not in RESOURCES:
             raise UnknownNameError(f"A worker has no resource {name!r}; {nearest(name, RESOURCES)}")
