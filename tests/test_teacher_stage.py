@@ -12,11 +12,11 @@ from digits import tiny_task
 from torch import nn
 
 from limbeck.data.task import Task
-from limbeck.errors import DataError
+from limbeck.errors import ConfigError, DataError, UnknownNameError
 from limbeck.recipes import TeacherSpec
 from limbeck.recipes.stages import read_records
 from limbeck.taught import task_of_teacher
-from limbeck.teacher_stage import teacher_bank, trained_teacher
+from limbeck.teacher_stage import teacher_bank, teacher_of, trained_teacher
 from limbeck.training.callbacks import RunLog
 
 SAVED = {"save_strategy": "steps", "save_steps": 5}
@@ -124,3 +124,23 @@ def test_the_layers_that_a_method_reads_are_asked_for(tmp_path: Path) -> None:
     bank = teacher_bank(SPEC, tiny_task(), tmp_path, layers=["1"])
     assert "hidden_states" in bank.signals
     assert bank.lookup(bank.keys[:2]).hidden_states["1"].shape == (2, 8)
+
+
+def test_how_a_live_model_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+
+    class Loaded:
+        class_names = None
+        access = "weights"
+
+        def __init__(self, path: str, **how: Any) -> None:
+            asked.update(how, path=path)
+
+    monkeypatch.setattr("limbeck.teacher_stage.HFTeacher", Loaded)
+    how = {"dtype": "bfloat16", "compile": True}
+    teacher_of(TeacherSpec(live="hf:PATH", loading=how), tiny_task(), tmp_path)
+    assert asked == {"path": "PATH", **how}
+    with pytest.raises(UnknownNameError, match="loading has no 'type'"):
+        teacher_of(TeacherSpec(live="hf:PATH", loading={"type": "float16"}), tiny_task(), tmp_path)
+    with pytest.raises(ConfigError, match="set live: hf:PATH"):
+        teacher_of(TeacherSpec(loading=how), tiny_task(), tmp_path)

@@ -16,7 +16,7 @@ from limbeck.banks.bank import Bank
 from limbeck.banks.shards import file_hash
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, UnknownNameError, nearest
 from limbeck.files import writing
 from limbeck.fit import fit, prepare
 from limbeck.plan import recipe_facts
@@ -33,6 +33,7 @@ from limbeck.teachers import AnswerTeacher, HFTeacher, LiveTeacher, ModuleTeache
 from limbeck.teachers.seeing_answers import PICTURE
 from limbeck.training.processes import is_first_process, wait_for_all
 
+LOADING = ("dtype", "compile", "device", "device_map", "revision")
 STAGE = "teacher"  # name and folder of the stage
 TEACHER_TRAINING: dict[str, Any] = {
     "max_steps": 600,
@@ -60,6 +61,10 @@ def teacher_of(
         raise ConfigError(
             "What trains inside a teacher trains in a live one; set live: model, or leave out changes."
         )
+    if spec.loading and not (spec.live or "").startswith("hf:"):
+        raise ConfigError(
+            "loading says how a live hf:PATH comes into memory; set live: hf:PATH, or leave it out."
+        )
     if spec.live is None:
         return teacher_bank(spec, task, folder, name, layers, as_found=as_found)
     link = asked_rows(spec, task, name)
@@ -71,8 +76,12 @@ def teacher_of(
         )
     path = spec.live.removeprefix("hf:")
     if link.problem.writes:
+        if spec.loading:
+            raise ConfigError("A teacher that writes answers is loaded in float32; leave out loading.")
         return LiveTeacher(_of_answers(path, spec, link), link)
-    return LiveTeacher(HFTeacher(path), link, view=spec.view)
+    if unknown := [name for name in spec.loading if name not in LOADING]:
+        raise UnknownNameError(f"loading has no {unknown[0]!r}; {nearest(unknown[0], LOADING)}")
+    return LiveTeacher(HFTeacher(path, **spec.loading), link, view=spec.view)
 
 
 def teacher_bank(

@@ -91,6 +91,10 @@ def build_bank(
     folder, overwrite = Path(path), settings.overwrite
     ask = engine_named(settings.engine, settings.workers, settings.worker_resources)
     check_folder(folder)
+    if settings.engine != "plain" and getattr(teacher, "is_compiled", False):
+        raise ConfigError(
+            f"A compiled teacher cannot be sent to workers; leave out compile or engine={settings.engine!r}."
+        )
     data = opened(data, columns, settings.class_names)
     if isinstance(teacher, AsksAhead):
         if settings.engine != "plain":

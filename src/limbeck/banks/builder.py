@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from limbeck.progress import progress
 from limbeck.signals.classes import UNLABELLED, join_class_names, refuse_twice
 from limbeck.signals.fingerprint import check_fingerprint, stale
 from limbeck.signals.output import Head, TeacherOutput
-from limbeck.signals.teacher import SortsRows, Teacher
+from limbeck.signals.teacher import ComparesItself, SortsRows, Teacher, first_rows
 
 
 class Builder:
@@ -70,6 +70,7 @@ class Builder:
         self.head: Head | None = None  # of a teacher that was asked in another process
         self.form: LogitForm | None = None
         self.n_asked = 0
+        self._first: dict[str, Any] = {}
 
     def _resume(self, wanted: Manifest) -> tuple[Manifest, bool]:
         """The manifest to go on with, after checking that what is there was begun in the same way."""
@@ -128,6 +129,7 @@ class Builder:
             warnings.warn(f"The bank {self.called} lacks rows: {_counts(self.manifest)}.", stacklevel=6)
 
     def _finish(self) -> None:
+        self._compare_itself()
         self.manifest.notes = dict(getattr(self.teacher, "notes", None) or {}) | self.all_rows.counts
         # by name: a shard's notes, which a resumed build goes by, do not keep the teacher's order
         self.manifest.signals = {name: dict(self.schema[name]) for name in sorted(self.schema)}
@@ -148,7 +150,15 @@ class Builder:
                     return
                 if is_extra:
                     raise stale(str(self.called), ["rows"], f"{self.n_finished} then, more now")
+                self._first = self._first or first_rows(batch.inputs)
+                if not exists:
+                    self._compare_itself()
                 yield Planned(shard, batch, ask=not exists, most=most if sorts else None)
+
+    def _compare_itself(self) -> None:
+        """On the first rows of the data, wherever the build goes on: what is noted does not hang on interruptions."""
+        if isinstance(self.teacher, ComparesItself) and self._first:
+            self.teacher.compare(self._first)
 
     def _shards(self, answered: Answered, advance: Callable[[int], None]) -> int:
         """Write each shard as soon as its last row is there, or compare it with the one that is there; returns the

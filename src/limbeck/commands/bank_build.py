@@ -80,6 +80,7 @@ def build(arguments: Sequence[str]) -> int:
     print(f"{bank.path}: {len(bank)} rows, {', '.join(sorted(bank.signals))}")
     if values.kind == "answers":
         tell_answers(bank, rows, values.key, values.table)
+    _print_reduced(bank)
     if kind == "api":
         _print_paid(bank)
     return 0
@@ -277,6 +278,14 @@ def _warn_of_budget(values: argparse.Namespace, plan: Plan) -> None:
             "and the same command with another budget goes on from there.",
             file=sys.stderr,
         )
+
+
+def _print_reduced(bank: Any) -> None:
+    """How far a model in half precision, or compiled, was from float32."""
+    from limbeck.teachers.hf.beside_float32 import in_words
+
+    if line := in_words(bank.manifest.notes):
+        print(line)
 
 
 def _print_paid(bank: Any) -> None:

@@ -25,7 +25,7 @@ _LIMITS = (
 )
 _PRICES = {"price_in": "input", "price_out": "output", "price_request": "request"}
 _SERVER = ("base_url", "api_key_env", "store", "probe")
-_MODEL = ("tower", "layer", "pooling", "too_long", "device")
+_MODEL = ("tower", "layer", "pooling", "too_long", "device", "device_map", "model_dtype", "compile")
 # Option to the teachers it fits: a kind, or for an api teacher what it is asked for; all without an entry.
 FITS: dict[str, tuple[str, ...]] = {
     "kind": ("api", _LOCAL),
@@ -60,6 +60,19 @@ def add_teacher_options(parser: Parser) -> None:
     )
     local.add_argument("--too-long", choices=("truncate", "refuse"), help="texts beyond what the model takes")
     local.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...")
+    local.add_argument(
+        "--device-map",
+        metavar="NAME",
+        help="auto, balanced, ...: accelerate spreads it over devices and disk",
+    )
+    local.add_argument(
+        "--model-dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="of its weights (default: float32); what that changes is noted",
+    )
+    local.add_argument(
+        "--compile", action="store_true", default=None, help="run it through torch.compile; noted likewise"
+    )
     local.add_argument("--engine", choices=("plain", "ray"), help="ray: worker processes (extra ray)")
     local.add_argument("--workers", type=positive, metavar="N", help="of --engine ray")
 
@@ -187,6 +200,8 @@ def _hf(name: str, values: argparse.Namespace, licence: str) -> Any:
     options = _given(values, *_MODEL, "top_k")
     if str(options.get("layer", "")).lstrip("-").isdigit():
         options["layer"] = int(options["layer"])
+    if dtype := options.pop("model_dtype", None):
+        options["dtype"] = dtype
     return HFTeacher(name, licence=licence, **options)
 
 

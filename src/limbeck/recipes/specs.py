@@ -49,6 +49,8 @@ class TeacherSpec:
         link: what links it to the student, where the data do not say or say otherwise: ``paired`` (by equal keys),
             ``by_class`` or ``unpaired``.
         init: folder of a shipped student (``RUN/student``) of that network, whose weights it has; it is not trained.
+        loading: how a live ``hf:PATH`` comes into memory: ``dtype`` (``float32``, ``bfloat16``, ``float16``),
+            ``compile``, ``device``, ``device_map``, ``revision``.
     """
 
     bank: str | None = None
@@ -63,6 +65,7 @@ class TeacherSpec:
     view: Literal["teacher", "same"] = "teacher"
     link: Literal["paired", "partly_paired", "by_class", "unpaired"] | None = None
     init: str | None = None
+    loading: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_trained_first(self) -> bool:

@@ -70,6 +70,22 @@ class SortsRows(Teacher, Protocol):
         """As a teacher, with at most ``most`` rows in one forward."""
 
 
+COMPARED_ROWS = 32
+
+
+def first_rows(inputs: Mapping[str, Any], n: int = COMPARED_ROWS) -> dict[str, Any]:
+    """The first rows of every column, which do not hold the others in memory."""
+    return {k: v[:n].clone() if isinstance(v, Tensor) else v[:n] for k, v in inputs.items()}
+
+
+@runtime_checkable
+class ComparesItself(Teacher, Protocol):
+    """A teacher that computes in a cheaper way than it could, and notes (``notes``) what that changes."""
+
+    def compare(self, inputs: Mapping[str, Any]) -> None:
+        """Find out on the first of these rows; later calls find nothing new."""
+
+
 @runtime_checkable
 class PreparesRows(Teacher, Protocol):
     """A teacher whose call is in two steps: the first, which decodes pictures and sounds, needs no model."""

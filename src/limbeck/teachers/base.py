@@ -12,7 +12,7 @@ from limbeck.errors import DataError, HeadNotFoundError
 from limbeck.signals.teacher import Teacher
 from limbeck.students import calling
 
-__all__ = ["Teacher", "device_of", "representation_of", "to_device"]
+__all__ = ["Teacher", "device_of", "moved", "representation_of", "to_device"]
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -30,7 +30,14 @@ def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Tens
             f"The column {wrong[0]!r} holds values ({kind}) that do not make one tensor; give rows of equal "
             "shape, name the columns that the teacher reads with inputs=, or preprocess them first."
         )
-    return {name: value.to(device) for name, value in inputs.items()}
+    return {name: moved(value, device) for name, value in inputs.items()}
+
+
+def moved(value: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """``value`` on ``device``; to a GPU through pinned memory, so that the copy runs beside what follows."""
+    if device.type == "cuda" and value.device.type == "cpu":
+        value = value.pin_memory().to(device, non_blocking=True)
+    return value.to(device=device, dtype=dtype)
 
 
 def representation_of(answer: Any) -> Tensor:

@@ -129,6 +129,10 @@ class ModuleTeacher:
         made = F.linear(out.features, *out.head)
         return made if made.shape == out.logits.shape else out.logits
 
+    def compile(self, **options: Any) -> None:
+        """Run what it reads through ``torch.compile`` from now on; after the first call, which finds the head."""
+        self._read.compile(**options)
+
     @property
     def head(self) -> tuple[Tensor, Tensor | None] | None:
         """Weight and bias of the classifier, known after the first call."""

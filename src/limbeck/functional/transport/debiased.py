@@ -22,7 +22,8 @@ from limbeck.functional.transport.entropic import (
     marginal,
     warn_not_converged,
 )
-from limbeck.functional.transport.solver.sinkhorn import DEFAULT_TOL, extent_of, times
+from limbeck.functional.transport.solver.sinkhorn import DEFAULT_TOL, extent_of
+from limbeck.functional.transport.solver.vectors import times
 from limbeck.functional.warnings_once import warn_once
 
 _COSTS = {1: ("euclidean", 1.0), 2: ("sqeuclidean", 0.5)}  # |x - y|^p / p

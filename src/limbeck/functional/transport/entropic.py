@@ -23,10 +23,9 @@ from limbeck.functional.transport.solver.sinkhorn import (
     needs_shifts,
     potentials,
     solve,
-    times,
-    total,
 )
 from limbeck.functional.transport.solver.soft_marginals import Softness, is_soft
+from limbeck.functional.transport.solver.vectors import times, total
 from limbeck.functional.warnings_once import warn_once
 
 Value = Literal["sharp", "dual"]

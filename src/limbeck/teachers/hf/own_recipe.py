@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import DataError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 from limbeck.layers.pooling import pool
 from limbeck.signals.fingerprint import module_fingerprint, settings_fingerprint
 from limbeck.teachers.hf.settings import Loading
@@ -73,6 +73,23 @@ class OwnRecipe:
         return settings_fingerprint(
             [self.poolings, self.counts_prompt, self.says, module_fingerprint(self.after)]
         )
+
+
+def recipe_read(source: str, loading: Loading, prompt: str | None, wanted: bool) -> OwnRecipe | None:
+    """The model's own recipe where it is ``wanted``: no layer or pooling is named.
+
+    Raises: ConfigError for a prompt that belongs to no recipe.
+    """
+    if wanted:
+        recipe = own_recipe(source, loading, prompt)
+        if recipe is not None or prompt is None:
+            return recipe
+    if prompt is not None:
+        raise ConfigError(
+            f"A prompt belongs to the recipe of a sentence-transformers model, which is not read here; put "
+            f"{prompt!r} before the texts yourself."
+        )
+    return None
 
 
 def own_recipe(source: str, loading: Loading, prompt: str | None = None) -> OwnRecipe | None:

@@ -18,6 +18,7 @@ class Loading:
     dtype: str = "float32"
     device: str | None = None
     device_map: Any = None
+    compile: bool | str = False
     revision: str | None = None
     trust_remote_code: bool = False
 
@@ -73,6 +74,7 @@ class Settings(TypedDict, total=False):
     dtype: str
     device: str | None
     device_map: Any
+    compile: bool | str
     revision: str | None
     trust_remote_code: bool
     prompt: str | None

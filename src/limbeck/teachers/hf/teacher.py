@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,7 +13,10 @@ from torch import Tensor
 from limbeck.errors import ConfigError
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.signals.output import AccessLevel, TeacherOutput
+from limbeck.signals.teacher import first_rows
+from limbeck.teachers.base import moved
 from limbeck.teachers.hf import towers
+from limbeck.teachers.hf.beside_float32 import check_compiled, compared, is_reduced
 from limbeck.teachers.hf.inputs import (
     Columns,
     Prepared,
@@ -34,10 +38,10 @@ from limbeck.teachers.hf.loading import (
     max_tokens,
     weights_fingerprint,
 )
-from limbeck.teachers.hf.own_recipe import OwnRecipe, home_of, own_recipe
+from limbeck.teachers.hf.own_recipe import home_of, recipe_read
 from limbeck.teachers.hf.preprocessing import Preprocessor
 from limbeck.teachers.hf.reading import Reading
-from limbeck.teachers.hf.settings import Loading, Preparing, Settings, WhatIsRead, grouped
+from limbeck.teachers.hf.settings import Settings, grouped
 from limbeck.teachers.module import ModuleTeacher
 
 _WINDOW = 16  # forwards over which texts are sorted: padding is then a few percent
@@ -91,6 +95,8 @@ class HFTeacher:
     How it is loaded:
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
         device: where it runs, default ``cpu``.    device_map: of accelerate, in place of ``device``.
+        compile: run it through ``torch.compile``, of models with one tower; a text names the backend. In half precision
+            or compiled it notes (``notes``) how far it is from float32 on the first rows.
         revision: of the hub repository.    trust_remote_code: run code that the repository brings.
 
     Raises: DataError: no such model, no weights for what is read, or a tokenizer of another model.
@@ -130,36 +136,28 @@ class HFTeacher:
                 f"top_k is of a classifier's predictions, and {self.source} is read as an encoder."
             )
         self._top_k = top_k
-        recipe = self._recipe(loading, read, preparing, is_classifier)
+        recipe = recipe_read(self.source, loading, preparing.prompt, read.is_default and not is_classifier)
         self.model, self._unloaded = load_model(home, config, loading, classifier=is_classifier)
         self._architecture = settings_fingerprint(architecture_of(self.model.config.to_dict()))
         self.towers = towers.towers_of(self.model)
+        self._loading = loading
+        own = {"classifier": classifier, "class_names": class_names, "batch_size": batch_size, "top_k": top_k}
+        plain = settings | {"dtype": "float32", "compile": False}
+        self._in_float32 = partial(HFTeacher, source, **own, **plain)  # type: ignore[arg-type]
+        self.is_compiled = bool(loading.compile)
+        self._compared: dict[str, Any] | None = None if is_reduced(loading) else {}
         self._tower = read.tower
         self._classifier = ModuleTeacher(self.model, top_k=top_k) if is_classifier else None
         self._check_tower()
         self._reading = Reading(self.source, read.layer, read.pooling, tuple(read.hidden_layers), recipe)
         self._reading.check(self.model, is_classifier)
+        check_compiled(self.source, loading, self.towers, (read.layer, *read.hidden_layers))
         names = class_names if class_names is not None else class_names_of(config)
         self.class_names = tuple(names) if is_classifier and names is not None else None
         length = max_tokens(self.model, config)
         self._preprocess = Preprocessor(
             home, hub=loading.hub, config=config, max_length=length, recipe=recipe, **asdict(preparing)
         )
-
-    def _recipe(
-        self, loading: Loading, read: WhatIsRead, preparing: Preparing, is_classifier: bool
-    ) -> OwnRecipe | None:
-        """The model's own, where nothing else is asked for."""
-        if read.is_default and not is_classifier:
-            recipe = own_recipe(self.source, loading, preparing.prompt)
-            if recipe is not None or preparing.prompt is None:
-                return recipe
-        if preparing.prompt is not None:
-            raise ConfigError(
-                f"A prompt belongs to the recipe of a sentence-transformers model, which is not read here; put "
-                f"{preparing.prompt!r} before the texts yourself."
-            )
-        return None
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None] | None:
@@ -176,7 +174,7 @@ class HFTeacher:
             "pooling": self._reading.pooling,
         }
         own = {"recipe": list(self._reading.recipe.says)} if self._reading.recipe is not None else {}
-        return {} if self._classifier else read | own
+        return ({} if self._classifier else read | own) | (self._compared or {})
 
     def window(self, most: int) -> int:
         """Rows that are worth handing over together where a forward takes ``most``: of texts many, since those of like
@@ -192,6 +190,7 @@ class HFTeacher:
         Args:
             most: rows in one forward, where ``batch_size`` was not given.
         """
+        self.compare(inputs)
         return self.read(self.prepare(inputs, most))
 
     def prepare(self, inputs: Mapping[str, Any], most: int | None = None) -> Prepared:
@@ -213,6 +212,19 @@ class HFTeacher:
                 picked = rows_of(columns, rows)
                 parts.append((picked, pictures_of(picked, self._preprocess)))
         return Prepared(tower, groups, parts)
+
+    def compare(self, inputs: Mapping[str, Any]) -> None:
+        """Of a model in half precision or compiled: note how far it is from float32 on the first of these rows. A bank
+        does so on its first rows before it asks; the first call does where nobody did."""
+        if self._compared is not None:
+            return
+        self._compared = {}  # from here on it answers
+        if how := self._loading.compile:
+            self(first_rows(inputs, 1))  # finds heads and missing weights, through hooks
+            self._unloaded = frozenset()
+            backend = how if isinstance(how, str) else "inductor"
+            (self._classifier or self.model).compile(dynamic=True, backend=backend)
+        self._compared = compared(self._loading, self, self._in_float32(), inputs)
 
     def read(self, prepared: Prepared) -> TeacherOutput:
         """The model's answer to what :meth:`prepare` gave."""
@@ -251,7 +263,7 @@ class HFTeacher:
         for name, value in named.items():
             dtype = self.model.dtype if value.is_floating_point() else value.dtype
             # of an offloaded part, accelerate brings the inputs to where it computes
-            named[name] = value.to(device=value.device if device.type == "meta" else device, dtype=dtype)
+            named[name] = moved(value, value.device if device.type == "meta" else device, dtype)
         if self._classifier is not None:
             self._mark_padding(columns)
             return self._classifier(named).map_tensors(lambda value: value.float())

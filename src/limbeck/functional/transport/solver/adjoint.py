@@ -12,13 +12,16 @@ Everything is in units of reg, the cost given as logits ``-M / reg``.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.functional.transport.solver.sinkhorn import Scaling, potentials, times, total
+from limbeck.functional.transport.solver.sinkhorn import Scaling, potentials
 from limbeck.functional.transport.solver.soft_marginals import Softness, is_soft
+from limbeck.functional.transport.solver.vectors import Vector, is_light, times, total
 
 
+@np.errstate(all="ignore")  # arrays are as silent as tensors; what is not finite is told of by the loss
 def sharp_value(
     logits: Tensor,
     solved: Scaling,
@@ -35,7 +38,12 @@ def sharp_value(
     marginals (1.5e-3 to 9e-5 relative at tol 1e-2), at no cost; it is only done for hard marginals. ``held``: take the
     plan as fixed; where reg is tiny, the adjoint of a plan that is short of its solution is far off.
     """
-    kernel, u, v = solved.kernel, solved.u, solved.v
+    kernel = solved.kernel
+    u: Vector = solved.u
+    v: Vector = solved.v
+    light = not held and is_light(a, b, softness)
+    if light:
+        u, v, a, b = (x.numpy() for x in (u, v, a, b))  # type: ignore[assignment]
     sum_s, sum_t = u * times(kernel, v), v * times(kernel.mT, u)
     if held:
         value = (u * times(logits.mul_(kernel), v)).sum().neg_()
@@ -44,8 +52,8 @@ def sharp_value(
             value = value + total(f, a - sum_s) + total(g, b - sum_t)
         return value, kernel
     weight = logits.mul_(kernel)
-    cost_s = (u * times(weight, v)).neg_()
-    cost_t = (v * times(weight.mT, u)).neg_()
+    cost_s = -u * times(weight, v)
+    cost_t = -v * times(weight.mT, u)
     diagonal_s, diagonal_t = sum_s / softness[0], sum_t / softness[1]
     if is_soft(softness):  # a row that they have emptied takes no part: 0 / tiny is 0
         tiny = torch.finfo(u.dtype).tiny
@@ -56,21 +64,23 @@ def sharp_value(
     value = cost_s.sum()
     if not is_soft(softness):
         value = value + total(alpha, a - sum_s) + total(beta, b - sum_t)
+    if light:
+        value, alpha, beta = torch.as_tensor(value), torch.from_numpy(alpha), torch.from_numpy(beta)
     weight.addcmul_(kernel, (alpha + 1.0).unsqueeze(-1)).addcmul_(kernel, beta.unsqueeze(-2))
     return value, weight
 
 
 def _schur_solve(
     kernel: Tensor,
-    u: Tensor,
-    v: Tensor,
-    diagonal_s: Tensor,
-    diagonal_t: Tensor,
-    cost_s: Tensor,
-    cost_t: Tensor,
+    u: Vector,
+    v: Vector,
+    diagonal_s: Vector,
+    diagonal_t: Vector,
+    cost_s: Vector,
+    cost_t: Vector,
     tol: float,
     max_iter: int = 500,
-) -> Tensor:
+) -> Vector:
     """``beta`` by conjugate gradients on the columns' Schur complement, preconditioned by its diagonal part.
 
     With hard marginals the complement is singular along the constant vector, to which the right-hand side is
@@ -79,15 +89,15 @@ def _schur_solve(
     """
     weight_s = u / diagonal_s * u
 
-    def apply(x: Tensor) -> Tensor:
+    def apply(x: Vector) -> Vector:
         return diagonal_t * x - v * times(kernel.mT, weight_s * times(kernel, v * x))
 
     residual = cost_t - v * times(kernel.mT, u * (cost_s / diagonal_s))
-    beta = torch.zeros_like(residual)
+    beta = np.zeros_like(residual) if isinstance(residual, np.ndarray) else torch.zeros_like(residual)
     z = residual / diagonal_t
     direction = z
     rho = size = float(total(residual, z))  # size: of the direction, by the diagonal
-    eps = torch.finfo(residual.dtype).eps
+    eps = torch.finfo(kernel.dtype).eps
     goal = max(max(tol, eps) ** 2 * max(rho, 0.0), eps**2 * float(total(cost_t, cost_t / diagonal_t)))
     for _ in range(max_iter):
         if not rho > goal:
