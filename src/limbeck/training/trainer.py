@@ -42,6 +42,9 @@ from limbeck.training.optimisers import own_group
 from limbeck.training.sampler import Draws, TwoStreamSampler
 from limbeck.training.settings import told_by_transformers
 from limbeck.training.sharding import check_sharding
+from limbeck.training.step.lengths import regroups, row_lengths
+from limbeck.training.step.packages import packages_looked_up_once
+from limbeck.training.step.walks import modules_of, parameters_of
 from limbeck.training.streams import in_bags, streams
 
 
@@ -137,7 +140,8 @@ class DistillationTrainer(Trainer):
         if folder is not None:
             self.check_resume(folder)
         try:
-            return super().train(None if folder is None else str(folder), *args, **kwargs)
+            with packages_looked_up_once():
+                return super().train(None if folder is None else str(folder), *args, **kwargs)
         finally:
             for callback in self.callback_handler.callbacks:
                 if isinstance(callback, ProgressBar):
@@ -160,6 +164,7 @@ class DistillationTrainer(Trainer):
             accumulation=args.gradient_accumulation_steps,
             rank=args.process_index,
             world_size=args.world_size,
+            lengths=row_lengths(self.collate.examples) if regroups(plan) else None,
             first_step=lambda: self.state.global_step,
         )
         return DataLoader(
@@ -189,6 +194,20 @@ class DistillationTrainer(Trainer):
         return batches, total
 
     # ---- the step -------------------------------------------------------------------------------------------
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """As the Trainer's: a batch that is made on the CPU is there already."""
+        return inputs if self.args.device.type == "cpu" else super()._prepare_inputs(inputs)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """As the Trainer's, without its walk over the names of all parameters."""
+        if self.is_fsdp_enabled or self._has_mixed_mesh_grads(model):
+            return super()._clip_grad_norm(model)
+        return self.accelerator.clip_grad_norm_(parameters_of(modules_of(model)), self.args.max_grad_norm)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """None are counted, as before: a Distiller does not say its own."""
+        return 0
 
     def compute_loss(
         self,
