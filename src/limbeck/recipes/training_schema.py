@@ -146,5 +146,7 @@ def settings_class(skip: frozenset[str]) -> type:
         return name, kind, field(default=default)
 
     made = make_dataclass("Training", [entry(name) for name in TRAINING if name not in skip])
-    made.__doc__ = "Settings of the trainer: transformers' own, and the two streams, the EMA student and the like."
+    made.__doc__ = (
+        "Settings of the trainer: transformers' own, and the two streams, the EMA student and the like."
+    )
     return made

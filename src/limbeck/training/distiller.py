@@ -110,7 +110,8 @@ class Distiller(nn.Module):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As of any module, by a walk without names."""
         if not set_to_none:
-            return super().zero_grad(set_to_none)
+            super().zero_grad(set_to_none)
+            return
         for value in parameters_of(modules_of(self)):
             value.grad = None
 

@@ -34,8 +34,8 @@ class TwoStreamSampler(Sampler[list[Draw]]):
     """Batches of draws for one rank: ``accumulation`` micro-batches a step.
 
     A step's global batch is drawn from (seed, step): labelled rows with replacement, unlabelled rows or bags
-    without. It is then cut into ``world_size * accumulation`` parts; a bag is never cut. With ``lengths`` the parts hold
-    rows of like length, those of the ranks at one time the most alike; draws, and so views, stay the same.
+    without. It is then cut into ``world_size * accumulation`` parts; a bag is never cut. With ``lengths`` the parts
+    hold rows of like length, those of the ranks at one time the most alike; draws, and so views, stay the same.
 
     Args:
         labelled: row numbers that carry a label.

@@ -47,10 +47,7 @@ def parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
     """The parameters of ``modules`` (themselves, not what is below them), each once, in the order of
     ``module.parameters()``."""
     found = {
-        id(value): value
-        for module in modules
-        for value in module._parameters.values()
-        if value is not None
+        id(value): value for module in modules for value in module._parameters.values() if value is not None
     }
     return list(found.values())
 
