@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from enum import Enum
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
 from limbeck.errors import ConfigError, LimbeckError
 from limbeck.methods.registry import method_names
+from limbeck.recipes import training_schema
 from limbeck.recipes.names import _TRAINING, check_names, flat_keys, options
 from limbeck.recipes.recipe import CONTROLS, known_keys, parse_recipe, shipped_recipes
 from limbeck.recipes.yaml_file import yaml_keys
@@ -21,6 +27,13 @@ SLIPS = {
     "--training.num_train_epochs 3": "does nothing here",
     "--training.output_dir x": "is set by the recipe itself",
     "--method.name kdd": "no method 'kdd'; did you mean 'kd'",
+    "--training.optim adam": "training.optim has no 'adam'; ",
+    "--training.eval_strategy step": "training.eval_strategy has no 'step'; did you mean 'steps'",
+    "--student.model small_conv": "no student 'small_conv'; did you mean 'small_conv_net'",
+    "--student.config.chanels 8": "The student 'small_conv_net' has no setting 'chanels'; did you mean 'channels'",
+    "--teacher.config.n_classes 8": "was given n_classes in its config, which the data decide",
+    "--method.name kd --method.config.temperature -1": r"'temperature' of method 'kd' must lie in \(0, inf\); it is -1",
+    "--method.name ucmkd --method.config.reg abc": "'reg' of method 'ucmkd' must be a number; it is 'abc'",
     "--method.name kd --method.config.temprature 3": "no setting 'temprature'; did you mean 'temperature'",
     "--data.name av_digit": "no data set 'av_digit'; did you mean 'av_digits'",
     "--data.config.image sklearn": "Data set 'av_digits' has no setting 'image'; did you mean 'images'",
@@ -73,3 +86,55 @@ def test_what_the_command_line_gives_wins():
 
 def test_what_looks_like_a_date_and_is_none_is_a_text():
     assert dict(options(["--output_dir", "2026-13-45"])) == {"output_dir": "2026-13-45"}
+
+
+def plain_kind(hint: Any) -> str:
+    """A type as the literal has it: an enumeration of transformers as a text, what is of no plain type as Any."""
+    arguments = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        kinds = list(dict.fromkeys(plain_kind(kind) for kind in arguments))
+        return "Any" if "Any" in kinds else " | ".join(sorted(kinds, key=lambda kind: kind == "None"))
+    if get_origin(hint) is Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]".replace("'", '"')
+    if get_origin(hint) is not None:
+        return f"{get_origin(hint).__name__}[{', '.join(map(plain_kind, arguments))}]"
+    if hint in (int, float, str, bool, dict):
+        return hint.__name__
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return "str"
+    return "None" if hint is type(None) else "Any"
+
+
+def test_the_trainers_schema_is_that_of_its_class():
+    from limbeck.training.arguments import DistillationArguments
+
+    hints, expected = get_type_hints(DistillationArguments), []
+    for field in fields(DistillationArguments):
+        default = field.default if field.default is not MISSING else field.default_factory()
+        kind = "str" if field.name == "debug" else plain_kind(hints[field.name])  # of its names one is enough
+        if field.init:
+            expected.append(f'    "{field.name}": ({kind}, {default!r}),'.replace("'", '"'))
+    text = Path(training_schema.__file__).read_text().partition("= {\n")[2].partition("}  # fmt")[0]
+    assert text.splitlines() == expected, "write instead:\n" + "\n".join(expected)
+
+
+def test_the_settings_of_models_are_those_of_their_functions():
+    from limbeck.students.names import settings_of
+    from limbeck.students.specs import ENCODERS
+
+    for name, make in ENCODERS.items():
+        assert list(settings_of(name)) == list(inspect.signature(make).parameters)
+
+
+def test_the_words_of_transformers_are_all_known():
+    from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+
+    from limbeck.training.ranges import CHOICES
+
+    for name, kind in {
+        "lr_scheduler_type": SchedulerType,
+        "logging_strategy": IntervalStrategy,
+        "eval_strategy": IntervalStrategy,
+        "save_strategy": SaveStrategy,
+    }.items():
+        assert list(CHOICES[name]) == [word.value for word in kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -20,13 +20,14 @@ _RANGE = {"low", "above", "high", "below"}
 
 @dataclass(frozen=True)
 class SettingCard:
-    """One setting: its type and default as written, its range, and what it is."""
+    """One setting: its type and default as written, its range, what it is, and the ends of the range."""
 
     name: str
     kind: str
     default: str
     interval: str
     text: str
+    ends: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _preset_setting(setting: SettingCard, preset: Preset) -> SettingCard:
     if setting.name not in preset.defaults:
         return setting
     default = repr(preset.defaults[setting.name])
-    return SettingCard(setting.name, setting.kind, default, setting.interval, setting.text)
+    return replace(setting, default=default)
 
 
 def _listed(values: Mapping[str, Any]) -> str:
@@ -209,7 +210,7 @@ def _setting(name: str, kind: str, value: ast.expr | None) -> SettingCard:
     ends = {k.arg: ast.literal_eval(k.value) for k in value.keywords if k.arg in _RANGE}
     if called == "weight":
         text, ends = text or f"of the term {name.removeprefix('weight_')}", {"low": 0}
-    return SettingCard(name, kind, words[0], interval(ends), plain_text(text))
+    return SettingCard(name, kind, words[0], interval(ends), plain_text(text), ends)
 
 
 def _presets(module: str) -> dict[str, Preset]:

@@ -9,7 +9,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from limbeck.errors import CheckpointError, ConfigError, machine_error
 from limbeck.files import write_whole
@@ -20,6 +19,8 @@ PARTS_FILE = "method.safetensors"
 
 def save_parts(method: Method, folder: Path) -> None:
     """Write ``method.safetensors`` into a run folder; no file for a method without parts, or with sharded ones."""
+    from torch.distributed.tensor import DTensor  # costs half a second, and is needed at the end alone
+
     state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
     (folder / PARTS_FILE).unlink(missing_ok=True)
     if state and not any(isinstance(value, DTensor) for value in state.values()):

@@ -127,6 +127,23 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
+# The types that settings are written with and that can be checked from their source alone.
+_WRITTEN: dict[str, tuple[Any, ...]] = {
+    "float": (float,), "int": (int,), "bool": (bool,), "str": (str,), "Weight": (float, Curve), "None": (type(None),),
+    "dict": (dict,), "list[str]": (list[str],), "list[int]": (list[int],), "list[float]": (list[float],),
+}  # fmt: skip
+
+
+def check_written(name: str, value: Any, kind: str, ends: Mapping[str, Any]) -> None:
+    """Check a value by the type and range of its setting as they are written, ``float | None``; a type that is not
+    known by its name alone is left to the class. ConfigError."""
+    parts = kind.split(" | ")
+    if isinstance(value, Mapping) or not all(part in _WRITTEN for part in parts):
+        return
+    _check_type(name, value, tuple(known for part in parts for known in _WRITTEN[part]))
+    _check_range(name, value, ends)
+
+
 def _check_type(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
     if any(_fits(value, kind) for kind in kinds):
         return

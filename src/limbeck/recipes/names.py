@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.data.names import OF_EVERY_TASK, TASKS
 from limbeck.errors import ConfigError, UnknownNameError, close_names, known_name, nearest
-from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges
+from limbeck.students.names import check_model
+from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_choices, check_ranges
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
+
+if TYPE_CHECKING:
+    from limbeck.methods.cards import SettingCard
 
 _TRAINING = {*FIELDS, *OWN_RESULT, *LATER_RESULT}
 _OFFERED = sorted(name for name in _TRAINING if not is_refused(name) and name not in OWNED_BY_RECIPE)
@@ -24,7 +28,8 @@ def check_names(
             should is left to the parser.
         known: dotted key to default of a recipe without the trainer's; below one of them anything may stand.
         controls: their names.
-        data_ships: the data set is one that ships; False where a task may come from Python, whatever its name.
+        data_ships: the data set and the models are among those that ship; False where they may come from Python,
+            whatever their names.
 
     Raises: UnknownNameError, ConfigError: one sentence.
     """
@@ -38,6 +43,8 @@ def check_names(
     _check_method(values)
     if data_ships or values["data.name"] in TASKS:
         _check_data(values)
+    if data_ships:
+        _check_models(values)
     for where in ("training", "teacher.training"):
         check_training(where, dict(_below(where, values)))
 
@@ -56,6 +63,7 @@ def check_training(where: str, values: Mapping[str, Any]) -> None:
     numbers = {key: _number(value) for key, value in values.items()}
     check_refusals(where, numbers)
     check_ranges(numbers, where)
+    check_choices(values, where)
 
 
 def flat_keys(values: Mapping[str, Any], depth: int = 2) -> Iterator[tuple[str, Any]]:
@@ -125,6 +133,28 @@ def _check_method(values: Mapping[str, Any]) -> None:
         card = method_card(name)
         settings = [setting.name for setting in card.settings] + list(card.fixed or ())
         _refuse_unknown(f"Method {name!r}", given, settings)
+        cards = {setting.name: setting for setting in card.settings}
+        for key, value in _below("method.config", values):
+            if key in cards:
+                _check_setting(name, cards[key], value)
+
+
+def _check_setting(method: str, card: SettingCard, value: Any) -> None:
+    from limbeck.methods.settings import check_written
+
+    value = _number(value) if "float" in card.kind or card.kind == "Weight" else value
+    try:
+        check_written(card.name, value, card.kind, card.ends)
+    except ConfigError as error:  # says the setting, not whose it is
+        raise ConfigError(str(error).replace("' must", f"' of method {method!r} must", 1)) from error
+
+
+def _check_models(values: Mapping[str, Any]) -> None:
+    for where in ("student", "teacher"):
+        model = values.get(f"{where}.model")
+        if isinstance(model, str):
+            config = dict(_below(f"{where}.config", values))
+            check_model(model, {key.partition(".")[0]: value for key, value in config.items()})
 
 
 def _check_data(values: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -103,7 +103,7 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
 
     from jsonargparse import ArgumentParser
 
-    from limbeck.training.arguments import DistillationArguments
+    from limbeck.recipes.training_schema import settings_class
     from limbeck.training.settings import OWNED_BY_RECIPE, is_refused
 
     parser = ArgumentParser(
@@ -141,7 +141,7 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
     )
     parser.add_argument("--output_dir", type=str, default="runs/distill", help="The run folder.")
     parser.add_argument("--seed", type=int, default=0, help="Of data, student and all draws.")
-    parser.add_class_arguments(DistillationArguments, "training", skip=set(OWNED_BY_RECIPE))
+    parser.add_class_arguments(settings_class(OWNED_BY_RECIPE), "training")
     for action in parser._actions:  # known, so that the refusal can say what to set instead, and not offered
         if is_refused(str(action.dest).removeprefix("training.")):
             action.help = SUPPRESS
@@ -325,11 +325,11 @@ def _check_values(recipe: Recipe) -> None:
 
 def check_training_keys(where: str, values: Mapping[str, Any]) -> None:
     """Refuse settings that the trainer does not have or does not read, or that the recipe sets itself."""
-    from limbeck.training.arguments import DistillationArguments
+    from limbeck.recipes.training_schema import TRAINING
     from limbeck.training.settings import check_companions
 
     check_training(where, values)
-    defaults = {f.name: f.default for f in fields(DistillationArguments)} | {"eval_strategy": "steps"}
+    defaults = {name: default for name, (_, default) in TRAINING.items()} | {"eval_strategy": "steps"}
     check_companions(where, values, lambda name: values.get(name, defaults[name]))
 
 

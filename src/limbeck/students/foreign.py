@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import DataError, LimbeckError
-from limbeck.students.strict_json import read_json
+from limbeck.students.export.strict_json import read_json
 
 NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 PLAIN_WEIGHTS: dict[str, Any] = {**NO_CODE, "use_safetensors": True}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from limbeck.errors import ConfigError
+from limbeck.students.names import check_elsewhere
 from limbeck.students.specs import ENCODERS
 
 if TYPE_CHECKING:
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 _SIZES = {
     "n_columns": (2, "rows of numbers", "columns"),
     "in_channels": (4, "pictures or sounds", "channels"),
-}
-# Settings that are said elsewhere, and where.
-_ELSEWHERE = {
-    "n_classes": "the data decide",
-    "problem": "data.config.problem decides",
-    **{name: f"student.{name} says" for name in ("spec", "pooling", "lora", "dtype", "freeze", "init")},
 }
 _AXES = {"series_encoder": (3, "series", "channels"), "video_encoder": (5, "videos", "channels")}
 JOINED = "joined_encoder"
@@ -52,11 +47,7 @@ def sized_config(model: str, config: Mapping[str, Any], rows: Examples) -> dict[
     Raises: ConfigError, one sentence, for an encoder that does not read such rows, for a size that is not theirs, and
         for a setting that is said elsewhere.
     """
-    for name in config:
-        if name in _ELSEWHERE:
-            raise ConfigError(
-                f"The model {model!r} was given {name} in its config, which {_ELSEWHERE[name]}; leave it out there."
-            )
+    check_elsewhere(model, config)
     if model not in ENCODERS or not len(rows):
         return dict(config)
     inputs = [value for value in rows.rows([0]).values() if isinstance(value, Tensor)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,35 +14,20 @@ from torch import nn
 from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
 from limbeck.problems.base import Problem
 from limbeck.problems.registry import sized
-from limbeck.students import architectures, dense, encoders, imagenet
 from limbeck.students.changes.freezing import freeze_parts
 from limbeck.students.changes.lora import add_lora
 from limbeck.students.initial import start_from
-from limbeck.students.joined import JoinedEncoder
 from limbeck.students.language.fresh import FRESH, fresh_causal_lm
+from limbeck.students.names import HOMES, unknown_model, unknown_setting
 from limbeck.students.own_model import is_own, own_model
 from limbeck.students.pooled import Pooling
 from limbeck.students.pretrained import check_choice, pretrained_model
 from limbeck.students.student import Student
 from limbeck.students.text import text_model_path
 
-ENCODERS: Mapping[str, Callable[..., nn.Module]] = (
-    {
-        name: getattr(encoders, name)
-        for name in (
-            "small_conv_net",
-            "image_encoder",
-            "audio_encoder",
-            "text_encoder",
-            "table_encoder",
-            "series_encoder",
-            "video_encoder",
-        )
-    }
-    | {name: getattr(architectures, name) for name in ("resnet18", "resnet50", "vit_small", "vit_base")}
-    | {"pixel_encoder": dense.pixel_encoder, "token_encoder": dense.TokenEncoder, "denoiser": dense.Denoiser}
-    | {"efficientnet_lite0": imagenet.efficientnet_lite0, "joined_encoder": JoinedEncoder}
-)
+ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+    name: getattr(import_module(f"limbeck.students.{file}"), called) for name, (file, called) in HOMES.items()
+}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -112,8 +98,7 @@ def model_from_spec(
 
 def _encoder(spec: str) -> Callable[..., nn.Module]:
     if spec not in ENCODERS:
-        options = [*ENCODERS, "minilm", "hf:PATH", "MODULE:FACTORY"]
-        raise UnknownNameError(f"There is no student {spec!r}; {nearest(spec, options)}")
+        raise unknown_model(spec)
     return ENCODERS[spec]
 
 
@@ -122,9 +107,7 @@ def _reference(spec: str, n_classes: int, config: Mapping[str, Any]) -> nn.Modul
     arguments = [name for name in inspect.signature(make).parameters if name != "n_classes"]
     for name in config:
         if name not in arguments:
-            raise UnknownNameError(
-                f"The student {spec!r} has no setting {name!r}; {nearest(name, arguments)}"
-            )
+            raise unknown_setting(spec, name, arguments)
     missing = inspect.signature(make).parameters.values()
     needed = [p.name for p in missing if p.default is p.empty and p.name not in ("n_classes", *config)]
     if needed:

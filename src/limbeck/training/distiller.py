@@ -24,6 +24,7 @@ from limbeck.training.collator import teacher_rows
 from limbeck.training.descents import FastWeights, KeptMoments, descend_part, part_of
 from limbeck.training.ema import DECAY, EMA
 from limbeck.training.peers import check_peers
+from limbeck.training.step.walks import Flags, modules_of, parameters_of
 
 
 class Distiller(nn.Module):
@@ -71,6 +72,7 @@ class Distiller(nn.Module):
         self.peers = nn.ModuleDict(
             {name: EMA(student, decay) for name, decay in decays.items()} | dict(fellows or {})
         )
+        self._flags = Flags()
         self.scores = check_peers(method.plan, list(self.peers), scores)
         trained = {name: getattr(teacher, "trained", None) for name, teacher in self.live.items()}
         self.trained = nn.ModuleDict({name: part for name, part in trained.items() if part is not None})
@@ -97,6 +99,22 @@ class Distiller(nn.Module):
     def ema(self) -> EMA | None:
         """The average of the student that ``training.ema`` asks for."""
         return cast(EMA, self.peers["ema"]) if "ema" in self.peers else None
+
+    def train(self, mode: bool = True) -> Distiller:
+        """As of any module; nothing is walked through where all flags stand so already, as the Trainer asks for it in
+        every step."""
+        if not self._flags.hold(mode):
+            super().train(mode)
+            self._flags.keep(self)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As of any module, by a walk without names."""
+        if not set_to_none:
+            super().zero_grad(set_to_none)
+            return
+        for value in parameters_of(modules_of(self)):
+            value.grad = None
 
     def follow(self, step: int) -> None:
         """Move every average towards the student, after optimiser step ``step``."""

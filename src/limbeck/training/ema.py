@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from limbeck.students.output import StudentOutput
 from limbeck.students.student import Student
+from limbeck.training.step.walks import buffers_of, modules_of, parameters_of
 
 DECAY = 0.99
 
@@ -40,9 +41,10 @@ class EMA(nn.Module):
     def update(self, student: Student, t: int) -> None:
         """Move towards ``student`` after optimiser step ``t``."""
         share = 1 - min(self.decay, (t + 1) / (t + 10))
-        followed = [
-            *zip(self.student.parameters(), student.parameters()),
-            *zip(self.student.buffers(), student.buffers()),
+        own, others = modules_of(self.student), modules_of(student)
+        followed: list[tuple[torch.Tensor, torch.Tensor]] = [
+            *zip(parameters_of(own), parameters_of(others)),
+            *zip(buffers_of(own), buffers_of(others)),
         ]
         pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
             (self.precise[str(i)], new.float()) if str(i) in self.precise else (mine, new)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, nearest
 from limbeck.seeding import LARGEST_SEED
+from limbeck.training.optimisers import OPTIMISERS
 
 # Settings of ours; all of them change what is learned.
 OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "scores", "weight_decay_on")
@@ -47,6 +48,29 @@ _WHOLE = {
     "eval_accumulation_steps", "per_device_eval_batch_size", "torch_empty_cache_steps", "dataloader_num_workers",
     "dataloader_prefetch_factor", "ddp_bucket_cap_mb", "ddp_timeout",
 }  # fmt: skip
+_EVERY = ("no", "steps", "epoch")
+# Settings of which transformers takes some words alone.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optim": tuple(OPTIMISERS),
+    "lr_scheduler_type": (
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
+        "reduce_lr_on_plateau", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay", "greedy",
+    ),
+    "logging_strategy": _EVERY,
+    "eval_strategy": _EVERY,
+    "save_strategy": (*_EVERY, "best"),
+    "weight_decay_on": ("all", "weights"),
+}  # fmt: skip
+
+
+def check_choices(values: Mapping[str, Any], where: str = "training") -> None:
+    """Refuse a word that a setting does not know; ConfigError with the nearest."""
+    for name, known in CHOICES.items():
+        value = values.get(name)
+        if isinstance(value, bool):  # YAML's no
+            value = "no" if not value else "yes"
+        if isinstance(value, str) and value.lower() not in known:
+            raise ConfigError(f"{where}.{name} has no {value!r}; {nearest(value, known)}")
 
 
 def check_ranges(values: Mapping[str, Any], where: str = "training") -> None:

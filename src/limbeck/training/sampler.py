@@ -34,12 +34,14 @@ class TwoStreamSampler(Sampler[list[Draw]]):
     """Batches of draws for one rank: ``accumulation`` micro-batches a step.
 
     A step's global batch is drawn from (seed, step): labelled rows with replacement, unlabelled rows or bags
-    without. It is then cut into ``world_size * accumulation`` parts; a bag is never cut.
+    without. It is then cut into ``world_size * accumulation`` parts; a bag is never cut. With ``lengths`` the parts
+    hold rows of like length, those of the ranks at one time the most alike; draws, and so views, stay the same.
 
     Args:
         labelled: row numbers that carry a label.
         unlabelled: units of the second stream: numbers ``[U]`` of single rows, or whole bags, lists of row numbers.
         n_labelled, n_units: rows and units a step.
+        lengths: of all rows, ``[n]``; None = the parts keep the order of the draws.
         first_step: called at the start of an iteration; the step that a resumed run goes on with.
     """
 
@@ -55,6 +57,7 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         accumulation: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        lengths: Tensor | None = None,
         first_step: Callable[[], int] = lambda: 0,
     ) -> None:
         self.labelled = torch.as_tensor(labelled, dtype=torch.long)
@@ -65,6 +68,7 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         self.n_units = min(n_units, len(self.unlabelled))
         self.max_steps, self.seed = max_steps, seed
         self.accumulation, self.rank, self.world_size = accumulation, rank, world_size
+        self.lengths = None if lengths is None or accumulation * world_size == 1 else lengths.tolist()
         self._check_sizes()
         self.first_step = first_step
 
@@ -105,12 +109,21 @@ class TwoStreamSampler(Sampler[list[Draw]]):
         """This rank's parts of a step."""
         labelled, units = self.global_batch(step)
         parts = self.world_size * self.accumulation
+        if self.lengths is not None:
+            labelled.sort(key=self._length)  # stable: equal ones keep the order of the draws
+            units.sort(key=lambda unit: max(map(self._length, unit)))
         for micro in range(self.accumulation):
             part = self.rank * self.accumulation + micro
+            if self.lengths is not None:
+                part = micro * self.world_size + self.rank
             rows = _cut(labelled, part, parts)
             for unit in _cut(units, part, parts):
                 rows = rows + unit
             yield rows
+
+    def _length(self, draw: Draw) -> int:
+        assert self.lengths is not None
+        return int(self.lengths[draw.row])
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.first_step(), self.max_steps):

@@ -42,6 +42,10 @@ from limbeck.training.optimisers import own_group
 from limbeck.training.sampler import Draws, TwoStreamSampler
 from limbeck.training.settings import told_by_transformers
 from limbeck.training.sharding import check_sharding
+from limbeck.training.step.ahead import AheadLoader, reads_large_banks
+from limbeck.training.step.lengths import regroups, row_lengths
+from limbeck.training.step.packages import packages_looked_up_once
+from limbeck.training.step.walks import modules_of, parameters_of
 from limbeck.training.streams import in_bags, streams
 
 
@@ -97,6 +101,7 @@ class DistillationTrainer(Trainer):
         self.validation, self.facts = validation, facts or {}
         self._layers = layers_digest(model.student)  # before anything is wrapped
         self._writes_unfinished = False
+        self._loader: DataLoader | None = None
         self.terms = TermLog(model.method, method_name)
         check_best_metric(args, validation)
         with told_by_transformers():
@@ -137,8 +142,11 @@ class DistillationTrainer(Trainer):
         if folder is not None:
             self.check_resume(folder)
         try:
-            return super().train(None if folder is None else str(folder), *args, **kwargs)
+            with packages_looked_up_once():
+                return super().train(None if folder is None else str(folder), *args, **kwargs)
         finally:
+            if isinstance(self._loader, AheadLoader):
+                self._loader.close()
             for callback in self.callback_handler.callbacks:
                 if isinstance(callback, ProgressBar):
                     callback.close()
@@ -146,7 +154,8 @@ class DistillationTrainer(Trainer):
     # ---- data -----------------------------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of draws for this rank; not prepared by accelerate, since the sampler cuts by rank itself."""
+        """Batches of draws for this rank, made ahead where a large bank is read; not prepared by accelerate, since the
+        sampler cuts by rank itself."""
         args = self.args
         plan = self.model.method.plan
         labelled, unlabelled = streams(self.collate, has_teacher=plan.has_teacher, unlabelled=plan.unlabelled)
@@ -160,9 +169,11 @@ class DistillationTrainer(Trainer):
             accumulation=args.gradient_accumulation_steps,
             rank=args.process_index,
             world_size=args.world_size,
+            lengths=row_lengths(self.collate.examples) if regroups(plan) else None,
             first_step=lambda: self.state.global_step,
         )
-        return DataLoader(
+        looks_ahead = not args.dataloader_num_workers and reads_large_banks(self.collate)
+        self._loader = (AheadLoader if looks_ahead else DataLoader)(
             Draws(len(self.collate.examples)),
             batch_sampler=sampler,
             collate_fn=self.data_collator,
@@ -172,6 +183,7 @@ class DistillationTrainer(Trainer):
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
             generator=torch.Generator(),  # its own, so that starting an epoch leaves the global one alone
         )
+        return self._loader
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
@@ -189,6 +201,20 @@ class DistillationTrainer(Trainer):
         return batches, total
 
     # ---- the step -------------------------------------------------------------------------------------------
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """As the Trainer's: a batch that is made on the CPU is there already."""
+        return inputs if self.args.device.type == "cpu" else super()._prepare_inputs(inputs)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """As the Trainer's, without its walk over the names of all parameters."""
+        if self.is_fsdp_enabled or self._has_mixed_mesh_grads(model):
+            return super()._clip_grad_norm(model)
+        return self.accelerator.clip_grad_norm_(parameters_of(modules_of(model)), self.args.max_grad_norm)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """None are counted, as before: a Distiller does not say its own."""
+        return 0
 
     def compute_loss(
         self,

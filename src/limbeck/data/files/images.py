@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import struct
 import zlib
 from pathlib import Path
@@ -74,17 +75,33 @@ def mnist_split(folder: Path, name: str) -> tuple[Tensor, Tensor]:
 
 def sklearn_digits() -> tuple[Tensor, Tensor]:
     """scikit-learn's 1,797 digits, scaled from 8x8 to ``[N, 1, 28, 28]`` and standardised, and labels."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ConfigError(
-            "The embedded images come with scikit-learn; install it with: pip install 'limbeck[demo]'."
-        ) from error
-    digits = load_digits()
-    pixels = torch.from_numpy(digits.images / 16).float().unsqueeze(1)
+    images, labels = _digits_table()
+    pixels = torch.from_numpy(images / 16).float().unsqueeze(1)
     pixels = torch.nn.functional.interpolate(pixels, size=(28, 28), mode="bilinear", align_corners=False)
     pixels = (pixels - pixels.mean()) / pixels.std()
-    return pixels, torch.from_numpy(digits.target.astype(np.int64))
+    return pixels, torch.from_numpy(labels.astype(np.int64))
+
+
+def _digits_table() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels ``[N, 8, 8]`` of 0 to 16 and labels ``[N]``, from the package's own file: its import takes longer than
+    all else that comes before a first step.
+
+    Raises: ConfigError where scikit-learn is not installed.
+    """
+    found = importlib.util.find_spec("sklearn")
+    if found is None:
+        raise ConfigError(
+            "The embedded images come with scikit-learn; install it with: pip install 'limbeck[demo]'."
+        )
+    for folder in found.submodule_search_locations or ():
+        table = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if table.is_file():
+            values = np.loadtxt(table, delimiter=",")
+            return values[:, :-1].reshape(-1, 8, 8), values[:, -1]
+    from sklearn.datasets import load_digits  # another version may keep it elsewhere
+
+    digits = load_digits()
+    return digits.images, digits.target
 
 
 def read_image(path: Path, size: tuple[int, int], channels: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limbeck.errors import ExportError
 from limbeck.students.export.program import PROGRAM, WEIGHTS
-from limbeck.students.strict_json import read_object
+from limbeck.students.export.strict_json import read_object
 
 _LEAST = 256  # numbers in a weight that is worth it
 

@@ -14,9 +14,9 @@ from limbeck.errors import DataError, LimbeckError
 from limbeck.problems.registry import problem
 from limbeck.students.export.pooled import POOLED
 from limbeck.students.export.program import PROGRAM, check_input
+from limbeck.students.export.strict_json import read_object
 from limbeck.students.foreign import is_own_file
 from limbeck.students.pretrained import TASKS
-from limbeck.students.strict_json import read_object
 
 INFO, PREPROCESSOR = "student.json", "preprocessor.json"
 FORMAT = 3

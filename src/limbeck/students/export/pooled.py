@@ -18,10 +18,10 @@ from torch import Tensor
 from limbeck.errors import DataError
 from limbeck.problems.base import Problem
 from limbeck.students.export.program import WEIGHTS
+from limbeck.students.export.strict_json import read_json, read_object
 from limbeck.students.foreign import refuse_extras
 from limbeck.students.pooled import PooledClassifier
 from limbeck.students.pretrained import quietly, shipped_encoder
-from limbeck.students.strict_json import read_json, read_object
 
 POOLED = "SentenceTransformer"
 _POOLING, _HEAD = "1_Pooling/config.json", "2_Dense/config.json"

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
 from limbeck.students.export.operators import NUMBERS, OPERATORS, call_operator
-from limbeck.students.strict_json import read_object
+from limbeck.students.export.strict_json import read_object
 
 FORMAT = 1
 PROGRAM, WEIGHTS, CONSTANTS = "program.json", "model.safetensors", "constants.safetensors"

@@ -1,0 +1,1 @@
+"""What makes a step quick: walks over modules, rows by length, look-ups ahead."""
