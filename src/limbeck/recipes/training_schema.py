@@ -133,6 +133,7 @@ TRAINING: dict[str, tuple[Any, Any]] = {
     "ema_decay": (float, 0.99),
     "weight_decay_on": (Literal["all", "weights"], "weights"),
     "method_learning_rate": (float | None, None),
+    "compile_student": (bool | str, False),
 }  # fmt: skip
 
 

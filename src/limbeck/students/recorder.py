@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,7 @@ class Recorder:
         linears: paths of the linear layers to watch.
         hidden: paths of the layers whose outputs are asked for.
         skipped: path of a linear layer that is given no positions, so that its outputs are never made.
+        closed: modules inside which nothing is watched.
         watch_functional: also see ``torch.nn.functional.dropout``; this passes every torch call through
             Python (8 to 20% of the time of a small model), so it is used only where it is needed.
 
@@ -94,12 +95,13 @@ class Recorder:
         hidden: dict[str, nn.Module],
         watch_functional: bool,
         skipped: str | None = None,
+        closed: Collection[nn.Module] = (),
     ) -> None:
         self.calls: dict[int, LinearCall] = {}
         self.executed: dict[str, None] = {}
         self.hidden_states: dict[str, Tensor] = {}
         self._model, self._linears, self._hidden = model, linears, hidden
-        self._watch_functional, self._skipped = watch_functional, skipped
+        self._watch_functional, self._skipped, self._closed = watch_functional, skipped, closed
         self._entered: Tensor | None = None  # the whole input of the skipped layer
         self._dropped: tuple[Tensor, Tensor] | None = None  # values before and after the last dropout
         self._dropped_by_module = False
@@ -122,7 +124,9 @@ class Recorder:
 
     def _hooks(self) -> Iterator[RemovableHandle]:
         for module in self._model.modules():
-            if module.training and is_dropout(module):  # in evaluation it hands its input on
+            if (
+                module.training and is_dropout(module) and module not in self._closed
+            ):  # in evaluation it hands its input on
                 yield module.register_forward_pre_hook(self._before_dropout)
                 yield module.register_forward_hook(self._after_dropout)
         for path, module in self._linears.items():

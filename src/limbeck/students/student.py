@@ -85,6 +85,7 @@ class Student(nn.Module):
         self._functional_dropout: bool | None = None
         # What follows the head, where its outputs can be made later; seen in a first forward.
         self._form: LogitForm | None = None
+        self.closed: frozenset[nn.Module] = frozenset()  # where no hook reaches: inside compiled blocks
         if head is not None:
             self._check_head(head)
 
@@ -99,14 +100,14 @@ class Student(nn.Module):
         """
         layers = self._hidden_layers(hidden)
         if not self.classifies:
-            with Recorder(self.model, {}, layers, False) as record:
+            with Recorder(self.model, {}, layers, False, closed=self.closed) as record:
                 answer = answer_of(call_by_name(self.model, inputs), self.model, self.reading)
             states = _executed(record.hidden_states, layers)
             features = answer if self.reading == "embedding" else None
             return StudentOutput(features, None, states, prediction=answer)
         watch = self.model.training and self._functional_dropout is not False
         skipped = self._head if self._form is not None else None
-        with Recorder(self.model, self._watched_heads(), layers, watch, skipped) as record:
+        with Recorder(self.model, self._watched_heads(), layers, watch, skipped, self.closed) as record:
             output = call_by_name(self.model, inputs)
         answer = answer_of(output, self.model, self.reading)
         call, out = self._read(record, answer, inputs)
@@ -234,8 +235,19 @@ class Student(nn.Module):
             return {self._head: self.model.get_submodule(self._head)}
         return possible_heads(self.model, self.reading == "positions")
 
+    def heads(self) -> list[str]:
+        """Module paths of what may be the head; of a student without one none."""
+        return list(self._watched_heads()) if self.classifies else []
+
     def _hidden_layers(self, hidden: Sequence[str]) -> dict[str, nn.Module]:
-        return {name: self.model.get_submodule(layer_path(self.model, name)) for name in hidden}
+        layers = {name: self.model.get_submodule(layer_path(self.model, name)) for name in hidden}
+        for name, module in layers.items():
+            if module in self.closed and "forward" not in module.__dict__:
+                raise ConfigError(
+                    f"The layer {name!r} lies inside a compiled block, which shows nothing; name a whole block "
+                    "(layer:4), or leave out training.compile_student."
+                )
+        return layers
 
     def _check_head(self, head: str) -> None:
         modules = dict(self.model.named_modules(remove_duplicate=False))

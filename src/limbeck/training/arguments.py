@@ -62,6 +62,12 @@ class DistillationArguments(TrainingArguments):
             "help": "Learning rate of the method's own parts (an aligner, projections); null: learning_rate."
         },
     )
+    compile_student: bool | str = field(
+        default=False,
+        metadata={
+            "help": "Run the student's blocks through torch.compile while it trains; a text names the backend."
+        },
+    )
     max_steps: int = field(default=240, metadata={"help": "Optimiser steps, >= 1."})
     logging_steps: float = field(
         default=20, metadata={"help": "Log terms and their gradient shares every so often."}

@@ -96,11 +96,11 @@ FIELDS: dict[str, str | Refused] = {
     "gradient_checkpointing": CONDUCT,
     "gradient_checkpointing_kwargs": CONDUCT,
     "torch_compile": Refused(
-        "a term's share of the gradient is measured on a graph that a compiled step does not keep; leave it out",
+        "a step is not compiled as a whole, since its terms are looked at one by one; set training.compile_student",
         (False,),
     ),
-    "torch_compile_backend": Refused("a step is not compiled; leave it out", (None,)),
-    "torch_compile_mode": Refused("a step is not compiled; leave it out", (None,)),
+    "torch_compile_backend": Refused("training.compile_student takes the name of a backend; leave it out", (None,)),
+    "torch_compile_mode": Refused("blocks are compiled in torch's default mode; leave it out", (None,)),
     "use_liger_kernel": Refused(
         "its kernels replace losses that are not used here; for large vocabularies there is "
         "limbeck.functional.fused_linear_divergence",

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, nearest
 from limbeck.files import writing
+from limbeck.students.changes.compiled import blocks_compiled
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import BagCheck, ProgressBar, StepCallback, TermLog
 from limbeck.training.checkpoints import (
@@ -142,7 +144,7 @@ class DistillationTrainer(Trainer):
         if folder is not None:
             self.check_resume(folder)
         try:
-            with packages_looked_up_once():
+            with packages_looked_up_once(), self._student_compiled():
                 return super().train(None if folder is None else str(folder), *args, **kwargs)
         finally:
             if isinstance(self._loader, AheadLoader):
@@ -150,6 +152,11 @@ class DistillationTrainer(Trainer):
             for callback in self.callback_handler.callbacks:
                 if isinstance(callback, ProgressBar):
                     callback.close()
+
+    def _student_compiled(self) -> AbstractContextManager[None]:
+        if not (how := self.args.compile_student):
+            return nullcontext()
+        return blocks_compiled(self.model.student, how if isinstance(how, str) else "inductor")
 
     # ---- data -----------------------------------------------------------------------------------------------
 
