@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from limbeck.data.names import OF_EVERY_TASK, TASKS
 from limbeck.errors import ConfigError, UnknownNameError, close_names, known_name, nearest
 from limbeck.students.names import check_model
-from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_choices, check_ranges
+from limbeck.training.ranges import LATER_RESULT, OWN_CONDUCT, OWN_RESULT, check_choices, check_ranges
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
 
 if TYPE_CHECKING:
     from limbeck.methods.cards import SettingCard
 
-_TRAINING = {*FIELDS, *OWN_RESULT, *LATER_RESULT}
+_TRAINING = {*FIELDS, *OWN_RESULT, *LATER_RESULT, *OWN_CONDUCT}
 _OFFERED = sorted(name for name in _TRAINING if not is_refused(name) and name not in OWNED_BY_RECIPE)
 
 

@@ -10,9 +10,10 @@ from limbeck.errors import ConfigError, nearest
 from limbeck.seeding import LARGEST_SEED
 from limbeck.training.optimisers import OPTIMISERS
 
-# Settings of ours; all of them change what is learned.
+# Settings of ours that change what is learned, and those that change how it is computed.
 OWN_RESULT = ("n_labelled", "n_unlabelled", "n_bags", "ema", "ema_decay", "scores", "weight_decay_on")
 LATER_RESULT = ("method_learning_rate",)  # later than the first checkpoints: named where they are set
+OWN_CONDUCT = ("compile_student",)
 # Name to least and largest value, and whether the largest is taken; None = no bound.
 RANGES: dict[str, tuple[float, float | None, bool]] = {
     "max_steps": (1, 10**9, True),
