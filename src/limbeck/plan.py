@@ -17,6 +17,7 @@ from limbeck.errors import ConfigError, LimbeckError
 from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.parts import parts_in, start_parts
 from limbeck.methods.registry import MethodPlan, plan_method
+from limbeck.methods.settings import config_told
 from limbeck.recipes.recipe import Recipe
 from limbeck.recipes.specs import PeerSpec, StudentSpec, TeacherSpec
 from limbeck.seeding import keyed_seed
@@ -226,7 +227,7 @@ def expected_of_checkpoint(
 ) -> dict[str, Any]:
     """What a checkpoint of this recipe says of itself, but for what only its data and teacher tell."""
     settings = run_settings(arguments, recipe_settings(recipe, plan))
-    return {"name": plan.name, "config": asdict(plan.config), "settings": settings}
+    return {"name": plan.name, "config": config_told(plan.config), "settings": settings}
 
 
 def _check_problem(plan: MethodPlan, train: Examples) -> None:

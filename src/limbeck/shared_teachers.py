@@ -63,7 +63,11 @@ class SharedTeachers:
         if spec.bank is not None:
             Bank.open(spec.bank).verify_once()
             return Place(spec.bank, "")
-        decides = {k: v for k, v in asdict(spec).items() if k not in ("class_map", "link", "view")}
+        decides = {
+            k: v
+            for k, v in asdict(spec).items()
+            if k not in ("class_map", "link", "view") and (v or k != "loading")  # which is later than others
+        }
         folder, layers = (
             self.folder / f"{name}-{settings_fingerprint(decides)[:8]}",
             self.layers.get(name, ()),

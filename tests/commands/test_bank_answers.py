@@ -17,7 +17,7 @@ from limbeck import cli
 from limbeck.banks import Bank
 from limbeck.data import make_task
 from limbeck.students.language.fresh import fresh_causal_lm
-from limbeck.teachers import AnswerTeacher
+from limbeck.teachers import AnswerTeacher, WritingTeacher
 
 PROMPTS = {"a": "ab>", "b": "cba>", "c": "d>", "d": "hello"}
 
@@ -102,6 +102,14 @@ def test_answers_that_are_there_are_scored(
     assert found.text == ["ba", "d"]
     assert found.tokens.lengths.tolist() == [3, 2]
     assert found.tokens.values.ids.shape == (5, 3)
+
+
+def test_conversations_as_json_has_them_are_written_to(model: Path) -> None:
+    tokenizer = tiny_language.tokenizer(chat=True)
+    teacher = AnswerTeacher(AnswerTeacher.load(model).model, tokenizer, chat=True, max_new_tokens=4)
+    talks = [["be brief", "ab", "ba", "c"], ["", "d"]]
+    listed = WritingTeacher(teacher)({"prompt": talks})
+    assert listed.text == WritingTeacher(teacher)({"prompt": [tuple(talk) for talk in talks]}).text
 
 
 def test_a_hub_name(

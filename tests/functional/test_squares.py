@@ -38,3 +38,17 @@ def same(ours: object, theirs: object, x: Tensor, weight: Tensor) -> None:
     if len(x):
         assert torch.autograd.gradcheck(ours, x)
         assert torch.autograd.gradgradcheck(ours, x)
+
+
+@pytest.mark.parametrize("function", [gram, squared_lengths])
+def test_the_transforms_of_torch_func_reach_through(function: object) -> None:
+    x, moved = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    plain = (lambda x: x @ x.mT) if function is gram else (lambda x: x.square().sum(1))
+    torch.testing.assert_close(transformed(function, x, moved), transformed(plain, x, moved))
+
+
+def transformed(function: object, x: Tensor, moved: Tensor) -> tuple[Tensor, ...]:
+    def squared(row: Tensor) -> Tensor:
+        return function(row[None]).pow(2).sum()  # type: ignore[operator]
+
+    return (torch.func.vmap(torch.func.grad(squared))(x), *torch.func.jvp(function, (x,), (moved,)))

@@ -146,6 +146,19 @@ def test_what_a_config_names_is_believed_where_it_is_seen() -> None:
     assert found == LogitForm()
 
 
+@pytest.mark.parametrize("scaling", [1.05, 8.0])
+@pytest.mark.parametrize("cap", [None, 30.0])
+def test_in_half_precision_a_scale_near_one_is_not_its_inverse(scaling: float, cap: float | None) -> None:
+    net, products = (
+        nn.Identity(),
+        (0.1 * torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0))).bfloat16(),
+    )
+    net.config = SimpleNamespace(logits_scaling=scaling, final_logit_softcapping=cap)  # type: ignore[assignment]
+    scaled = products / scaling
+    logits = scaled if cap is None else torch.tanh(scaled / cap) * cap
+    assert logit_form(net, products, logits) == LogitForm(1 / scaling, cap)
+
+
 def test_what_no_config_names_is_asked_for_its_likeliest_tokens() -> None:
     net = model("granite")
     net.forward = _tripled(net.forward)

@@ -28,6 +28,7 @@ SLIPS = {
     "--training.output_dir x": "is set by the recipe itself",
     "--method.name kdd": "no method 'kdd'; did you mean 'kd'",
     "--training.optim adam": "training.optim has no 'adam'; ",
+    "--training.lr_scheduler_type COSINE": "training.lr_scheduler_type has no 'COSINE'; did you mean 'cosine'",
     "--training.eval_strategy step": "training.eval_strategy has no 'step'; did you mean 'steps'",
     "--student.model small_conv": "no student 'small_conv'; did you mean 'small_conv_net'",
     "--student.config.chanels 8": "The student 'small_conv_net' has no setting 'chanels'; did you mean 'channels'",
@@ -138,3 +139,24 @@ def test_the_words_of_transformers_are_all_known():
         "save_strategy": SaveStrategy,
     }.items():
         assert list(CHOICES[name]) == [word.value for word in kind]
+
+
+@pytest.mark.parametrize(
+    ("method", "config"),
+    [
+        ("armada_writing", "{depth: '2'}"),
+        ("armada", "{match_trains_aligner: 'true', temperature: 'null'}"),
+        ("mlld", "{temperatures: [1e0, 2]}"),
+        ("mlld", "{temperatures: '[1, 2]'}"),
+        ("a2d", "{maps: '[a]', heads: '3', weight_alignment: '{from: 0, to: 1, until: 0.5}'}"),
+    ],
+)
+def test_a_text_that_the_parser_reads_as_a_value_is_one(method, config, tmp_path):
+    (tmp_path / "r.yaml").write_text(f"method: {{name: {method}, config: {config}}}\n")
+    assert parse_recipe(["--config", str(tmp_path / "r.yaml")]).method.name == method
+
+
+def test_a_language_model_that_teaches_may_be_a_folder(tmp_path):
+    assert parse_recipe(["--teacher.live", "model", f"--teacher.model={tmp_path}"]).teacher.model == str(
+        tmp_path
+    )

@@ -15,6 +15,8 @@ from limbeck.banks.bank import Bank
 from limbeck.banks.controls import shuffled
 from limbeck.data.base import Examples, texts
 from limbeck.errors import CheckpointError
+from limbeck.methods.registry import plan_method
+from limbeck.methods.settings import config_told
 from limbeck.problems.base import Targets
 from limbeck.problems.regression import Regression
 from limbeck.signals.links import ByClass, Paired, Unpaired
@@ -280,3 +282,21 @@ def test_longer_by_another_rate_is_said(toy: ModuleType, bank: Bank, tmp_path: P
     again = toy.trainer("kd", tmp_path, bank, **SAVING | {"max_steps": 6})
     with pytest.raises(CheckpointError, match="at step 14, behind the end"):
         again.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "later"),
+    [
+        ("supervised", {"mixup": 0.5}),
+        ("mixed", {"shares": "row", "partial": 0.5, "labels": "mixtures", "standardise": True}),
+        ("armada_writing", {"pretrain": "reconstruction"}),
+        ("armada_writing", {"aligner": "frozen"}),
+    ],
+)
+def test_a_setting_later_than_the_first_checkpoints_counts_where_it_is_set(
+    name: str, later: dict[str, object]
+) -> None:
+    plain, other = (config_told(plan_method(name, config).config) for config in ({}, later))
+    assert not set(later) & set(plain)
+    assert {key: other[key] for key in later} == later
+    assert {key: other[key] for key in plain} == plain

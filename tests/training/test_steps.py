@@ -48,6 +48,14 @@ def test_flags_hold_until_somebody_moves_one() -> None:
     assert not flags.hold(False)
     net.rest[0].eval()
     assert not flags.hold(True)
+    net.train()
+    flags.keep(net)
+    net.rest[1].append(nn.Dropout().eval())  # as a part from a checkpoint comes
+    assert not flags.hold(True)
+    net.train()
+    flags.keep(net)
+    net.rest[0] = nn.BatchNorm1d(2).eval()
+    assert not flags.hold(True)
 
 
 def test_a_callback_that_evaluates_the_student_leaves_the_next_step_in_training(

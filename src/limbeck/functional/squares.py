@@ -1,6 +1,7 @@
 """Products of a tensor with itself, whose gradient takes half the passes of those that autograd makes of them.
 
-Both can be differentiated again. Axis legend: n - rows, c - channels, p - positions, d - width.
+Both can be differentiated again, and by the transforms of ``torch.func``.
+Axis legend: n - rows, c - channels, p - positions, d - width.
 """
 
 from __future__ import annotations
@@ -16,32 +17,55 @@ BLOCK = 2**18  # numbers that are squared at once: they stay in a processor's ca
 class _Gram(torch.autograd.Function):
     """Of ``x x^T`` with the gradient ``(g + g^T) x``: one product in the place of two."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         return x @ x.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return (grad + grad.mT) @ x
 
+    @staticmethod
+    def jvp(ctx: Any, moved: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        half = moved @ x.mT
+        return half + half.mT
+
 
 class _SquaredLength(torch.autograd.Function):
     """Of the sum of squares over the axis 1, with the gradient ``2 g x``: one pass in the place of three."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         rows = max(1, BLOCK // max(1, x[:1].numel()))
         if x.device.type != "cpu" or len(x) <= rows:
             return x.square().sum(1)
         return torch.cat([block.square().sum(1) for block in x.split(rows)])
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return x * (2 * grad).unsqueeze(1)
+
+    @staticmethod
+    def jvp(ctx: Any, moved: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * (x * moved).sum(1)
 
 
 def gram(x: Tensor) -> Tensor:

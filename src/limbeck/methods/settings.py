@@ -78,14 +78,16 @@ def setting(
     above: float | None = None,
     high: float | None = None,
     below: float | None = None,
+    later: bool = False,
 ) -> Any:
     """A field of :class:`Settings`.
 
     Args:
         text: what it is, for ``limbeck methods``.
         low, high: the closed ends of its range.    above, below: the open ones.
+        later: checkpoints of this method were written before there was the setting; its default is what they did.
     """
-    facts = {"text": text, "low": low, "above": above, "high": high, "below": below}
+    facts = {"text": text, "low": low, "above": above, "high": high, "below": below, "later": later}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=facts)
     return dataclasses.field(default=default, metadata=facts)
@@ -118,6 +120,17 @@ class Settings:
             _check_type(field.name, value, kinds)
             for number in (value.start, value.to) if isinstance(value, Curve) else (value,):
                 _check_range(field.name, number, field.metadata)
+
+
+def config_told(config: Any) -> dict[str, Any]:
+    """A config as a checkpoint tells it: plain values; what is later than the first checkpoints counts where it is
+    set."""
+    unset = {
+        field.name
+        for field in dataclasses.fields(config)
+        if field.metadata.get("later") and getattr(config, field.name) == field.default
+    }
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in unset}
 
 
 _SAID: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}

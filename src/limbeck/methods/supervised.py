@@ -18,6 +18,7 @@ class SupervisedConfig(Settings):
         0.0,
         "learn from mixtures of two rows, their shares of a Beta law of this alpha; 0: from the rows",
         low=0,
+        later=True,
     )
     weight_supervised: Weight = weight(1.0)
 

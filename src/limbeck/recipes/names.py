@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.data.names import OF_EVERY_TASK, TASKS
@@ -142,16 +144,28 @@ def _check_method(values: Mapping[str, Any]) -> None:
 def _check_setting(method: str, card: SettingCard, value: Any) -> None:
     from limbeck.methods.settings import check_written
 
-    value = _number(value) if "float" in card.kind or card.kind == "Weight" else value
     try:
-        check_written(card.name, value, card.kind, card.ends)
+        check_written(card.name, _read(value, card.kind), card.kind, card.ends)
     except ConfigError as error:  # says the setting, not whose it is
         raise ConfigError(str(error).replace("' must", f"' of method {method!r} must", 1)) from error
+
+
+def _read(value: Any, kind: str) -> Any:
+    """A setting of a type as written, as the parser reads it: of what is no text, ``'2'``, ``1e-4`` and ``'[1, 2]'``
+    may be texts in a file."""
+    import yaml
+
+    if isinstance(value, str) and "str" not in kind.split(" | "):
+        with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
+            value = _number(yaml.safe_load(value))
+    return [_number(entry) for entry in value] if isinstance(value, list) and "list[float]" in kind else value
 
 
 def _check_models(values: Mapping[str, Any]) -> None:
     for where in ("student", "teacher"):
         model = values.get(f"{where}.model")
+        if where == "teacher" and isinstance(model, str) and Path(model).is_dir():
+            continue  # of a language model, a folder alone will do
         if isinstance(model, str):
             config = dict(_below(f"{where}.config", values))
             check_model(model, {key.partition(".")[0]: value for key, value in config.items()})

@@ -80,7 +80,9 @@ class WritingTeacher:
         """The answer to each row, and whether it came to its end."""
         if "prompt" not in inputs:
             raise UnknownNameError(f"A teacher of answers reads 'prompt'; {nearest('prompt', inputs)}")
-        prompts = list(inputs["prompt"])
+        prompts = [
+            tuple(p) if isinstance(p, list) else p for p in inputs["prompt"]
+        ]  # conversations as JSON has them
         given = [str(text or "") for text in inputs.get("completion", [""] * len(prompts))]
         reasons = inputs.get("finish_reason", [""] * len(prompts))
         ended = [str(reason) != _CUT for reason in reasons]

@@ -70,7 +70,7 @@ def check_choices(values: Mapping[str, Any], where: str = "training") -> None:
         value = values.get(name)
         if isinstance(value, bool):  # YAML's no
             value = "no" if not value else "yes"
-        if isinstance(value, str) and value.lower() not in known:
+        if isinstance(value, str) and value not in known:
             raise ConfigError(f"{where}.{name} has no {value!r}; {nearest(value, known)}")
 
 

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, nearest
 from limbeck.files import writing
+from limbeck.methods.settings import config_told
 from limbeck.students.changes.compiled import blocks_compiled
 from limbeck.training.arguments import DistillationArguments
 from limbeck.training.callbacks import BagCheck, ProgressBar, StepCallback, TermLog
@@ -360,7 +360,7 @@ class DistillationTrainer(Trainer):
     def _identity(self) -> dict[str, Any]:
         """What is this run's, and not another's."""
         settings = run_settings(self.args, self.facts.get("settings", {}))
-        method = {"name": self.method_name, "config": asdict(self.model.method.config)}
+        method = {"name": self.method_name, "config": config_told(self.model.method.config)}
         return method | {"settings": settings, "digests": self._digests}
 
     @cached_property

@@ -74,6 +74,12 @@ def test_what_cannot_be_mixed_is_a_sentence(value: torch.Tensor, mix: str) -> No
         mixtures({"x": value}, mix, 1.0, np.random.default_rng(0))
 
 
+def test_of_a_few_rows_a_small_part_is_mixed_now_and_then() -> None:
+    x = torch.arange(12.0).reshape(4, 3)
+    made = [mixtures({"x": x}, "mixup", 1.0, np.random.default_rng(seed), partial=0.1) for seed in range(500)]
+    assert sum(int((of.share < 1).sum()) for of in made) == pytest.approx(0.1 * 4 * 500, abs=40)
+
+
 def test_the_least_sure_mixtures_are_taken() -> None:
     """The teacher is as sure as its input is far from 0."""
     plan = plan_method("mixed", {"candidates": 3})

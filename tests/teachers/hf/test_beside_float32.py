@@ -36,6 +36,14 @@ def test_what_half_precision_changes_is_noted(tiny, tokens):
     assert "difference to float32" not in exact.notes
 
 
+def test_rows_that_cannot_be_read_leave_the_comparison_to_the_next(tiny, tokens):
+    half = HFTeacher(tiny["bert"], dtype="bfloat16")
+    with pytest.raises(IndexError):
+        half({"input_ids": tokens + 10**6})
+    half({"input_ids": tokens})
+    assert half.notes["computed in"] == "bfloat16"
+
+
 def test_of_a_classifier_the_logits_are_compared(tiny, tokens):
     exact, half = (HFTeacher(tiny["roberta_classifier"], dtype=d) for d in ("float32", "bfloat16"))
     rows = {"input_ids": tokens[:4]}

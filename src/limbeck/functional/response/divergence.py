@@ -97,7 +97,10 @@ def _excludes_nothing(log_a: Tensor) -> bool:
     """Whether it is known that no log-probability is -inf; never where finding out would make an accelerator wait."""
     if log_a.device.type != "cpu" or not log_a.numel() or torch.compiler.is_compiling():
         return False
-    return bool(log_a.detach().amin() > -torch.inf)
+    try:
+        return bool(log_a.detach().amin() > -torch.inf)
+    except RuntimeError:  # under torch.vmap no value can be asked for
+        return False
 
 
 def _mixed(log_a: Tensor, log_b: Tensor, share: float) -> Tensor:

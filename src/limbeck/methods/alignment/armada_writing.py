@@ -36,9 +36,10 @@ class ARMADAWritingConfig(Settings):
         "no",
         "reconstruction: a stage for the aligner alone, before the student's, as in the paper; the next stage starts "
         "from it by method.init",
+        later=True,
     )
     aligner: Literal["trained", "frozen"] = setting(
-        "trained", "frozen: its teacher's side stays as method.init left it, or as it was drawn"
+        "trained", "frozen: its teacher's side stays as method.init left it, or as it was drawn", later=True
     )
 
 

@@ -21,15 +21,19 @@ class MixedConfig(Settings):
     candidates: int = setting(
         1, "mixtures made of each row, of which those that the teacher is least sure of are taken", low=1
     )
-    shares: Literal["batch", "row"] = setting("batch", "one share for all mixtures, or one for each (mixup)")
+    shares: Literal["batch", "row"] = setting(
+        "batch", "one share for all mixtures, or one for each (mixup)", later=True
+    )
     partial: float = setting(
-        1.0, "how many of the rows are mixed; the others stay as they are", low=0, high=1
+        1.0, "how many of the rows are mixed; the others stay as they are", low=0, high=1, later=True
     )
     labels: Literal["rows", "mixtures"] = setting(
-        "rows", "the label loss is that of the rows as they are, or of the mixtures, by their shares"
+        "rows",
+        "the label loss is that of the rows as they are, or of the mixtures, by their shares",
+        later=True,
     )
     standardise: bool = setting(
-        False, "predictions of mixtures at mean 0 and spread 1: the spread is the temperature"
+        False, "predictions of mixtures at mean 0 and spread 1: the spread is the temperature", later=True
     )
     temperature: float = setting(4.0, "softens both sides (T)", above=0)
     weight_supervised: Weight = weight(1.0)

@@ -57,7 +57,7 @@ def mixtures(
     Args:
         mix: ``mixup`` or ``cutmix``.    alpha: of the Beta law that a share is drawn from.
         by_row: a share for each row and not one for the batch (``mixup``).
-        partial: how many of the rows are mixed, in [0, 1]; the others, drawn at random, stay as they are.
+        partial: how many of the rows are mixed, in [0, 1], on average; the others, drawn at random, stay as they are.
 
     Raises: DataError for inputs that are no numbers with a fraction (tokens), and, of ``cutmix``, no pictures;
     ConfigError for ``by_row`` of cutmix.
@@ -75,7 +75,8 @@ def mixtures(
     drawn = draw.beta(alpha, alpha, n if by_row else None)
     share = torch.as_tensor(drawn, dtype=torch.float32).expand(n).clone()
     if partial < 1:
-        share[torch.from_numpy(draw.permutation(n)[round(partial * n) :])] = 1.0
+        mixed = int(partial * n + draw.random())  # on average the share, of a few rows too
+        share[torch.from_numpy(draw.permutation(n)[mixed:])] = 1.0
     if mix == "cutmix":
         return _cut(inputs, second, float(np.asarray(drawn)), share == 1, draw)
     found = {}

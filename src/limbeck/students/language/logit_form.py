@@ -25,7 +25,13 @@ def logit_form(model: nn.Module, products: Tensor, logits: Tensor) -> LogitForm 
         return LogitForm() if logits.is_inference() or logits._version == 0 else None
     if products.dtype == logits.dtype and torch.equal(products, logits):
         return LogitForm()
-    return next((form for form in _named(model) if _makes(form, products, logits)), None)
+    bound = _bound(products, logits)
+    off = {form: gap for form in _named(model) if (gap := _gap(form, products, logits)) <= bound}
+    if not off:
+        return None
+    # a scale and its inverse may both be near, in half precision; a cap that shows only in larger logits goes first
+    closest = min(off, key=lambda form: off[form])
+    return next(form for form in off if form.scale == closest.scale)
 
 
 def _named(model: nn.Module) -> Iterator[LogitForm]:
@@ -47,9 +53,12 @@ def _positive(config: Any, name: str) -> float | None:
 
 
 @torch.no_grad()
-def _makes(form: LogitForm, products: Tensor, logits: Tensor) -> bool:
-    roughest = max(torch.finfo(x.dtype).eps for x in (products, logits))
+def _gap(form: LogitForm, products: Tensor, logits: Tensor) -> float:
+    """The largest difference of the logits from what the form makes."""
     widest = torch.float32 if products.device.type == "mps" else torch.float64
-    made, found = form.of(products.to(widest)), logits.to(widest)
-    bound = ROUNDINGS * roughest * float(found.abs().max())
-    return torch.allclose(made, found, rtol=0, atol=bound)
+    return float((form.of(products.to(widest)) - logits.to(widest)).abs().max())
+
+
+def _bound(products: Tensor, logits: Tensor) -> float:
+    roughest = max(torch.finfo(x.dtype).eps for x in (products, logits))
+    return ROUNDINGS * roughest * float(logits.detach().abs().max())

@@ -219,12 +219,16 @@ class HFTeacher:
         if self._compared is not None:
             return
         self._compared = {}  # from here on it answers
-        if how := self._loading.compile:
-            self(first_rows(inputs, 1))  # finds heads and missing weights, through hooks
-            self._unloaded = frozenset()
-            backend = how if isinstance(how, str) else "inductor"
-            (self._classifier or self.model).compile(dynamic=True, backend=backend)
-        self._compared = compared(self._loading, self, self._in_float32(), inputs)
+        try:
+            if how := self._loading.compile:
+                self(first_rows(inputs, 1))  # finds heads and missing weights, through hooks
+                self._unloaded = frozenset()
+                backend = how if isinstance(how, str) else "inductor"
+                (self._classifier or self.model).compile(dynamic=True, backend=backend)
+            self._compared = compared(self._loading, self, self._in_float32(), inputs)
+        except BaseException:
+            self._compared = None  # to be done when it is asked again
+            raise
 
     def read(self, prepared: Prepared) -> TeacherOutput:
         """The model's answer to what :meth:`prepare` gave."""

@@ -13,20 +13,27 @@ from torch import Tensor, nn
 class Flags:
     """The ``training`` flags of a module and all below it, as they were last set.
 
-    ``hold`` says whether they still stand so: whoever moved one in between, a callback that evaluated the student, is
-    seen, and the flags are set anew.
+    ``hold`` says whether they still stand so: whoever moved one in between, a callback that evaluated the student, or
+    put another module in the place of one, is seen, and the flags are set anew.
     """
 
     def __init__(self) -> None:
-        self._seen: list[tuple[nn.Module, bool]] = []
+        self._seen: list[tuple[nn.Module, bool, tuple[nn.Module | None, ...]]] = []
 
     def hold(self, mode: bool) -> bool:
         seen = self._seen
-        return bool(seen) and seen[0][1] is mode and all(module.training is flag for module, flag in seen)
+        return (
+            bool(seen)
+            and seen[0][1] is mode
+            and all(
+                module.training is flag and tuple(module._modules.values()) == below
+                for module, flag, below in seen
+            )
+        )
 
     def keep(self, module: nn.Module) -> None:
         """Take note of how they stand now."""
-        self._seen = [(part, part.training) for part in modules_of(module)]
+        self._seen = [(part, part.training, tuple(part._modules.values())) for part in modules_of(module)]
 
 
 def modules_of(module: nn.Module) -> list[nn.Module]:
