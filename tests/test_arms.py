@@ -300,6 +300,7 @@ SPACE = {
 }
 
 
+@pytest.mark.full
 def test_tuned_arms_have_the_same_number_of_trials_and_keep_their_best(recipe, tmp_path):
     found = run(replace(recipe, tune=SPACE), tmp_path, tune=3)
     told = json.loads((found.folder / "compare.json").read_text())["info"]
@@ -323,6 +324,7 @@ def test_tuned_arms_have_the_same_number_of_trials_and_keep_their_best(recipe, t
     assert page.count("training.learning_rate = ") >= 8  # two best and six trials
 
 
+@pytest.mark.full
 def test_finished_trials_are_not_run_again(recipe, tmp_path, monkeypatch):
     from limbeck.tuning import arms as tuning
 

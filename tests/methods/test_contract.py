@@ -285,7 +285,11 @@ def test_every_term_reaches_the_student_and_not_the_teacher(
 @pytest.mark.parametrize(
     "draws",
     [
-        pytest.param([Draw("labelled", 2, 0, 0)], id="one labelled row, nothing linked but by class"),
+        pytest.param(
+            [Draw("labelled", 2, 0, 0)],
+            id="one labelled row, nothing linked but by class",
+            marks=pytest.mark.full,
+        ),
         pytest.param([Draw("unlabelled", 20, 0, 0)], id="one unlabelled row"),
         pytest.param([Draw("unlabelled", r, 0, r) for r in (20, 21, 22)], id="no labels"),
         pytest.param([Draw("labelled", 1, 0, 0), Draw("labelled", 1, 0, 1)], id="one row twice"),

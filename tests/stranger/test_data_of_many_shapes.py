@@ -225,7 +225,16 @@ SHAPES = (
 )  # fmt: skip
 
 
-ALSO_ELSEWHERE = (own_module, videos)  # tested in part by everyday tests of their own
+# Whose parts have everyday tests of their own.
+ALSO_ELSEWHERE = (
+    own_module,
+    videos,
+    sensors,
+    recordings_of_sensors,
+    two_teachers,
+    several_labels,
+    data_set_on_disk,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from levels import some_of
 from safetensors.torch import load_file
 from torch import nn
 
@@ -93,7 +94,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", some_of(MODELS, "convolutions"))
 def test_a_program_gives_the_logits_of_the_model(name, tmp_path):
     make, inputs, others = MODELS[name]
     torch.manual_seed(0)
