@@ -341,6 +341,7 @@ def test_finished_trials_are_not_run_again(recipe, tmp_path, monkeypatch):
     assert values[0] == values[1]
 
 
+@pytest.mark.full
 def test_no_trial_has_a_test_row(recipe, tmp_path, monkeypatch):
     from limbeck.tuning import arms as tuning
 
@@ -356,6 +357,7 @@ def test_no_trial_has_a_test_row(recipe, tmp_path, monkeypatch):
     assert seen == [(("train", "validation"), {"validation"})] * 2
 
 
+@pytest.mark.full
 def test_an_arm_without_a_key_to_tune_has_no_trials(recipe, tmp_path):
     found = run(recipe, tmp_path, tune=2, space={"method.config.temperature": [1.0, 4.0]}, seeds=1)
     assert {arm: len(e["trials"]) for arm, e in found.info["tune"]["arms"].items()} == {

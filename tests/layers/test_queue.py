@@ -59,6 +59,7 @@ def worker(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.full
 def test_two_ranks_hold_the_rows_of_both(tmp_path: Path):
     mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
     wanted = Queue(5, teacher=2)

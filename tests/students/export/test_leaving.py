@@ -169,6 +169,7 @@ def rows(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     "made", [sound, pytest.param(seen, marks=pytest.mark.full), pytest.param(rows, marks=pytest.mark.full)]
 )
+@pytest.mark.full
 def test_the_snippet_of_a_plain_student_takes_a_file(made, tmp_path):
     torch.manual_seed(0)
     folder, file = made(tmp_path)
