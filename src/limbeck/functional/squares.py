@@ -14,19 +14,23 @@ from torch import Tensor
 BLOCK = 2**18  # numbers that are squared at once: they stay in a processor's cache
 
 
-class _Gram(torch.autograd.Function):
-    """Of ``x x^T`` with the gradient ``(g + g^T) x``: one product in the place of two."""
+class _OfItself(torch.autograd.Function):
+    """A function of one tensor whose derivatives need that tensor alone."""
 
     generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x @ x.mT
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
+
+
+class _Gram(_OfItself):
+    """Of ``x x^T`` with the gradient ``(g + g^T) x``: one product in the place of two."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x @ x.mT
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -40,10 +44,8 @@ class _Gram(torch.autograd.Function):
         return half + half.mT
 
 
-class _SquaredLength(torch.autograd.Function):
+class _SquaredLength(_OfItself):
     """Of the sum of squares over the axis 1, with the gradient ``2 g x``: one pass in the place of three."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
@@ -51,11 +53,6 @@ class _SquaredLength(torch.autograd.Function):
         if x.device.type != "cpu" or len(x) <= rows:
             return x.square().sum(1)
         return torch.cat([block.square().sum(1) for block in x.split(rows)])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

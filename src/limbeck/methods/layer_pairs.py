@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from limbeck.methods.base import Declared, Layers, Method, Shapes
@@ -17,28 +18,27 @@ class OverLayerPairs(Method):
     needs = {"hidden_states"}
     links = {"paired", "partly_paired"}
 
-    @classmethod
-    def declared(cls, config: Any) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs(config.layers))
-
-    def __init__(self, config: Any, shapes: Shapes) -> None:
-        super().__init__(config, shapes)
-        self.pairs = pairs_of(config.layers)
-
-
-class OverLayerPair(Method):
-    """A method whose setting ``layer`` names one pair STUDENT=TEACHER, ``self.ours`` and ``self.theirs``.
-
-    Raises: ConfigError for an entry that names nothing.
-    """
-
-    needs = {"hidden_states"}
-    links = {"paired", "partly_paired"}
+    @staticmethod
+    def named(config: Any) -> Sequence[str]:
+        """The pairs as the settings have them."""
+        return config.layers
 
     @classmethod
     def declared(cls, config: Any) -> Declared:
-        return super().declared(config).with_(layers=Layers.pairs([config.layer]))
+        return super().declared(config).with_(layers=Layers.pairs(cls.named(config)))
 
     def __init__(self, config: Any, shapes: Shapes) -> None:
         super().__init__(config, shapes)
-        ((self.ours, self.theirs),) = pairs_of([config.layer])
+        self.pairs = pairs_of(self.named(config))
+
+
+class OverLayerPair(OverLayerPairs):
+    """One whose setting ``layer`` names a single pair, ``self.ours`` and ``self.theirs``."""
+
+    @staticmethod
+    def named(config: Any) -> Sequence[str]:
+        return [config.layer]
+
+    def __init__(self, config: Any, shapes: Shapes) -> None:
+        super().__init__(config, shapes)
+        ((self.ours, self.theirs),) = self.pairs
