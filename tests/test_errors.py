@@ -15,6 +15,7 @@ from limbeck.errors import (
     MachineError,
     MissingKeysError,
     close_names,
+    first_line,
     known_name,
     machine_error,
     nearest,
@@ -100,3 +101,8 @@ def test_a_name_in_other_capitals_is_that_name() -> None:
     assert known_name("OWN", ["own", "texts"]) == "own"
     assert known_name("Own", ["own", "OWN"]) == "Own"  # which of them nobody knows
     assert known_name("else", ["own"]) == "else"
+
+
+def test_the_first_line_of_what_another_library_says() -> None:
+    assert first_line(ValueError("\nit broke.\nmore.")) == "it broke"
+    assert first_line(KeyError()) == "KeyError"

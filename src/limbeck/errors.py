@@ -23,6 +23,11 @@ class LimbeckError(Exception):
         return one_line(str(self.args[0]) if self.args else "")
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in its first line and without a full stop; its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def one_line(text: str) -> str:
     """``text`` as any terminal can show it: breaks are blanks, control characters and half characters escaped."""
     return _UNPRINTABLE.sub(lambda sign: " " if sign[0] == "\n" else repr(sign[0])[1:-1], text)

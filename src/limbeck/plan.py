@@ -13,7 +13,7 @@ import torch
 from limbeck.banks.bank import Bank
 from limbeck.data.base import Examples
 from limbeck.data.task import Task
-from limbeck.errors import ConfigError, LimbeckError
+from limbeck.errors import ConfigError, LimbeckError, first_line
 from limbeck.methods.declared import Shapes, Side
 from limbeck.methods.parts import parts_in, start_parts
 from limbeck.methods.registry import MethodPlan, plan_method
@@ -278,7 +278,7 @@ def student_side(student: Student, train: Examples, plan: MethodPlan | None = No
 def _cannot_read(student: Student, inputs: Mapping[str, torch.Tensor], error: Exception) -> str:
     """What to say of a model whose channels or sizes are not those of the rows."""
     rows = ", ".join(f"{name} {list(value.shape[1:])}" for name, value in inputs.items())
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = first_line(error)
     return (
         f"The model {type(student.model).__name__} cannot read the rows, which are {rows} each ({reason}); set what it "
         "reads in student.config (teacher.config), such as in_channels or image_size, or what the rows are in "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data.files.readers import file_reader, several_reader, table_reader, text_reader
-from limbeck.errors import DataError, LimbeckError
+from limbeck.errors import DataError, LimbeckError, first_line
 from limbeck.progress import progress
 from limbeck.students.export.exported import ExportedStudent
 from limbeck.students.export.folder import load_exported
@@ -100,7 +100,7 @@ def _by_settings(file: Path) -> Iterator[None]:
     except (LimbeckError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of tokenizers is no Exception
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise DataError(
             f"The settings in the student's folder make no inputs of {file} ({reason}); export the student again."
         ) from error

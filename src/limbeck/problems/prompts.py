@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError
+from limbeck.errors import ConfigError, DataError, first_line
 from limbeck.signals.classes import UNLABELLED
 
 Prompt = (
@@ -120,7 +120,7 @@ class Wording:
         try:
             return str(renders.apply_chat_template(messages, tokenize=False, **options))
         except Exception as error:  # a template raises what its author likes
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = first_line(error)
             raise ConfigError(
                 f"The tokenizer's chat template cannot put such a conversation ({reason}); leave out the system's "
                 "word, or set chat to false."

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import DataError, LimbeckError
+from limbeck.errors import DataError, LimbeckError, first_line
 from limbeck.students.export.strict_json import read_json
 
 NO_CODE: dict[str, Any] = {"trust_remote_code": False}
@@ -76,7 +76,7 @@ def loading(source: str | Path, trusted: bool = False) -> Iterator[None]:
     except (LimbeckError, MemoryError):
         raise
     except Exception as error:  # transformers raises what the kind of model makes of its settings
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise DataError(
             f"The weights of '{source}' cannot be loaded ({reason}){_pickled(source)}."
         ) from error

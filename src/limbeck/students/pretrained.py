@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, first_line, nearest
 from limbeck.problems.base import Problem
 from limbeck.students.foreign import NO_CODE, PLAIN_WEIGHTS, loading, no_code, refuse_extras
 from limbeck.students.pooled import PooledClassifier, Pooling
@@ -83,7 +83,7 @@ def shipped_run(model: PreTrainedModel, folder: Path, auto: str) -> Callable[[di
             logits = model(**inputs).logits
             return logits.movedim(1, -1) if auto.endswith("SemanticSegmentation") else logits
         except Exception as error:  # a model raises what it likes
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = first_line(error)
             raise DataError(
                 f"The student in {folder} cannot take these inputs ({reason}); give it some like those it was "
                 "trained on."

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, DataError, UnknownNameError, first_line, nearest
 from limbeck.problems.prompts import Wording, padded_rows
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.students.foreign import NO_CODE, PLAIN_WEIGHTS, loading, no_code
@@ -223,7 +223,7 @@ def _model_and_processor(source: str) -> tuple[nn.Module, Any]:
     except DataError:
         raise
     except Exception as error:  # transformers raises what the kind of processor makes of missing files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise DataError(
             f"The processor of '{source}' cannot be loaded ({reason}); save the model's own into it, or install "
             "what it asks for."

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.files.table_files import SUFFIXES, table_file
-from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
+from limbeck.errors import ConfigError, DataError, UnknownNameError, first_line, nearest, some
 from limbeck.signals.cells import keys_of
 
 ARRAY_SUFFIXES = (".npz", ".npy", ".safetensors")
@@ -66,7 +66,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return {"features": loaded}
         return {name: loaded[name] for name in loaded.files}
     except Exception as error:  # of numpy and safetensors over broken files
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         if "pickle" in reason.lower():
             raise DataError(
                 f"{path} holds pickled objects, which are not loaded since they can run code; save plain arrays "

@@ -10,7 +10,7 @@ from typing import Any
 
 from limbeck.data.files.audio import resampled
 from limbeck.data.files.media import to_samples
-from limbeck.errors import DataError, UnreadableRowsError
+from limbeck.errors import DataError, UnreadableRowsError, first_line
 
 
 class HubRows:
@@ -134,5 +134,5 @@ def _undecoded_sounds(data: Any) -> tuple[Any, dict[str, int | None]]:
 
 def _first_line(error: Exception) -> str:
     """The reason without the addresses of objects."""
-    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = first_line(error)
     return re.sub(r" ?<[\w.]+ object at 0x\w+>", "", line)

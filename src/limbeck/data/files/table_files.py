@@ -17,7 +17,7 @@ from limbeck.data.files.contents import what_it_is
 from limbeck.data.files.delimited import header_and_dialect, row_blocks
 from limbeck.data.files.json_lines import is_list, object_blocks
 from limbeck.data.files.unfolding import check_unfolds
-from limbeck.errors import DataError, some
+from limbeck.errors import DataError, first_line, some
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -223,7 +223,7 @@ def _reading(name: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # over broken files also others than its own (UnicodeDecodeError)
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise DataError(f"{name} cannot be read as Parquet ({reason}); save it anew.") from error
 
 

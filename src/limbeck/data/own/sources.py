@@ -18,7 +18,7 @@ from limbeck.data.own.class_folders import (
     one_form,
     sub_folders,
 )
-from limbeck.errors import DataError, some
+from limbeck.errors import DataError, first_line, some
 
 FILE_COLUMNS = ("file", "path", "stem", "label", "split")  # of a folder of files
 HUB = "hf:"
@@ -81,7 +81,7 @@ def _from_hub(name: str) -> Any:
     try:
         return datasets.load_dataset(name)
     except Exception as error:  # of the hub, the network and some forty builders
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise DataError(
             f"The data set {name!r} cannot be loaded from the hub ({reason}); check its name and the network, or give "
             "a folder that Dataset.save_to_disk wrote."

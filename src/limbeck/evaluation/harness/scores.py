@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck.errors import ConfigError, DataError, LimbeckError
+from limbeck.errors import ConfigError, DataError, LimbeckError, first_line
 from limbeck.evaluation.harness.model import harness_model
 from limbeck.evaluation.harness.tasks import read_tasks
 from limbeck.students.export.exported import load_exported
@@ -122,7 +122,7 @@ def _evaluated(model: Any, tasks: Mapping[str, Any], problem: Any, limit: int | 
     except LimbeckError:
         raise
     except Exception as error:  # lm-eval and a task's own code raise what they like
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise DataError(
             f"lm-eval stopped at {', '.join(tasks['tasks'])} ({reason}); mend the task, or leave it out."
         ) from error

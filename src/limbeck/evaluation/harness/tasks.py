@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, close_names
+from limbeck.errors import ConfigError, DataError, LimbeckError, UnknownNameError, close_names, first_line
 
 Spec = Mapping[str, Any]  # a task's settings, as its YAML file has them
 
@@ -134,7 +134,7 @@ def _failing(name: str, specs: Sequence[Spec]) -> Iterator[None]:
 
 
 def _told(name: str, error: Exception, specs: Sequence[Spec]) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = first_line(error)
     data = sorted({str(spec["dataset_path"]) for spec in specs if spec.get("dataset_path")})
     reads = f"The task {name!r} reads {', '.join(data[:3]) or 'data'}"
     if isinstance(error, ConnectionError):

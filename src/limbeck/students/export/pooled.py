@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from limbeck.errors import DataError
+from limbeck.errors import DataError, first_line
 from limbeck.problems.base import Problem
 from limbeck.students.export.program import WEIGHTS
 from limbeck.students.export.strict_json import read_json, read_object
@@ -103,7 +103,7 @@ def run_pooled(folder: Path, asked: Problem) -> Callable[[dict[str, Tensor]], Te
         try:
             return model(**inputs)
         except Exception as error:  # a model raises what it likes
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = first_line(error)
             raise DataError(
                 f"The student in {folder} cannot take these inputs ({reason}); give it some like those it was "
                 "trained on."

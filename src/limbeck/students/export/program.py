@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError
+from limbeck.errors import ConfigError, DataError, first_line
 from limbeck.students.export.operators import NUMBERS, OPERATORS, call_operator
 from limbeck.students.export.strict_json import read_object
 
@@ -83,7 +83,7 @@ class Program:
             try:
                 values[step["name"]] = self._run(step, inputs, values)
             except Exception as error:  # a kernel raises what it likes
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+                reason = first_line(error)
                 shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items())
                 raise DataError(
                     f"The student's program stops at its step '{step['name']}' for inputs {shapes} ({reason}); "

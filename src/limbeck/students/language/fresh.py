@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, nearest
+from limbeck.errors import ConfigError, LimbeckError, UnknownNameError, first_line, nearest
 from limbeck.students.text import load_tokenizer
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def fresh_causal_lm(path: str, settings: Mapping[str, Any], dtype: torch.dtype) 
     except LimbeckError:
         raise
     except Exception as error:  # transformers raises what the kind makes of its settings
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise ConfigError(
             f"No {kind} can be made with {', '.join(f'{n}={v!r}' for n, v in values.items())} ({reason}); give other "
             "values, or leave them out."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from limbeck.errors import ConfigError, DataError, LimbeckError, UnreadableRowsError
+from limbeck.errors import ConfigError, DataError, LimbeckError, UnreadableRowsError, first_line
 from limbeck.signals.fingerprint import settings_fingerprint
 from limbeck.students.foreign import no_code
 from limbeck.students.text import fit_tokenizer, load_tokenizer
@@ -172,7 +172,7 @@ class Preprocessor:
         try:
             return dict(processor(images=images, return_tensors="pt"))
         except (ValueError, ZeroDivisionError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = first_line(error)
             raise DataError(
                 f"Images of the column {name!r} cannot be preprocessed for {self._source} ({reason})."
             ) from error
