@@ -370,9 +370,13 @@ def test_values_that_cannot_be_used(values: dict[str, Any], words: str, tmp_path
 
 
 def test_a_tracker_whose_package_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", list)
+    monkeypatch.setitem(TRACKERS, "wandb", ("no_such_package",))
     with pytest.raises(ConfigError, match="report_to: wandb needs its package; install it"):
         DistillationArguments(output_dir=str(tmp_path), report_to=["wandb"])
+
+
+def test_trackers_are_those_of_transformers() -> None:
+    assert set(TRACKERS) == set(INTEGRATION_TO_CALLBACK)
 
 
 def test_a_figure_that_no_evaluation_gives(toy: ModuleType, tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
+from limbeck.banks.folder.absent import MANIFEST_FILE, no_bank
 from limbeck.banks.folder.fields import DTYPES, FIELDS, check_fields, check_whole
 from limbeck.errors import BankError, ConfigError, CorruptShardError, nearest
 from limbeck.files import write_whole
 
 # 2: rows of different lengths, likeliest k, whole numbers; 3: the hash of the manifest itself
 FORMAT, VERSIONS = "limbeck-bank", (1, 2, 3)
-MANIFEST_FILE, LOG_FILE, LOCK_FILE, BUILDER_FILE = "bank.json", "build.jsonl", ".lock", ".builder.json"
+LOG_FILE, LOCK_FILE, BUILDER_FILE = "build.jsonl", ".lock", ".builder.json"
 _HASH = "sha256"  # the last field: of all bytes before it
 _TAIL, _END = b',\n "sha256": "', b'"\n}\n'
 _checked: set[bytes] = (
@@ -97,7 +98,7 @@ class Manifest:
         try:
             data = _bytes_of(path)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise BankError(_no_bank(folder)) from None
+            raise BankError(no_bank(folder)) from None
         try:
             content = json.loads(data, object_pairs_hook=_once)
             found, version = content.pop("format"), content.pop("version")
@@ -139,18 +140,6 @@ class Manifest:
         self.files = {
             name: {"bytes": (folder / name).stat().st_size, "sha256": hashes[name]} for name in sorted(hashes)
         }
-
-
-def _no_bank(folder: Path) -> str:
-    if not folder.is_dir():
-        near = (
-            sorted(p.parent.name for p in folder.parent.glob(f"*/{MANIFEST_FILE}"))
-            if folder.parent.is_dir()
-            else []
-        )
-        hint = f"{nearest(folder.name, near)}" if near else "check the path, or build it with Bank.build."
-        return f"There is no bank at {folder}; {hint}"
-    return f"The folder {folder} is no bank: it has no {MANIFEST_FILE}."
 
 
 def _bytes_of(path: str) -> bytes:

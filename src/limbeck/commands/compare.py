@@ -18,6 +18,7 @@ from limbeck.commands.parser import (
 )
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.arms_file import read_arms, shipped_arms
+from limbeck.recipes.recipe import parse_recipe
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -27,12 +28,12 @@ def command(arguments: Sequence[str]) -> int:
     file = read_arms(values.arms) if values.arms else None
     output = Path(values.output)
     output.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
+    own = file is None and not any(key.startswith(("data", "teacher")) for key in vary)  # not those of an arm
+    recipe = parse_recipe(recipe_arguments, looks=own)
     with waiting("Starting torch and transformers"):
         from limbeck.arms import compare
         from limbeck.commands.comparison import print_comparison
-        from limbeck.recipes.recipe import parse_recipe
 
-        recipe = parse_recipe(recipe_arguments)
     controls = values.controls
     if controls is None:
         controls = (file.controls if file else None) or ("shuffled",)

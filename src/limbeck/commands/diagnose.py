@@ -20,11 +20,11 @@ PICTURE = "diagnosis.svg"
 
 def command(arguments: Sequence[str]) -> int:
     values, recipe_arguments = _parser().parse_known_args(arguments)
+    recipe = parse_recipe(recipe_arguments, looks=True)
     with waiting("Starting torch and transformers"):
-        recipe = parse_recipe(recipe_arguments)
-    from limbeck.files import write_whole
-    from limbeck.prior import diagnose
-    from limbeck.reporting.diagnosis_picture import diagnosis_svg
+        from limbeck.files import write_whole
+        from limbeck.prior import diagnose
+        from limbeck.reporting.diagnosis_picture import diagnosis_svg
 
     folder = Path(values.output or recipe.output_dir)
     folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once

@@ -26,15 +26,15 @@ def command(arguments: Sequence[str]) -> int:
     if values.help_recipe:
         print(recipe_parser().format_help())
         return 0
-    with waiting("Starting torch and transformers"):
-        recipe = parse_recipe(recipe_arguments)
+    recipe = parse_recipe(recipe_arguments, looks=not values.print_recipe)
     if values.print_recipe:
         import yaml
 
         print(yaml.safe_dump(asdict(recipe), sort_keys=False), end="")
         return 0
-    from limbeck.distill import distill
-    from limbeck.training.processes import is_first_process
+    with waiting("Starting torch and transformers"):
+        from limbeck.distill import distill
+        from limbeck.training.processes import is_first_process
 
     folder = Path(recipe.output_dir)
     if values.resume and not any(folder.glob("checkpoints/checkpoint-*")):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck.data.names import OF_EVERY_TASK, TASKS
 from limbeck.errors import ConfigError, UnknownNameError, close_names, known_name, nearest
 from limbeck.students.names import check_model
-from limbeck.training.ranges import LATER_RESULT, OWN_CONDUCT, OWN_RESULT, check_choices, check_ranges
+from limbeck.training.ranges import LATER_RESULT, OWN_CONDUCT, OWN_RESULT, check_choices, check_ranges, check_trackers
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def check_training(where: str, values: Mapping[str, Any]) -> None:
     check_refusals(where, numbers)
     check_ranges(numbers, where)
     check_choices(values, where)
+    check_trackers(values.get("report_to"), where)
 
 
 def flat_keys(values: Mapping[str, Any], depth: int = 2) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Paths in a recipe are looked for beside the recipe first, then in the folder where one starts."""
+"""Paths in a recipe: looked for beside the recipe, then in the folder where one starts; and whether they are there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from limbeck.banks.folder.absent import MANIFEST_FILE, no_bank
+from limbeck.data.own.early import check_sources
+from limbeck.errors import BankError
+from limbeck.methods.cards import method_card
+from limbeck.methods.registry import METHODS, PRESETS
 
 if TYPE_CHECKING:
     from limbeck.recipes.recipe import Recipe
@@ -32,6 +38,20 @@ def from_its_folder(recipe: Recipe, folder: Path) -> Recipe:
         teacher=banked(recipe.teacher),
         teachers={name: banked(spec) for name, spec in recipe.teachers.items()},
     )
+
+
+def check_places(recipe: Recipe) -> None:
+    """What can be told of the files of a recipe before torch is loaded, which takes seconds.
+
+    Raises: DataError, UnknownNameError, ConfigError, BankError: the sentences of those who read them.
+    """
+    check_sources(recipe.data.name, recipe.data.config)
+    name = recipe.method.name
+    if name in {*METHODS, *PRESETS} and not method_card(name).needs:
+        return
+    for spec in recipe.teacher_specs().values():
+        if spec.bank is not None and not (Path(spec.bank) / MANIFEST_FILE).is_file():
+            raise BankError(no_bank(Path(spec.bank)))
 
 
 def _config(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:

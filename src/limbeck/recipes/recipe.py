@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from limbeck.errors import ConfigError, UnknownNameError, known_name, nearest
 from limbeck.files import usable_name, write_whole
 from limbeck.recipes.names import check_names, check_training, flat_keys, options, unknown_key
-from limbeck.recipes.places import from_its_folder
+from limbeck.recipes.places import check_places, from_its_folder
 from limbeck.recipes.specs import DataSpec, MethodSpec, PeerSpec, StudentSpec, TeacherSpec
 from limbeck.recipes.yaml_file import yaml_keys
 from limbeck.seeding import check_seed
@@ -149,14 +149,20 @@ def recipe_parser(program: str = "limbeck distill") -> ArgumentParser:
 
 
 def parse_recipe(
-    arguments: Sequence[str], parser: ArgumentParser | None = None, *, data_ships: bool = True
+    arguments: Sequence[str],
+    parser: ArgumentParser | None = None,
+    *,
+    data_ships: bool = True,
+    looks: bool = False,
 ) -> Recipe:
     """A checked recipe from command-line arguments.
 
     Args:
         data_ships: see :func:`limbeck.recipes.names.check_names`.
+        looks: also look whether the files of data and banks are there, before torch is loaded.
 
-    Raises: UnknownNameError, ConfigError, one sentence; a misspelt key comes with the nearest valid ones.
+    Raises: UnknownNameError, ConfigError, one sentence; a misspelt key comes with the nearest valid ones. Of files
+        also DataError, BankError.
     """
     from argparse import ArgumentError
 
@@ -191,9 +197,12 @@ def parse_recipe(
         output_dir=values.output_dir,
         seed=values.seed,
     )
-    check_recipe(recipe)
     folders = [path.parent for path in _configs(arguments) if path not in shipped_recipes().values()]
-    return from_its_folder(recipe, folders[-1]) if folders else recipe
+    placed = from_its_folder(recipe, folders[-1]) if folders else recipe
+    if looks:
+        check_places(placed)
+    check_recipe(recipe)
+    return placed
 
 
 def _check_early(arguments: Sequence[str], data_ships: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from limbeck.problems.base import Reading
 
 def call_by_name(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
     """``model(**inputs)`` where its forward accepts the names, ``model(input)`` for a single other name."""
-    parameters = inspect.signature(model.forward).parameters.values()
+    parameters = _parameters(model)
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     unknown = [name for name in inputs if name not in named]
     by_position = any(
@@ -28,6 +29,19 @@ def call_by_name(model: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
             f"{', '.join(inputs) or 'none at all'}; rename the inputs of the data to match."
         )
     return model(**inputs)
+
+
+def _parameters(model: nn.Module) -> tuple[inspect.Parameter, ...]:
+    """Of the model's forward; of a method of its class they are read once, as this is asked in every step."""
+    function = getattr(model.forward, "__func__", None)
+    if function is None or getattr(model.forward, "__self__", None) is not model:
+        return tuple(inspect.signature(model.forward).parameters.values())
+    return _parameters_of_method(function)
+
+
+@functools.lru_cache(maxsize=64)
+def _parameters_of_method(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function).parameters.values())[1:]
 
 
 def logits_of(output: Any, model: nn.Module) -> Tensor:

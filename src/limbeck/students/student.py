@@ -193,7 +193,10 @@ class Student(nn.Module):
     def head_layer(self) -> tuple[Tensor, Tensor | None]:
         """The head's weight ``[C, d]`` and bias ``[C]`` (or None), as the live parameters; C = 1 in multiple choice."""
         head = cast(nn.Linear, self.model.get_submodule(self.head_path))
-        return head.weight.flatten(1), head.bias  # of a convolution its only position
+        weight = head.weight
+        return weight if weight.ndim == 2 else weight.flatten(
+            1
+        ), head.bias  # of a convolution its only position
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any

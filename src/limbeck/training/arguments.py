@@ -11,7 +11,7 @@ from transformers.training_args import trainer_log_levels
 
 from limbeck.errors import ConfigError, nearest
 from limbeck.training.optimisers import check_optimiser, check_schedule
-from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges
+from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges, check_trackers
 from limbeck.training.settings import (
     TRACKIO,
     changed_settings,
@@ -128,21 +128,7 @@ class DistillationArguments(TrainingArguments):
                     f"training.{name} does nothing here: only the tracker trackio reads it; add trackio to "
                     "training.report_to, or leave it out."
                 )
-        if not set(wanted) - {"none", "all"}:
-            return
-        from transformers.integrations import get_available_reporting_integrations
-        from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-
-        for name in wanted:
-            if name not in INTEGRATION_TO_CALLBACK and name not in ("none", "all"):
-                raise ConfigError(
-                    f"training.report_to has no tracker {name!r}; {nearest(name, INTEGRATION_TO_CALLBACK)}"
-                )
-            if name in INTEGRATION_TO_CALLBACK and name not in get_available_reporting_integrations():
-                raise ConfigError(
-                    f"training.report_to: {name} needs its package; install it (pip install {name.replace('_', '-')}), "
-                    "or leave it out: log.jsonl holds every figure."
-                )
+        check_trackers(wanted)
 
 
 def _has_accelerator() -> bool:

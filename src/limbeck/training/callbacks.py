@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -92,10 +93,8 @@ class TermLog:
         terms: dict[str, torch.Tensor] = outputs["terms"]
         self._names |= dict.fromkeys(terms)
         self._measured |= dict.fromkeys(outputs.get("gradients", ()))
-        if not bool(torch.isfinite(torch.stack([t.float() for t in terms.values()])).all()):
-            self._non_finite(
-                step, [n for n, t in terms.items() if not torch.isfinite(t)], suspects(batch), fp16
-            )
+        if bad := [name for name, term in terms.items() if not math.isfinite(term)]:
+            self._non_finite(step, bad, suspects(batch), fp16)
             return
         if self._bad and step > self._bad[-1]:
             self._bad = []

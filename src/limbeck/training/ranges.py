@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -62,6 +63,27 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "save_strategy": (*_EVERY, "best"),
     "weight_decay_on": ("all", "weights"),
 }  # fmt: skip
+# Trackers of transformers, and the packages of which each needs one; none = what it needs is no package.
+TRACKERS: dict[str, tuple[str, ...]] = {
+    "azure_ml": (), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
+    "dagshub": ("dagshub",), "dvclive": ("dvclive",), "flyte": ("flytekit",), "kubeflow": (), "mlflow": ("mlflow",),
+    "neptune": ("neptune",), "swanlab": ("swanlab",), "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",), "wandb": ("wandb",),
+}  # fmt: skip
+
+
+def check_trackers(asked: Any, where: str = "training") -> None:
+    """Refuse a tracker that there is none of, or whose package is not installed; ConfigError."""
+    for name in [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []:
+        if name in ("none", "all"):
+            continue
+        if name not in TRACKERS:
+            raise ConfigError(f"{where}.report_to has no tracker {name!r}; {nearest(str(name), TRACKERS)}")
+        if TRACKERS[name] and not any(importlib.util.find_spec(package) for package in TRACKERS[name]):
+            raise ConfigError(
+                f"{where}.report_to: {name} needs its package; install it (pip install {name.replace('_', '-')}), "
+                "or leave it out: log.jsonl holds every figure."
+            )
 
 
 def check_choices(values: Mapping[str, Any], where: str = "training") -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from safetensors.torch import save_model
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
@@ -49,6 +51,9 @@ from limbeck.training.step.lengths import regroups, row_lengths
 from limbeck.training.step.packages import packages_looked_up_once
 from limbeck.training.step.walks import modules_of, parameters_of
 from limbeck.training.streams import in_bags, streams
+
+# Where each process holds every gradient whole, so that torch's own clipping is right.
+WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 class EvaluationRows(torch.utils.data.Dataset):
@@ -214,10 +219,11 @@ class DistillationTrainer(Trainer):
         return inputs if self.args.device.type == "cpu" else super()._prepare_inputs(inputs)
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        """As the Trainer's, without its walk over the names of all parameters."""
-        if self.is_fsdp_enabled or self._has_mixed_mesh_grads(model):
+        """As the Trainer's, without its walk over the names of all parameters and its search for sharded gradients."""
+        if self.accelerator.distributed_type not in WHOLE_GRADIENTS or self._has_mixed_mesh_grads(model):
             return super()._clip_grad_norm(model)
-        return self.accelerator.clip_grad_norm_(parameters_of(modules_of(model)), self.args.max_grad_norm)
+        self.accelerator.unscale_gradients()
+        return clip_grad_norm_(parameters_of(modules_of(model)), self.args.max_grad_norm)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """None are counted, as before: a Distiller does not say its own."""

@@ -12,13 +12,11 @@ from limbeck.data.base import Table
 from limbeck.data.files.readers import row_numbers
 from limbeck.data.files.records import Record
 from limbeck.data.files.table_files import Chunk
-from limbeck.data.own.sources import Opened
 from limbeck.data.own.stored import IN_MEMORY, NumberStore, TextStore
 from limbeck.data.own.text_rows import empty_column
-from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
+from limbeck.errors import DataError
 from limbeck.signals.cells import text_of
 
-TEXT_COLUMNS = ("text", "text_pair", "choices")
 _LIMITS = {True: math.inf, False: 0, None: IN_MEMORY}  # bytes by Side.in_memory
 Bad = dict[int, str]  # a row's place in a chunk, or among the rows that were kept, to what is wrong with it
 
@@ -38,67 +36,6 @@ class Reading(Protocol):
 
     def finish(self) -> tuple[Mapping[str, Any] | Table, dict[str, Any], Bad]:
         """The inputs of the rows that were kept and are not bad, how they were made, and those that are bad."""
-
-
-# ---- columns ---------------------------------------------------------------------------------------------------
-
-
-def check_column(name: Any, what: str, source: Opened) -> str:
-    """The name, if the source has that column."""
-    if name not in source.table.columns:
-        raise UnknownNameError(
-            f"{source.name} has no column {name!r} for {what}; {nearest(str(name), source.table.columns)}"
-        )
-    return str(name)
-
-
-def text_columns(asked: Any, source: Opened, where: str) -> dict[str, str | tuple[str, ...]]:
-    if source.is_folder:
-        raise DataError(
-            f"{source.name} is a folder of files, and texts are read from a table; name a .csv, .jsonl or .parquet."
-        )
-    if asked is None:
-        asked = {name: name for name in TEXT_COLUMNS if name in source.table.columns}
-        if not asked:
-            raise UnknownNameError(
-                f"{source.name} has no column 'text'; say where the text is: {where}.input: COLUMN (it has "
-                f"{', '.join(source.table.columns)})."
-            )
-    if isinstance(asked, str):
-        asked = {"text": asked}
-    if not isinstance(asked, Mapping):
-        asked = dict(zip(TEXT_COLUMNS[:2], asked, strict=False)) if len(asked) <= 2 else {"text": asked}
-    found: dict[str, str | tuple[str, ...]] = {}
-    for role, name in asked.items():
-        if role not in TEXT_COLUMNS:
-            raise UnknownNameError(f"{where}.input has no {role!r}; {nearest(str(role), TEXT_COLUMNS)}")
-        several = isinstance(name, (list, tuple))
-        if several and (role != "choices" or len(name) < 2):
-            raise ConfigError(
-                f"{where}.input.{role}={name!r}: give one column, or for choices at least two, one a choice."
-            )
-        for one in name if several else [name]:
-            check_column(one, f"{where}.input", source)
-        found[role] = tuple(name) if several else str(name)
-    return found
-
-
-def number_columns(asked: Any, source: Opened, taken: Sequence[str], where: str) -> list[str]:
-    if source.is_folder:
-        raise DataError(
-            f"{source.name} is a folder of files, and rows of numbers are read from a table; name a .csv or .parquet."
-        )
-    if asked is None:
-        names = [name for name in source.table.columns if name not in taken]
-    else:
-        names = [
-            check_column(n, f"{where}.input", source) for n in ([asked] if isinstance(asked, str) else asked)
-        ]
-    if not names:
-        raise DataError(
-            f"{source.name} has no columns of numbers beside keys and labels; name {where}.input."
-        )
-    return names
 
 
 # ---- texts -----------------------------------------------------------------------------------------------------

@@ -18,12 +18,13 @@ from limbeck.data.files.media import refuse_link
 from limbeck.data.files.readers import MediaReader, spectrogram
 from limbeck.data.files.series import read_series
 from limbeck.data.files.table_files import Chunk
-from limbeck.data.own.inputs import Bad, Numbers, Reading, Texts, check_column, number_columns, text_columns
+from limbeck.data.own.columns import check_column, media_column, number_columns, text_columns
+from limbeck.data.own.inputs import Bad, Numbers, Reading, Texts
 from limbeck.data.own.several import Several, Words
 from limbeck.data.own.side import WORDS, Side
 from limbeck.data.own.sources import Opened
 from limbeck.data.own.stored import IN_MEMORY, DataColumn, MediaTable
-from limbeck.errors import ConfigError, DataError, UnknownNameError
+from limbeck.errors import DataError
 from limbeck.progress import progress
 
 
@@ -58,21 +59,6 @@ def _one_of_several(part: Side, source: Opened, where: str) -> Reading:
     found = reading_of(part, source, (), where)
     assert found is not None
     return found
-
-
-def media_column(side: Side, source: Opened, where: str) -> str:
-    usual = ("file", str(side.modality), "path")
-    if side.input is not None and not isinstance(side.input, str):
-        raise ConfigError(f"{where}.input={side.input!r}: give the one column of files.")
-    if side.input is not None:
-        return check_column(side.input, f"{where}.input", source)
-    for name in usual:
-        if name in source.table.columns:
-            return name
-    raise UnknownNameError(
-        f"{source.name} has no column 'file'; say where the files are: {where}.input: COLUMN (it has "
-        f"{', '.join(source.table.columns)})."
-    )
 
 
 class Media:

@@ -10,8 +10,9 @@ from typing import Any
 from limbeck.data.base import Examples
 from limbeck.data.files.table_files import Chunk
 from limbeck.data.own.class_folders import ROLE_OF
+from limbeck.data.own.columns import Columns, columns_of
 from limbeck.data.own.folders import FolderData
-from limbeck.data.own.inputs import Reading, Texts, check_column
+from limbeck.data.own.inputs import Reading, Texts
 from limbeck.data.own.media_inputs import reading_of
 from limbeck.data.own.several import SEVERAL
 from limbeck.data.own.side import Side
@@ -24,20 +25,6 @@ from limbeck.signals.cells import is_nothing, keys_of, name_of
 from limbeck.signals.key import Key
 
 ROWS = 1024  # read at once
-
-
-@dataclass
-class _Columns:
-    """Columns that are not inputs; None for what is not there."""
-
-    key: str | None
-    label: str | None
-    group: str | None
-    split: str | None
-
-    @property
-    def all(self) -> list[str]:
-        return [name for name in (self.key, self.label, self.group, self.split) if name is not None]
 
 
 @dataclass
@@ -74,7 +61,7 @@ def read_side(
     source = opened(side.source, classes=side.label is not False)
     if not source.table.columns:
         raise DataError(f"{source.name} holds no rows; check the file.")
-    columns = _columns(side, source, where)
+    columns = columns_of(side, source, where)
     reading = reading_of(side, source, columns.all, where)
     kind, _ = split_spec(posed)
     if problem_class(kind).chooses and not (isinstance(reading, Texts) and "choices" in reading.of):
@@ -105,28 +92,11 @@ def _named(source: Opened, place: int) -> str:
     return place_of(source.table, place)
 
 
-def _columns(side: Side, source: Opened, where: str) -> _Columns:
-    """The columns that were asked for, else those of the usual names."""
-    if side.label is True:
-        raise ConfigError(f"{where}.label is the name of a column, or false for none; it is true.")
-    asked = {"key": side.key, "label": side.label or None, "group": side.group, "split": side.split}
-    found: dict[str, str | None] = {}
-    for role, name in asked.items():
-        if name is not None:
-            found[role] = check_column(name, f"{where}.{role}", source)
-        else:
-            usual: tuple[str, ...] = (role,)
-            if role == "key":
-                usual = ("path",) if source.is_folder else ("key", "id")
-            found[role] = next((n for n in usual if n in source.table.columns), None)
-    return _Columns(**found | ({"label": None} if side.label is False else {}))
-
-
 # ---- rows ------------------------------------------------------------------------------------------------------
 
 
 def _read(
-    source: Opened, columns: _Columns, reading: Reading | None, posed: type[Problem], side: Side
+    source: Opened, columns: Columns, reading: Reading | None, posed: type[Problem], side: Side
 ) -> _Rows:
     rows, same = _Rows(), dict[str, str]()  # one text for all equal ones
     wanted = list(dict.fromkeys([*columns.all, *(reading.columns if reading else ())]))
@@ -161,7 +131,7 @@ class _Cells:
     def __init__(
         self,
         chunk: Chunk,
-        columns: _Columns,
+        columns: Columns,
         source: Opened,
         posed: type[Problem],
         side: Side,
@@ -229,7 +199,7 @@ def _refuse(rows: _Rows, source: Opened, side: Side, where: str) -> None:
     raise DataError(f"{len(rows.bad)} of {n} rows of {source.name} cannot be used: {reasons}{more}; {mend}.")
 
 
-def _keys(rows: _Rows, source: Opened, columns: _Columns) -> tuple[Key, ...]:
+def _keys(rows: _Rows, source: Opened, columns: Columns) -> tuple[Key, ...]:
     """Raises: DataError for keys that come more than once."""
     if columns.key is None:
         return tuple(rows.keys)
@@ -251,7 +221,7 @@ def _keys(rows: _Rows, source: Opened, columns: _Columns) -> tuple[Key, ...]:
 def _targets(
     rows: _Rows,
     source: Opened,
-    columns: _Columns,
+    columns: Columns,
     side: Side,
     posed: str | Mapping[str, Any],
     reading: Reading | None,

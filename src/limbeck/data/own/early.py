@@ -1,0 +1,54 @@
+"""What can be told of the sources that a recipe names before torch is loaded: places and columns that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.data.own.columns import check_columns
+from limbeck.data.own.side import side_of
+from limbeck.data.own.sources import HUB, opened
+from limbeck.errors import DataError
+
+# Settings of other data sets that are paths where they are texts.
+_PATHS = {
+    "texts": ("path",),
+    "prompts": ("path",),
+    "instructions": ("path",),
+    "folders": ("student", "teacher"),
+}
+
+
+def check_sources(name: str, config: Mapping[str, Any]) -> None:
+    """Look at the files that the data set ``name`` is to be read from, as far as no row has to be read.
+
+    Raises: DataError, UnknownNameError, ConfigError: the sentences of the data set itself.
+    """
+    for setting in _PATHS.get(name, ()):
+        value = config.get(setting)
+        if isinstance(value, str) and "$" not in value and not Path(value).expanduser().exists():
+            raise DataError(
+                f"{value} does not exist: there is no file or folder of this name; check the path."
+            )
+    for where, values in _sides(config) if name == "own" else ():
+        source = values.get("source")
+        if isinstance(source, str) and not source.startswith(HUB):
+            side = side_of(values, where, needs_modality=where == "student")
+            if Path(source).expanduser().is_dir():  # its files are looked through when they are read
+                continue
+            check_columns(side, opened(source), where)
+
+
+def _sides(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    named = {"student": config.get("student"), "teacher": config.get("teacher")}
+    several = config.get("teachers")
+    if isinstance(several, Mapping):
+        named |= {
+            f"teachers.{name}": {key: value for key, value in values.items() if key != "link"}
+            for name, values in several.items()
+            if isinstance(values, Mapping)
+        }
+    for where, values in named.items():
+        if isinstance(values, Mapping) and values:
+            yield where, values
