@@ -66,6 +66,7 @@ class Scheduler:
         self.heard = 0  # replies that answered or refused something
         self.given_up = 0  # questions given up or set aside since then
         self._useless, self._alive = useless, alive
+        self._arrived: dict[str, Answer] = {}  # answers of this turn of the event loop
         self._failed_at: dict[str, int] = {}  # question to how much had been heard when it first failed
         self._last = Transient("no answer")
 
@@ -83,6 +84,7 @@ class Scheduler:
                 again, self.aside, self.again = list(self.aside.values()), {}, True
                 await self._pass(iter(again))
         finally:
+            self._write()
             self.spent.seconds += time.monotonic() - start
             self.outcome.left = self.spent.left(self.limits)
             self.outcome.stopped, self.outcome.error = self.sender.why, self.sender.error
@@ -100,9 +102,8 @@ class Scheduler:
         try:
             while not self.sender.stopped.is_set() and (batch := list(islice(questions, self.per_request))):
                 await self._ask(batch)
-        except Exception as error:  # the other workers still keep the answers that are on their way
-            self.failure = self.failure or error
-            self.sender.stop("Asking failed")
+        except Exception as error:
+            self._fail(error)
 
     def _new(self, questions: Iterable[Question]) -> Iterator[Question]:
         """Questions that have no answer yet, each once."""
@@ -205,15 +206,33 @@ class Scheduler:
                 answers[question.identity] = answer
             else:
                 refused.append((question, answer))
-        self.store.put_many(answers, self.endpoint, self.model)
         if answers:
             self.heard, self.given_up = self.heard + 1, 0
-            self.outcome.answered += len(answers)
-            self.spent.answers += len(answers)
-            self._settled(len(answers))
+            if not self._arrived:
+                asyncio.get_running_loop().call_soon(self._write)
+            self._arrived |= answers
         for question, failure in refused:
             self._refuse(question, failure)
         return useless
+
+    def _write(self) -> None:
+        """Keep what arrived in this turn of the event loop, in one transaction: before anything else is received, and
+        while the next questions are on their way."""
+        arrived, self._arrived = self._arrived, {}
+        if not arrived:
+            return
+        try:
+            self.store.put_many(arrived, self.endpoint, self.model)
+            self.outcome.answered += len(arrived)
+            self.spent.answers += len(arrived)
+            self._settled(len(arrived))
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """The other workers still keep the answers that are on their way."""
+        self.failure = self.failure or error
+        self.sender.stop("Asking failed")
 
     def _wait(self, attempt: int) -> float:
         """Seconds after so many attempts: exponential with jitter; the sender adds the server's own wish."""
