@@ -15,6 +15,7 @@ import torch
 from levels import some_of
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
@@ -29,6 +30,7 @@ from limbeck.students import Student
 from limbeck.training import DistillationArguments, DistillationTrainer, Distiller
 from limbeck.training.collator import DistillationCollator
 from limbeck.training.optimisers import ENDLESS, OPTIM_ARGS, OPTIMISERS, WITHOUT_WARMUP, WORKS
+from limbeck.training.ranges import TRACKERS
 from limbeck.training.settings import CONDUCT, FIELDS, RECIPE, RESULT, Refused
 
 # What changes the result: settings that show it.

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from limbeck.data.names import OF_EVERY_TASK, TASKS
 from limbeck.errors import ConfigError, UnknownNameError, close_names, known_name, nearest
 from limbeck.students.names import check_model
-from limbeck.training.ranges import LATER_RESULT, OWN_CONDUCT, OWN_RESULT, check_choices, check_ranges, check_trackers
+from limbeck.training.ranges import (
+    LATER_RESULT,
+    OWN_CONDUCT,
+    OWN_RESULT,
+    check_choices,
+    check_ranges,
+    check_trackers,
+)
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
 
 if TYPE_CHECKING:

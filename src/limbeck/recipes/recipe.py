@@ -200,6 +200,7 @@ def parse_recipe(
     folders = [path.parent for path in _configs(arguments) if path not in shipped_recipes().values()]
     placed = from_its_folder(recipe, folders[-1]) if folders else recipe
     if looks:
+        _check_teachers(recipe)  # whose banks are looked for
         check_places(placed)
     check_recipe(recipe)
     return placed

@@ -77,7 +77,7 @@ def check_trackers(asked: Any, where: str = "training") -> None:
     for name in [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []:
         if name in ("none", "all"):
             continue
-        if name not in TRACKERS:
+        if not isinstance(name, str) or name not in TRACKERS:
             raise ConfigError(f"{where}.report_to has no tracker {name!r}; {nearest(str(name), TRACKERS)}")
         if TRACKERS[name] and not any(importlib.util.find_spec(package) for package in TRACKERS[name]):
             raise ConfigError(
