@@ -21,7 +21,7 @@ from limbeck.signals.links.base import Link
 from limbeck.signals.links.choose import link_named
 from limbeck.signals.output import TeacherOutput
 from limbeck.signals.ragged import row_shape
-from limbeck.teachers.live import InClasses, LiveTeacher, Samples
+from limbeck.teachers.live import InClasses, LiveTeacher, OfNoRows, Samples
 from limbeck.training.collator import LinkedTeacher
 from limbeck.training.teacher_reading import Taught, Wanted, banked, check_signals
 
@@ -164,7 +164,7 @@ def _live(live: LiveTeacher, wanted: Wanted) -> Taught:
     if wanted.control == "shuffled":
         order = moved_rows(samples, wanted.link, wanted.seed)
         samples = Samples(samples.examples, order, samples.examples.problem.kept_columns)
-    names = teacher.class_names
+    names, teacher = teacher.class_names, OfNoRows(teacher, probe)
     if wanted.reads_classes and names is not None and tuple(names) != wanted.class_names:
         teacher = InClasses(teacher, join_class_names(wanted.class_names, names, wanted.class_map))
     hidden = {name: row_shape(value) for name, value in probe.hidden_states.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from limbeck.banks.controls import moved_rows, shuffled
 from limbeck.data.base import Examples
 from limbeck.errors import ConfigError, MissingKeysError
 from limbeck.signals.links import Paired
-from limbeck.teachers.live import InClasses, LiveTeacher, Samples
+from limbeck.signals.output import TeacherOutput
+from limbeck.signals.ragged import Ragged
+from limbeck.teachers.live import InClasses, LiveTeacher, OfNoRows, Samples
 from limbeck.teachers.module import ModuleTeacher
 
 CLASSES = ("ant", "bee", "cat")
@@ -72,6 +75,27 @@ def test_classes_in_the_order_of_the_student(both: tuple[LiveTeacher, Bank]) -> 
     assert torch.allclose(said.logits, kept.logits, atol=1e-6)
     assert torch.equal(said.head[0], kept.head[0])
     assert teacher.access == "weights"
+
+
+def test_of_no_rows_it_says_nothing_in_the_shapes_of_what_it_says(both: tuple[LiveTeacher, Bank]) -> None:
+    class Picky(ModuleTeacher):
+        def __call__(self, inputs: Any) -> TeacherOutput:
+            if len(inputs["x"]) == 0:
+                raise IndexError("as tokenizers do")
+            said = super().__call__(inputs)
+            kept = Ragged(said.logits.new_ones(3 * len(said), 2), torch.full((len(said),), 3))
+            return replace(said, hidden_states={"answer": kept})
+
+    teacher, rows = make()
+    live = LiveTeacher(Picky(teacher.model, class_names=CLASSES), rows)
+    asked = OfNoRows(live.teacher, live.probe)
+    nothing = InClasses(asked, [2, 0, 1])({"x": torch.zeros(0, 4)})
+    assert (nothing.logits.shape, nothing.features.shape) == ((0, 3), (0, 7))
+    assert (nothing.hidden_states["answer"].values.shape, len(nothing)) == ((0, 2), 0)
+    some = rows.rows([1, 2])
+    assert torch.equal(asked(some).logits, live.teacher(some).logits)
+    assert asked.access == "weights"
+    assert torch.equal(InClasses(asked, [2, 0, 1])({"x": torch.zeros(0, 4)}).head[0], nothing.head[0])
 
 
 def test_bad_input(both: tuple[LiveTeacher, Bank]) -> None:

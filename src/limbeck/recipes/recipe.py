@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from limbeck.errors import ConfigError, UnknownNameError, known_name, nearest
 from limbeck.files import usable_name, write_whole
+from limbeck.recipes.entries import whole_entries
 from limbeck.recipes.names import check_names, check_training, flat_keys, options, unknown_key
 from limbeck.recipes.places import check_places, from_its_folder
 from limbeck.recipes.specs import DataSpec, MethodSpec, PeerSpec, StudentSpec, TeacherSpec
@@ -172,6 +173,7 @@ def parse_recipe(
         before = arguments[: arguments.index(wrong)]
         if not before or not before[-1].startswith("--") or "=" in before[-1]:
             raise ConfigError(f"{wrong!r} is no option; write --{wrong}.")
+    arguments = whole_entries(arguments, _sections)
     parser = parser or recipe_parser()
     try:
         with _no_imports():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -81,6 +81,25 @@ class Samples:
     def class_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows sorted by class, and where each class starts and how many rows it has."""
         return rows_by_class(self.examples.labels.numpy(), len(self.examples.class_names))
+
+
+class OfNoRows:
+    """A teacher that can be asked about no rows, as of a batch without a pair; most models cannot be.
+
+    Args:
+        said: what it says of some rows, from which the shapes are taken.
+    """
+
+    def __init__(self, teacher: Teacher, said: TeacherOutput) -> None:
+        self.teacher = teacher
+        self._nothing = said.rows(torch.zeros(0, dtype=torch.int64)).map_tensors(Tensor.detach)
+
+    def __call__(self, inputs: Any) -> TeacherOutput:
+        empty = isinstance(inputs, Mapping) and any(len(column) == 0 for column in inputs.values())
+        return replace(self._nothing) if empty else self.teacher(inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.teacher, name)
 
 
 class InClasses:

@@ -80,6 +80,32 @@ def test_several_questions_a_request(store: AnswerStore) -> None:
     assert store.count() == 50
 
 
+def test_answers_that_arrive_together_are_kept_together_before_any_later_one(
+    store: AnswerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    put_many = AnswerStore.put_many
+
+    def counted(self: AnswerStore, answers: dict[str, Answer], *about: str) -> None:
+        written.append(len(answers))
+        put_many(self, answers, *about)
+
+    monkeypatch.setattr(AnswerStore, "put_many", counted)
+    together, given = asyncio.Barrier(4), list[str]()
+
+    async def server(questions: Sequence[Question]) -> Reply:
+        await together.wait()
+        lost = set(given) - store.known(given)
+        assert len(lost) < 4, "what arrived in an earlier turn is not there yet"
+        given.extend(question.identity for question in questions)
+        return Reply([Answer({"n": question.payload}) for question in questions])
+
+    assert ask_all(questions(range(20)), server, store, QUICK).answered == 20
+    assert sum(written) == 20
+    assert len(written) <= 10  # of 20 answers in fours; who answers first may stand alone
+    assert store.count() == 20
+
+
 def test_failures_are_repeated(store: AnswerStore) -> None:
     def fault(payload: int, n: int) -> None:
         if n <= 2:

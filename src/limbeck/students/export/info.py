@@ -34,7 +34,8 @@ def read_info(folder: Path) -> dict[str, Any]:
     """``student.json``, checked; DataError for what an export cannot have written."""
     path = folder / INFO
     if not path.is_file():
-        raise DataError(f"{folder} is no exported student: it holds no {INFO}.")
+        what = f"it holds no {INFO}" if folder.is_dir() else "there is no folder of this name; check the path"
+        raise DataError(f"{folder} is no exported student: {what}.")
     info = read_object(path, largest=_JSON_BYTES)
     kind = info.get("format")
     if type(kind) is not int or kind not in FORMATS:
