@@ -62,6 +62,37 @@ def test_a_whole_entry_still_takes_the_place_of_the_old_one(file: Path) -> None:
     assert found["student"] == {"source": "b.csv", "modality": "text", "label": "x"}
 
 
+def test_a_whole_setting_takes_the_place_of_parts_before_it(file: Path) -> None:
+    part, whole = ["--data.config.student.label", "x"], ["--data.config", "{student: {source: b.csv}}"]
+    assert config(file, *whole, *part)["student"] == {"source": "b.csv", "label": "x"}
+    assert config(file, *part, *whole)["student"] == {"source": "b.csv"}
+    teachers = ["--teachers", "{one: {bank: new}}"]
+    recipe = Recipe.load(file, [*teachers, "--teachers.one.seed", "3"])
+    assert (recipe.teachers["one"].bank, recipe.teachers["one"].seed, list(recipe.teachers)) == (
+        "new",
+        3,
+        ["one"],
+    )
+
+
+def test_texts_that_look_like_numbers_stay_texts(file: Path) -> None:
+    names = ["--data.config.student.class_names", '["1e5", "2e5", "007"]']
+    found = config(file, *names, "--data.config.student.key", "sku", "--data.config.student.x", "1e-4")
+    assert found["student"]["class_names"] == ["1e5", "2e5", "007"]
+    assert found["student"]["x"] == 1e-4
+
+
+@pytest.mark.parametrize("flag", ["--data.config.student.label", "--teachers.one.bank"])
+def test_a_missing_value_takes_no_option_for_one(file: Path, flag: str) -> None:
+    with pytest.raises(LimbeckError):
+        Recipe.load(file, [flag, "--training.max_steps=100"])
+
+
+def test_a_part_of_the_wrong_type_is_refused(file: Path) -> None:
+    with pytest.raises(LimbeckError, match="many"):
+        Recipe.load(file, ["--teachers.one.seed", "many"])
+
+
 def test_an_entry_that_was_none_and_one_that_was_no_mapping(file: Path) -> None:
     found = config(file, "--data.config.teacher.source", "photos", "--data.config.validation_share.x", "1")
     assert found["teacher"] == {"source": "photos"}

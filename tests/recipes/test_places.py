@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from limbeck.errors import LimbeckError
+from limbeck.recipes.places import check_places
 from limbeck.recipes.recipe import parse_recipe
 
 TABLE = "id,text,price,label\n1,a cat,3,cat\n2,a dog,4,dog\n"
@@ -41,7 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def looked_at(place: Path, recipe: dict) -> str | None:
     (place / "r.yaml").write_text(yaml.safe_dump(recipe))
     try:
-        parse_recipe(["--config", str(place / "r.yaml")], looks=True)
+        parse_recipe(["--config", str(place / "r.yaml")], look=check_places)
     except LimbeckError as error:
         return str(error)
     return None

@@ -18,6 +18,7 @@ from limbeck.commands.parser import (
 )
 from limbeck.commands.terminal import waiting
 from limbeck.recipes.arms_file import read_arms, shipped_arms
+from limbeck.recipes.places import check_places
 from limbeck.recipes.recipe import parse_recipe
 
 
@@ -29,7 +30,7 @@ def command(arguments: Sequence[str]) -> int:
     output = Path(values.output)
     output.mkdir(parents=True, exist_ok=True)  # what cannot be written is told at once
     own = file is None and not any(key.startswith(("data", "teacher")) for key in vary)  # not those of an arm
-    recipe = parse_recipe(recipe_arguments, looks=own)
+    recipe = parse_recipe(recipe_arguments, look=check_places if own else None)
     with waiting("Starting torch and transformers"):
         from limbeck.arms import compare
         from limbeck.commands.comparison import print_comparison

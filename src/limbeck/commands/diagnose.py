@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.commands.parser import Parser, add_no_verify, folder_name, print_json, share, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.errors import one_line
+from limbeck.recipes.places import check_places
 from limbeck.recipes.recipe import parse_recipe
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ PICTURE = "diagnosis.svg"
 
 def command(arguments: Sequence[str]) -> int:
     values, recipe_arguments = _parser().parse_known_args(arguments)
-    recipe = parse_recipe(recipe_arguments, looks=True)
+    recipe = parse_recipe(recipe_arguments, look=partial(check_places, teacher=values.teacher))
     with waiting("Starting torch and transformers"):
         from limbeck.files import write_whole
         from limbeck.prior import diagnose

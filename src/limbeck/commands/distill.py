@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from limbeck.commands.parser import Parser, add_no_verify, print_json, trusts_code
 from limbeck.commands.terminal import waiting
 from limbeck.errors import one_line
+from limbeck.recipes.places import check_places
 from limbeck.recipes.recipe import parse_recipe, recipe_parser, shipped_recipes
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def command(arguments: Sequence[str]) -> int:
     if values.help_recipe:
         print(recipe_parser().format_help())
         return 0
-    recipe = parse_recipe(recipe_arguments, looks=not values.print_recipe)
+    recipe = parse_recipe(recipe_arguments, look=None if values.print_recipe else check_places)
     if values.print_recipe:
         import yaml
 

@@ -1,80 +1,92 @@
-"""Options that change one entry deep in a setting: ``--data.config.student.label KIND``.
+"""Options that change one part of an entry: ``--data.config.student.label KIND``.
 
 The parser knows nothing of what stands in ``data.config`` and would put ``{label: KIND}`` in the place of all that a
-file says of the student's side.
+file says of the student's side; so it is given the other arguments first, and these are put into what it made of them.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-# Settings that are mappings in which anything may stand, entries of entries included.
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
+# Settings that are mappings of entries, each of which may be a mapping too.
 _OPEN = ("data.config", "method.config", "student.config", "teacher.config", "teachers", "peers")
 
 
-def whole_entries(arguments: Sequence[str], read: Callable[[Path], Mapping[str, Any]]) -> list[str]:
-    """The arguments, where an option for one part of an entry gives the whole entry, as files and options before it
-    left it.
+class Part(NamedTuple):
+    """``text`` for the place ``names`` in the setting ``setting``."""
 
-    Args:
-        read: from the path of a ``--config`` to what stands in that file.
-    """
-    import yaml
+    setting: str
+    names: tuple[str, ...]
+    text: str
 
-    found, so_far, skip = list[str](), {name: dict[str, Any]() for name in _OPEN}, False
+
+def apart(arguments: Sequence[str]) -> tuple[list[str], list[Part]]:
+    """The arguments without the options for parts of entries, and these, of which a later option for the whole of what
+    they are a part of leaves none."""
+    rest, parts, value_next = list[str](), list[Part](), False
     for i, argument in enumerate(arguments):
-        if skip:
-            skip = False
+        if value_next:
+            value_next = False
             continue
         flag, equals, text = argument.partition("=")
-        has_value = bool(equals) or (flag.startswith("--") and i + 1 < len(arguments))
-        text = text if equals else arguments[i + 1] if has_value else ""
         setting = next((name for name in _OPEN if flag.startswith(f"--{name}.")), None)
-        if flag == "--config" and has_value:
-            _take(so_far, read(Path(text)))
-        if setting is None or not has_value:
-            found.append(argument)
+        names = () if setting is None else tuple(flag.removeprefix(f"--{setting}.").split("."))
+        follows = not equals and i + 1 < len(arguments) and not arguments[i + 1].startswith("--")
+        if setting is not None and len(names) > 1 and (equals or follows):
+            parts.append(Part(setting, names, text if equals else arguments[i + 1]))
+            value_next = follows
             continue
-        entry, *within = flag.removeprefix(f"--{setting}.").split(".")
-        value = _value(text)
-        if within:
-            before = so_far[setting].get(entry)
-            value = _changed(before if isinstance(before, Mapping) else {}, within, value)
-            line = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False)
-            found.append(f"--{setting}.{entry}={line.strip()}")
-        else:
-            found += [argument] if equals else [argument, text]
-        so_far[setting][entry] = value
-        skip = not equals
-    return found
+        rest.append(argument)
+        if flag != "--config":
+            parts = [part for part in parts if not _place(part).startswith(f"{flag.removeprefix('--')}.")]
+    return rest, parts
 
 
-def _take(so_far: dict[str, dict[str, Any]], sections: Mapping[str, Any]) -> None:
-    """What a file says of the open settings."""
-    for name, entries in so_far.items():
-        said: Any = sections
-        for part in name.split("."):
-            said = said.get(part) if isinstance(said, Mapping) else None
-        if isinstance(said, Mapping):
-            entries.update(copy.deepcopy({str(key): value for key, value in said.items()}))
+def put_in(values: Namespace, parts: Sequence[Part], parser: ArgumentParser) -> Namespace:
+    """``values`` with the parts in their places, in their order, checked as the parser checks all it reads."""
+    from jsonargparse import get_loader
+
+    changed: dict[str, Any] = {}
+    for setting, names, text in parts:
+        before = changed.get(setting, _plain(values[setting]) or {})
+        try:
+            value = get_loader("yaml")(text) if text else text
+        except Exception:  # no YAML: a text, as elsewhere on the command line
+            value = text
+        changed[setting] = _with(before, names, value)
+    for setting, entries in changed.items():
+        whole: Any = entries
+        for name in reversed(setting.split(".")):
+            whole = {name: whole}
+        values = parser.parse_object(whole, cfg_base=values, defaults=False)
+    return values
 
 
-def _value(text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text) if text else text
-    except (yaml.YAMLError, ValueError, RecursionError):  # told by the parser
-        return text
+def _place(part: Part) -> str:
+    return ".".join((part.setting, *part.names))
 
 
-def _changed(entry: Mapping[str, Any], within: Sequence[str], value: Any) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    """Mappings and lists all the way down, whatever the parser made of them."""
+    if hasattr(value, "as_dict"):
+        value = value.as_dict()
+    elif hasattr(value, "__dataclass_fields__"):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return copy.deepcopy(value)
+
+
+def _with(entry: Mapping[str, Any], names: Sequence[str], value: Any) -> dict[str, Any]:
     """A copy of ``entry`` with ``value`` at the place that the names lead to."""
-    first, *rest = within
+    first, *rest = names
     inner = entry.get(first)
-    changed = dict(entry)
-    changed[first] = value if not rest else _changed(inner if isinstance(inner, Mapping) else {}, rest, value)
-    return changed
+    return {
+        **entry,
+        first: value if not rest else _with(inner if isinstance(inner, Mapping) else {}, rest, value),
+    }

@@ -16,7 +16,7 @@ from limbeck.training.ranges import (
     OWN_RESULT,
     check_choices,
     check_ranges,
-    check_trackers,
+    tracker_names,
 )
 from limbeck.training.settings import FIELDS, OWNED_BY_RECIPE, check_refusals, is_refused
 
@@ -73,7 +73,7 @@ def check_training(where: str, values: Mapping[str, Any]) -> None:
     check_refusals(where, numbers)
     check_ranges(numbers, where)
     check_choices(values, where)
-    check_trackers(values.get("report_to"), where)
+    tracker_names(values.get("report_to"), where)
 
 
 def flat_keys(values: Mapping[str, Any], depth: int = 2) -> Iterator[tuple[str, Any]]:

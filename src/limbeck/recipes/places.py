@@ -12,6 +12,7 @@ from limbeck.data.own.early import check_sources
 from limbeck.errors import BankError
 from limbeck.methods.cards import method_card
 from limbeck.methods.registry import METHODS, PRESETS
+from limbeck.training.ranges import check_trackers
 
 if TYPE_CHECKING:
     from limbeck.recipes.recipe import Recipe
@@ -40,16 +41,22 @@ def from_its_folder(recipe: Recipe, folder: Path) -> Recipe:
     )
 
 
-def check_places(recipe: Recipe) -> None:
-    """What can be told of the files of a recipe before torch is loaded, which takes seconds.
+def check_places(recipe: Recipe, teacher: str | None = None) -> None:
+    """What can be told of the files and packages of a recipe before torch is loaded, which takes seconds.
+
+    Args:
+        teacher: the one that is asked, where it is not all of them.
 
     Raises: DataError, UnknownNameError, ConfigError, BankError: the sentences of those who read them.
     """
+    check_trackers(recipe.training.get("report_to"))
     check_sources(recipe.data.name, recipe.data.config)
     name = recipe.method.name
     if name in {*METHODS, *PRESETS} and not method_card(name).needs:
         return
-    for spec in recipe.teacher_specs().values():
+    for called, spec in recipe.teacher_specs().items():
+        if teacher not in (None, called):
+            continue
         if spec.bank is not None and not (Path(spec.bank) / MANIFEST_FILE).is_file():
             raise BankError(no_bank(Path(spec.bank)))
 

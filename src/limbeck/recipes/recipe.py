@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limbeck.errors import ConfigError, UnknownNameError, known_name, nearest
 from limbeck.files import usable_name, write_whole
-from limbeck.recipes.entries import whole_entries
+from limbeck.recipes.entries import apart, put_in
 from limbeck.recipes.names import check_names, check_training, flat_keys, options, unknown_key
-from limbeck.recipes.places import check_places, from_its_folder
+from limbeck.recipes.places import from_its_folder
 from limbeck.recipes.specs import DataSpec, MethodSpec, PeerSpec, StudentSpec, TeacherSpec
 from limbeck.recipes.yaml_file import yaml_keys
 from limbeck.seeding import check_seed
@@ -154,16 +154,16 @@ def parse_recipe(
     parser: ArgumentParser | None = None,
     *,
     data_ships: bool = True,
-    looks: bool = False,
+    look: Callable[[Recipe], None] | None = None,
 ) -> Recipe:
     """A checked recipe from command-line arguments.
 
     Args:
         data_ships: see :func:`limbeck.recipes.names.check_names`.
-        looks: also look whether the files of data and banks are there, before torch is loaded.
+        look: what is checked besides, before torch is loaded (:func:`limbeck.recipes.places.check_places`).
 
-    Raises: UnknownNameError, ConfigError, one sentence; a misspelt key comes with the nearest valid ones. Of files
-        also DataError, BankError.
+    Raises: UnknownNameError, ConfigError, one sentence; a misspelt key comes with the nearest valid ones. What
+        ``look`` raises.
     """
     from argparse import ArgumentError
 
@@ -173,11 +173,11 @@ def parse_recipe(
         before = arguments[: arguments.index(wrong)]
         if not before or not before[-1].startswith("--") or "=" in before[-1]:
             raise ConfigError(f"{wrong!r} is no option; write --{wrong}.")
-    arguments = whole_entries(arguments, _sections)
+    arguments, parts = apart(arguments)
     parser = parser or recipe_parser()
     try:
         with _no_imports():
-            values = parser.parse_args(arguments)
+            values = put_in(parser.parse_args(arguments), parts, parser)
             given = parser.parse_args(arguments, defaults=False).get("training")  # also what equals a default
     except ArgumentError as error:
         raise ConfigError(_clear(str(error))) from error
@@ -201,9 +201,9 @@ def parse_recipe(
     )
     folders = [path.parent for path in _configs(arguments) if path not in shipped_recipes().values()]
     placed = from_its_folder(recipe, folders[-1]) if folders else recipe
-    if looks:
+    if look is not None:
         _check_teachers(recipe)  # whose banks are looked for
-        check_places(placed)
+        look(placed)
     check_recipe(recipe)
     return placed
 
@@ -359,6 +359,8 @@ def _clear(message: str) -> str:
             f"{where} must be one of {', '.join(options)}, not {choice[2]!r}; {nearest(choice[2], options)}"
         )
     if unknown is None:
+        nested = re.compile(r'key "([\w.]+)":\s+Problem with given class_path \S+:\s+Parser key "([\w.]+)"')
+        message = nested.sub(r'key "\1 ... \2"', message)  # of one teacher of several
         lines = [line.strip(" -") for line in message.strip().splitlines()]
         said = " ".join(lines[:3]).replace('Parser key "', "The recipe's key \"").removesuffix(".")
         said = said.replace(

@@ -41,7 +41,8 @@ def _parameters(model: nn.Module) -> tuple[inspect.Parameter, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _parameters_of_method(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    return tuple(inspect.signature(function).parameters.values())[1:]
+    first, *others = inspect.signature(function).parameters.values()  # self, or *args that takes it too
+    return tuple(others if first.kind is not first.VAR_POSITIONAL else (first, *others))
 
 
 def logits_of(output: Any, model: nn.Module) -> Tensor:

@@ -11,7 +11,7 @@ from transformers.training_args import trainer_log_levels
 
 from limbeck.errors import ConfigError, nearest
 from limbeck.training.optimisers import check_optimiser, check_schedule
-from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges, check_trackers
+from limbeck.training.ranges import LATER_RESULT, OWN_RESULT, check_ranges, tracker_names, without_package
 from limbeck.training.settings import (
     TRACKIO,
     changed_settings,
@@ -128,7 +128,14 @@ class DistillationArguments(TrainingArguments):
                     f"training.{name} does nothing here: only the tracker trackio reads it; add trackio to "
                     "training.report_to, or leave it out."
                 )
-        check_trackers(wanted)
+        names = tracker_names(wanted)
+        if not names:
+            return
+        from transformers.integrations import get_available_reporting_integrations
+
+        for name in names:
+            if name not in get_available_reporting_integrations():
+                raise ConfigError(without_package(name))
 
 
 def _has_accelerator() -> bool:

@@ -298,7 +298,7 @@ class Distiller(nn.Module):
         scaled = {name: term * scales.get(self.method.plan.units[name], 1.0) for name, term in terms.items()}
         parts = [weights[name] * term.float() for name, term in scaled.items()]
         result: dict[str, Any] = {
-            "loss": parts[0] if len(parts) == 1 else torch.stack(parts).sum(),
+            "loss": parts[0].sum() if len(parts) == 1 else torch.stack(parts).sum(),
             "terms": {name: term.detach() for name, term in scaled.items()},
         }
         if report:

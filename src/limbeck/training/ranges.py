@@ -65,25 +65,40 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Trackers of transformers, and the packages of which each needs one; none = what it needs is no package.
 TRACKERS: dict[str, tuple[str, ...]] = {
-    "azure_ml": (), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
+    "azure_ml": ("azureml",), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
     "dagshub": ("dagshub",), "dvclive": ("dvclive",), "flyte": ("flytekit",), "kubeflow": (), "mlflow": ("mlflow",),
     "neptune": ("neptune",), "swanlab": ("swanlab",), "tensorboard": ("tensorboard", "tensorboardX"),
     "trackio": ("trackio",), "wandb": ("wandb",),
 }  # fmt: skip
 
 
-def check_trackers(asked: Any, where: str = "training") -> None:
-    """Refuse a tracker that there is none of, or whose package is not installed; ConfigError."""
-    for name in [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []:
-        if name in ("none", "all"):
-            continue
-        if not isinstance(name, str) or name not in TRACKERS:
+def tracker_names(asked: Any, where: str = "training") -> list[str]:
+    """The trackers that ``report_to`` asks for by name; ConfigError for one that there is none of."""
+    names = [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []
+    for name in names:
+        if not isinstance(name, str) or name not in (*TRACKERS, "none", "all"):
             raise ConfigError(f"{where}.report_to has no tracker {name!r}; {nearest(str(name), TRACKERS)}")
-        if TRACKERS[name] and not any(importlib.util.find_spec(package) for package in TRACKERS[name]):
-            raise ConfigError(
-                f"{where}.report_to: {name} needs its package; install it (pip install {name.replace('_', '-')}), "
-                "or leave it out: log.jsonl holds every figure."
-            )
+    return [name for name in names if name not in ("none", "all")]
+
+
+def check_trackers(asked: Any, where: str = "training") -> None:
+    """Refuse a tracker whose package is not installed, as far as that shows without loading it; ConfigError."""
+    for name in tracker_names(asked, where):
+        if TRACKERS[name] and not any(map(_is_installed, TRACKERS[name])):
+            raise ConfigError(without_package(name, where))
+
+
+def without_package(name: str, where: str = "training") -> str:
+    """The sentence of a tracker that cannot be used."""
+    return (
+        f"{where}.report_to: {name} needs its package; install it (pip install {name.replace('_', '-')}), or leave it "
+        "out: log.jsonl holds every figure."
+    )
+
+
+def _is_installed(package: str) -> bool:
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None  # else a folder of that name, of old runs perhaps
 
 
 def check_choices(values: Mapping[str, Any], where: str = "training") -> None:

@@ -106,6 +106,28 @@ def test_answers_that_arrive_together_are_kept_together_before_any_later_one(
     assert store.count() == 20
 
 
+def test_a_sender_that_never_waits_loses_no_more_than_the_last_answer(store: AnswerStore) -> None:
+    there: list[int] = []
+
+    async def server(questions: Sequence[Question]) -> Reply:
+        there.append(store.count())
+        time.sleep(0.02)  # a client that blocks
+        return Reply([Answer({"n": question.payload}) for question in questions])
+
+    assert ask_all(questions(range(6)), server, store, QUICK).answered == 6
+    assert all(kept >= asked - 1 for asked, kept in enumerate(there))
+    assert store.count() == 6
+
+
+def test_refusals_beside_answers_do_not_end_it(store: AnswerStore) -> None:
+    async def server(questions: Sequence[Question]) -> Reply:
+        said = [Answer({}) if q.payload < 27 else Refused("no", keep=True, of_row=True) for q in questions]
+        return Reply(said)
+
+    outcome = ask_all(questions(range(128)), server, store, QUICK, per_request=128)
+    assert (outcome.answered, outcome.stopped) == (27, "")
+
+
 def test_failures_are_repeated(store: AnswerStore) -> None:
     def fault(payload: int, n: int) -> None:
         if n <= 2:

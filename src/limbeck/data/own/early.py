@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from limbeck.data.files.table_files import JSON_SUFFIXES
 from limbeck.data.own.columns import check_columns
 from limbeck.data.own.side import side_of
-from limbeck.data.own.sources import HUB, opened
+from limbeck.data.own.sources import HUB, opened, with_rows
 from limbeck.errors import DataError
 
+_SMALL = 2**20  # bytes of a JSON file, of which all is read to see its columns
 # Settings of other data sets that are paths where they are texts.
 _PATHS = {
     "texts": ("path",),
@@ -35,9 +37,16 @@ def check_sources(name: str, config: Mapping[str, Any]) -> None:
         source = values.get("source")
         if isinstance(source, str) and not source.startswith(HUB):
             side = side_of(values, where, needs_modality=where == "student")
-            if Path(source).expanduser().is_dir():  # its files are looked through when they are read
+            path = Path(source).expanduser()
+            if path.is_file() and not _shows_its_columns(path):
                 continue
-            check_columns(side, opened(source), where)
+            if not path.is_dir():  # whose files are looked through when they are read
+                check_columns(side, with_rows(opened(source)), where)
+
+
+def _shows_its_columns(path: Path) -> bool:
+    """Whether they are found without reading all of it."""
+    return path.suffix.lower() not in JSON_SUFFIXES or path.stat().st_size <= _SMALL
 
 
 def _sides(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

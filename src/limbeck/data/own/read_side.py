@@ -16,7 +16,7 @@ from limbeck.data.own.inputs import Reading, Texts
 from limbeck.data.own.media_inputs import reading_of
 from limbeck.data.own.several import SEVERAL
 from limbeck.data.own.side import Side
-from limbeck.data.own.sources import Opened, opened, place_of
+from limbeck.data.own.sources import Opened, opened, place_of, with_rows
 from limbeck.data.own.text_table import choice_of
 from limbeck.errors import ConfigError, DataError, nearest, some
 from limbeck.problems.base import Problem, Targets
@@ -58,9 +58,7 @@ def read_side(
 
     Raises: DataError, UnknownNameError, ConfigError: one sentence with the mend.
     """
-    source = opened(side.source, classes=side.label is not False)
-    if not source.table.columns:
-        raise DataError(f"{source.name} holds no rows; check the file.")
+    source = with_rows(opened(side.source, classes=side.label is not False))
     columns = columns_of(side, source, where)
     reading = reading_of(side, source, columns.all, where)
     kind, _ = split_spec(posed)

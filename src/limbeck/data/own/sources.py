@@ -75,6 +75,13 @@ def opened(source: Any, *, classes: bool = True) -> Opened:
     return Opened(_files_table(path, classes), str(path), None, is_folder=True)
 
 
+def with_rows(source: Opened) -> Opened:
+    """The source, if it has any columns; DataError."""
+    if not source.table.columns:
+        raise DataError(f"{source.name} holds no rows; check the file.")
+    return source
+
+
 def _from_hub(name: str) -> Any:
     import datasets
 

@@ -33,6 +33,7 @@ from limbeck.teachers.api.sending import Halted, Sender
 _READ_AHEAD = 256  # questions looked up in the store at once
 _LONGEST_BACKOFF = 60.0  # seconds
 _HALF_TRIES = 2  # of the halves of a request that failed in every try
+_LONGEST_TURN = 0.01  # seconds of an event loop's turn, after which its answers are kept at once
 _FEWEST = 8  # questions in a row without an answer, after which the server is to blame and not they
 _MOST_REFUSED = 100  # questions, each to blame for itself, before any is answered
 
@@ -67,6 +68,7 @@ class Scheduler:
         self.given_up = 0  # questions given up or set aside since then
         self._useless, self._alive = useless, alive
         self._arrived: dict[str, Answer] = {}  # answers of this turn of the event loop
+        self._arrived_at = 0.0  # when the first of them did
         self._failed_at: dict[str, int] = {}  # question to how much had been heard when it first failed
         self._last = Transient("no answer")
 
@@ -186,6 +188,8 @@ class Scheduler:
             with suppress(Again):
                 reply = await self.sender.request(pending)
         useless = self._keep(pending, reply)
+        if self._arrived and time.monotonic() - self._arrived_at > _LONGEST_TURN:
+            self._write()  # of a sender that never waits, no turn ends before the last answer
         pending[:] = [q for q in pending if q.identity in useless]
         if pending:
             first = useless[pending[0].identity]
@@ -210,6 +214,7 @@ class Scheduler:
             self.heard, self.given_up = self.heard + 1, 0
             if not self._arrived:
                 asyncio.get_running_loop().call_soon(self._write)
+                self._arrived_at = time.monotonic()
             self._arrived |= answers
         for question, failure in refused:
             self._refuse(question, failure)
@@ -273,7 +278,7 @@ class Scheduler:
         if detail:
             self.outcome.words.setdefault(reason, detail)
         self.given_up += counts
-        heard_nothing = not (self.outcome.answered or self.outcome.already)
+        heard_nothing = not (self.outcome.answered or self._arrived or self.outcome.already)
         refused = len(self.outcome.missing) if heard_nothing else 0
         if self.given_up >= max(_FEWEST, self.limits.concurrency) or refused >= _MOST_REFUSED:
             words = f"{reason}: {detail}" if detail and detail not in reason else reason
