@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from limbeck.errors import LimbeckError
 from limbeck.recipes.places import check_places
-from limbeck.recipes.recipe import parse_recipe
+from limbeck.recipes.recipe import Recipe, parse_recipe
+from limbeck.training.ranges import TRACKERS
 
 TABLE = "id,text,price,label\n1,a cat,3,cat\n2,a dog,4,dog\n"
 # What the recipe says, and what is told of it; None: nothing.
@@ -26,6 +29,7 @@ SAID = {
         {"source": "rows.csv", "inputs": {"text": "text", "cost": "table"}}, "'cost' for student.inputs.cost.input",
     ),
     "a setting": ({"source": "rows.csv", "modality": "text", "lable": "label"}, "no setting 'lable'"),
+    "no rows": ({"source": "empty.jsonl", "modality": "text"}, "empty.jsonl holds no rows"),
     "on the hub": ({"source": "hf:acme/none", "modality": "text"}, None),
     "a folder, looked through when it is read": ({"source": "photos", "modality": "image", "label": "x"}, None),
 }  # fmt: skip
@@ -34,15 +38,16 @@ SAID = {
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "rows.csv").write_text(TABLE)
+    (tmp_path / "empty.jsonl").touch()
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def looked_at(place: Path, recipe: dict) -> str | None:
+def looked_at(place: Path, recipe: dict[str, Any], **about: Any) -> str | None:
     (place / "r.yaml").write_text(yaml.safe_dump(recipe))
     try:
-        parse_recipe(["--config", str(place / "r.yaml")], look=check_places)
+        parse_recipe(["--config", str(place / "r.yaml")], look=partial(check_places, **about))
     except LimbeckError as error:
         return str(error)
     return None
@@ -82,6 +87,23 @@ def test_a_bank_is_looked_for_where_the_method_asks_a_teacher(place: Path) -> No
     )
     assert looked_at(place, {"method": {"name": "supervised"}, "teacher": {"bank": "nope"}}) is None
     assert "is no bank" in str(looked_at(place, {"method": {"name": "kd"}, "teacher": {"bank": "photos"}}))
+
+
+def test_of_several_teachers_the_bank_of_the_one_that_is_asked(place: Path) -> None:
+    recipe = {"method": {"name": "kd"}, "teachers": {"one": {"live": "model"}, "two": {"bank": "nope"}}}
+    assert "There is no bank at nope" in str(looked_at(place, recipe))
+    assert looked_at(place, recipe, teacher="one") is None
+
+
+def test_a_tracker_whose_package_is_missing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRACKERS, "wandb", ("no_such_package",))
+    recipe = {"training": {"report_to": ["tensorboard", "wandb"]}}
+    assert "training.report_to: wandb needs its package" in str(looked_at(place, recipe))
+    assert Recipe.load(place / "r.yaml").training["report_to"] == ["tensorboard", "wandb"]
+    (place / "old_runs").mkdir()  # a folder of that name is no package
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setitem(TRACKERS, "wandb", ("old_runs",))
+    assert "wandb needs its package" in str(looked_at(place, recipe))
 
 
 def test_a_recipe_can_be_read_where_its_files_are_not(place: Path) -> None:
