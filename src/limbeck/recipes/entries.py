@@ -63,7 +63,7 @@ def put_in(values: Namespace, parts: Sequence[Part], parser: ArgumentParser) -> 
         whole: Any = entries
         for name in reversed(setting.split(".")):
             whole = {name: whole}
-        values = parser.parse_object(whole, cfg_base=values, defaults=False)
+        values = parser.parse_object(whole, namespace=values, defaults=False)
     return values
 
 
