@@ -12,7 +12,7 @@ GUIDE = Path(__file__).parents[1] / "docs" / "own_data.md"
 
 
 def test_the_guide_says_what_there_is():
-    from limbeck.data.own.side import MODALITIES
+    from limbeck.data.own.sides.side import MODALITIES
     from limbeck.signals.links.choose import LINKS
 
     said = GUIDE.read_text(encoding="utf-8")

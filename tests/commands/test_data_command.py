@@ -10,7 +10,7 @@ import sys
 from limbeck import cli
 from limbeck.data.cards import all_cards
 from limbeck.data.own.own_data import own_data
-from limbeck.data.own.side import Side
+from limbeck.data.own.sides.side import Side
 
 
 def test_settings_are_those_of_the_function(capsys):

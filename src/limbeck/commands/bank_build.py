@@ -100,7 +100,7 @@ def _table(values: argparse.Namespace) -> Any:
     if not Path(values.data).expanduser().is_dir():
         table = table_file(values.data, keep=(values.key or "id", values.label or "label"))
     else:
-        from limbeck.data.own.sources import opened
+        from limbeck.data.own.sides.sources import opened
 
         source = opened(values.data)
         table = source.table

@@ -45,7 +45,7 @@ def _settings(arguments: ast.arguments) -> dict[str, str | None]:
 
 
 def _side_settings() -> str:
-    nodes = ast.parse((Path(__file__).parent / "own" / "side.py").read_text(encoding="utf-8")).body
+    nodes = ast.parse((Path(__file__).parent / "own" / "sides" / "side.py").read_text(encoding="utf-8")).body
     side = next(node for node in nodes if isinstance(node, ast.ClassDef) and node.name == "Side")
     return _plain(ast.get_docstring(side) or "").partition("Args:\n")[2]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.banks.folder.absent import MANIFEST_FILE, no_bank
-from limbeck.data.own.early import check_sources
+from limbeck.data.own.sides.early import check_sources
 from limbeck.errors import BankError
 from limbeck.methods.cards import method_card
 from limbeck.methods.registry import METHODS, PRESETS

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limbeck.data.own.class_folders import class_files, key_of_path
 from limbeck.data.own.folders import folder
+from limbeck.data.own.sides.class_folders import class_files, key_of_path
 from limbeck.data.own.two_folders import two_folders
 from limbeck.errors import DataError
 
@@ -174,6 +174,6 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("limbeck.data.own.class_folders.os.scandir", refuse)
+    monkeypatch.setattr("limbeck.data.own.sides.class_folders.os.scandir", refuse)
     with pytest.raises(DataError, match=r"cat cannot be read \(permission denied\)"):
         class_files(root)

@@ -20,7 +20,7 @@ from limbeck.data.files.media import refuse_link
 from limbeck.data.files.readers import file_reader, row_numbers, spectrogram
 from limbeck.data.files.records import Record, Table, read_table
 from limbeck.data.files.table_files import SUFFIXES
-from limbeck.data.own.class_folders import class_files, is_hidden, key_of_path, one_form
+from limbeck.data.own.sides.class_folders import class_files, is_hidden, key_of_path, one_form
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest, some
 from limbeck.progress import progress
 from limbeck.signals.cells import classes_of, name_of, text_of

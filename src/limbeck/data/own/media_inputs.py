@@ -18,11 +18,11 @@ from limbeck.data.files.media import refuse_link
 from limbeck.data.files.readers import MediaReader, spectrogram
 from limbeck.data.files.series import read_series
 from limbeck.data.files.table_files import Chunk
-from limbeck.data.own.columns import check_column, media_column, number_columns, text_columns
 from limbeck.data.own.inputs import Bad, Numbers, Reading, Texts
 from limbeck.data.own.several import Several, Words
-from limbeck.data.own.side import WORDS, Side
-from limbeck.data.own.sources import Opened
+from limbeck.data.own.sides.columns import check_column, media_column, number_columns, text_columns
+from limbeck.data.own.sides.side import WORDS, Side
+from limbeck.data.own.sides.sources import Opened
 from limbeck.data.own.stored import IN_MEMORY, DataColumn, MediaTable
 from limbeck.errors import DataError
 from limbeck.progress import progress

@@ -14,7 +14,7 @@ from limbeck.data.own.folders import FolderData
 from limbeck.data.own.linking import KEEPS_LABELS, alone, link_settings, linked, told
 from limbeck.data.own.read_side import read_side
 from limbeck.data.own.several import SEVERAL, VIEWS, several_views
-from limbeck.data.own.side import Side, side_of
+from limbeck.data.own.sides.side import Side, side_of
 from limbeck.data.splits import Splits
 from limbeck.data.task import TEACHER, Task, TeacherSide
 from limbeck.errors import ConfigError
@@ -41,7 +41,7 @@ def own_data(
     """The task of teaching the rows of one source by a teacher of another's.
 
     Args:
-        student: ``{source, modality, input, key, label, ...}``, see :class:`~limbeck.data.own.side.Side`.
+        student: ``{source, modality, input, key, label, ...}``, see :class:`~limbeck.data.own.sides.side.Side`.
         teacher: the same of the rows that the teacher is asked about; without a modality they are keys only, and
             the recipe's bank holds what it says of them. None: the bank named under ``teacher`` is keyed by the
             student's rows.

@@ -13,7 +13,7 @@ import torch
 
 from limbeck.data.base import Examples, texts
 from limbeck.data.files.records import Record, Table, read_table, refuse_bad
-from limbeck.data.own.class_folders import ROLE_OF
+from limbeck.data.own.sides.class_folders import ROLE_OF
 from limbeck.data.own.text_rows import TextRow, check_keys, check_on_error, paired_text_task
 from limbeck.data.own.text_splits import cut_by_class
 from limbeck.data.own.text_table import KEY_COLUMNS, check_shares

@@ -9,14 +9,14 @@ from typing import Any
 
 from limbeck.data.base import Examples
 from limbeck.data.files.table_files import Chunk
-from limbeck.data.own.class_folders import ROLE_OF
-from limbeck.data.own.columns import Columns, columns_of
 from limbeck.data.own.folders import FolderData
 from limbeck.data.own.inputs import Reading, Texts
 from limbeck.data.own.media_inputs import reading_of
 from limbeck.data.own.several import SEVERAL
-from limbeck.data.own.side import Side
-from limbeck.data.own.sources import Opened, opened, place_of, with_rows
+from limbeck.data.own.sides.class_folders import ROLE_OF
+from limbeck.data.own.sides.columns import Columns, columns_of
+from limbeck.data.own.sides.side import Side
+from limbeck.data.own.sides.sources import Opened, opened, place_of, with_rows
 from limbeck.data.own.text_table import choice_of
 from limbeck.errors import ConfigError, DataError, nearest, some
 from limbeck.problems.base import Problem, Targets

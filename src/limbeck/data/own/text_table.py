@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.files.records import Record, Table, read_table, refuse_bad
-from limbeck.data.own.class_folders import ROLE_OF
+from limbeck.data.own.sides.class_folders import ROLE_OF
 from limbeck.data.own.text_rows import (
     TextRow,
     check_keys,

@@ -8,7 +8,7 @@ from typing import Any
 
 from limbeck.data.files.media import is_called_like_media, is_link, to_picture, to_samples
 from limbeck.data.files.table_files import Chunk, TableFile
-from limbeck.data.own.sources import place_of
+from limbeck.data.own.sides.sources import place_of
 from limbeck.errors import DataError
 from limbeck.signals.cells import is_nothing, keys_of, name_of
 from limbeck.signals.content import media_suffix

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.data.files.table_files import SUFFIXES, Chunk, TableFile, table_file
-from limbeck.data.own.class_folders import (
+from limbeck.data.own.sides.class_folders import (
     ROLE_OF,
     ClassFile,
     class_files,
@@ -43,7 +43,7 @@ class Opened:
 
 
 def opened(source: Any, *, classes: bool = True) -> Opened:
-    """A source by its path, its name on the hub, or itself (see :class:`~limbeck.data.own.side.Side`).
+    """A source by its path, its name on the hub, or itself (see :class:`~limbeck.data.own.sides.side.Side`).
 
     Args:
         classes: sub-folders of a folder of files are classes.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.data.files.table_files import JSON_SUFFIXES
-from limbeck.data.own.columns import check_columns
-from limbeck.data.own.side import side_of
-from limbeck.data.own.sources import HUB, opened, with_rows
+from limbeck.data.own.sides.columns import check_columns
+from limbeck.data.own.sides.side import side_of
+from limbeck.data.own.sides.sources import HUB, opened, with_rows
 from limbeck.errors import DataError
 
 _SMALL = 2**20  # bytes of a JSON file, of which all is read to see its columns

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.data.own.side import Side
-from limbeck.data.own.sources import Opened
+from limbeck.data.own.sides.side import Side
+from limbeck.data.own.sides.sources import Opened
 from limbeck.errors import ConfigError, DataError, UnknownNameError, nearest
 
 TEXT_COLUMNS = ("text", "text_pair", "choices")
