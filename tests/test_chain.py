@@ -277,6 +277,7 @@ def test_the_report_lists_the_stages(whole: Path) -> None:
     assert '<th scope="row">hints</th><td>fitnets</td>' in page
 
 
+@pytest.mark.full
 def test_generations_and_a_stage_that_trains_its_own_teacher(tmp_path: Path) -> None:
     student = {"model": "table_encoder", "config": {"n_columns": 6}}
     taught = {"student": student, "teacher": {**TEACHER, "training": TEACHER_TRAINING}, "method.name": "kd"}

@@ -113,6 +113,7 @@ def test_changed_config_runs_again(tmp_path: Path) -> None:
     assert {name for name, _, _ in run.asked} == {"paired"}
 
 
+@pytest.mark.full
 def test_processes_give_the_same_table(tmp_path: Path) -> None:
     one = run_arms(ARMS, drawn, [0, 1], output=tmp_path / "one", show_progress=False)
     two = run_arms(ARMS, drawn, [0, 1], output=tmp_path / "two", jobs=2, show_progress=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from levels import some_of
 
 from limbeck.data.files.records import read_table
 from limbeck.data.files.table_files import table_file
@@ -313,7 +314,7 @@ print(sum(len(chunk.places) for chunk in table.rows(table.columns, 1024)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space, which other systems do not")
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".tsv"])
+@pytest.mark.parametrize("suffix", some_of([".csv", ".jsonl", ".tsv"], ".csv"))
 def test_memory_does_not_grow_with_the_rows(tmp_path, suffix):
     """A file of 200 MB is read by a process that could not hold it."""
     text = "a red dog runs over the green hill " * 25
