@@ -209,6 +209,7 @@ def test_one_run_and_one_test_item(recipe, tmp_path):
     assert "Classes without a test row: bee, cat" in page
 
 
+@pytest.mark.full
 def test_pictures_of_the_first_seed(recipe, tmp_path):
     found = run(recipe, tmp_path, methods=("feature_ot",), controls=("shuffled",))
     drawn = {cell[:3]: outcome.pictures for cell, outcome in found.outcomes.items() if outcome.pictures}

@@ -94,6 +94,7 @@ def finished(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "chain"))
 
 
+@pytest.mark.full
 def test_what_a_chain_leaves(whole: Path) -> None:
     found = json.loads((whole / "chain.json").read_text())["stages"]
     assert list(found) == ["teacher", "hints", "student"]
@@ -184,6 +185,7 @@ def test_finished_stages_are_kept(finished: Path, monkeypatch: pytest.MonkeyPatc
     assert said[0] == "stage 1 of 3, teacher: finished before"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("stage", "patch", "words"),
     [
@@ -229,6 +231,7 @@ def test_a_stage_that_was_deleted_comes_back_the_same(finished: Path, whole: Pat
     assert same(finished / "hints", whole / "hints")
 
 
+@pytest.mark.full
 def test_a_started_stage_that_was_edited_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_finished_bank_starts_no_ray(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(build(tmp_path / "b", rows(), engine="ray")) == ROWS
 
 
+@pytest.mark.full
 def test_what_cannot_be_is_told_in_a_sentence(
     ray_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

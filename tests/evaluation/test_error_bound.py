@@ -25,6 +25,7 @@ def test_shifted_gaussians(d: int) -> None:
     assert found == pytest.approx(20.0, rel=0.01)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("scale", [0.2, 3.0])
 @pytest.mark.parametrize("d", [1, 2, 8])
 def test_scaled_gaussians(d: int, scale: float) -> None:

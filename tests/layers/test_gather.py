@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -37,6 +38,7 @@ def test_without_ranks_it_is_the_identity():
     assert gather_with_grad(ROWS) is ROWS
 
 
+@pytest.mark.full
 def test_two_ranks_with_unequal_rows_equal_one_process(tmp_path: Path):
     mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
     weight = torch.ones(3, dtype=torch.float64, requires_grad=True)

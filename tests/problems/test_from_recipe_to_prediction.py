@@ -130,6 +130,7 @@ def test_several_labels(tmp_path: Path, word_bert: Path, capsys: pytest.CaptureF
     assert ".float().sigmoid()" in card
 
 
+@pytest.mark.full
 def test_a_metric_whose_least_value_is_best(
     tmp_path: Path, word_bert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from limbeck.data.benchmarks.glyphs import glyphs
 pytest.importorskip("matplotlib")
 
 
+@pytest.mark.full
 def test_answers_are_what_is_seen() -> None:
     seen, asked = glyphs("holes", labels_per_class=4), make_task("glyph_questions", {"labels_per_class": 4})
     old, new = seen.splits["train"], asked.splits["train"]

@@ -148,6 +148,7 @@ def test_a_character_keeps_its_role_in_every_task():
                 assert roles.setdefault(key, role) == role
 
 
+@pytest.mark.full
 def test_drawn_again_it_is_the_same():
     first, again = glyphs_of_font(), glyphs_of_font.__wrapped__()
     assert first.characters == again.characters

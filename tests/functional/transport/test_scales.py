@@ -217,6 +217,7 @@ def test_transport_lies_just_above_exact_transport(scale: float, cost: Any, seed
         assert 0.99 * exact <= got <= 1.01 * exact + 0.1 * math.log(9 * 7)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:.*has not converged")
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e2, 1e4])
 def test_a_bank_read_in_passes(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,7 @@ def bank(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Bank:
     return Bank.build(tmp_path_factory.mktemp("bank") / "bank", teacher, rows, key="id")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "layers",
     [
