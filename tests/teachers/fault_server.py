@@ -75,8 +75,10 @@ class FaultServer:
 
     def requests(self) -> list[dict[str, Any]]:
         """``{"inputs": [...], "fault": what was done wrong or "", "time": ...}`` of each, in order."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [json.loads(line) for line in lines]
+        whole, _, _ = (self.log.read_text() if self.log.exists() else "").rpartition(
+            "\n"
+        )  # a line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def asked(self) -> dict[str, int]:
         """How often each input was asked."""

@@ -33,7 +33,6 @@ from limbeck.teachers.api.sending import Halted, Sender
 _READ_AHEAD = 256  # questions looked up in the store at once
 _LONGEST_BACKOFF = 60.0  # seconds
 _HALF_TRIES = 2  # of the halves of a request that failed in every try
-_LONGEST_TURN = 0.01  # seconds of an event loop's turn, after which its answers are kept at once
 _FEWEST = 8  # questions in a row without an answer, after which the server is to blame and not they
 _MOST_REFUSED = 100  # questions, each to blame for itself, before any is answered
 
@@ -68,7 +67,7 @@ class Scheduler:
         self.given_up = 0  # questions given up or set aside since then
         self._useless, self._alive = useless, alive
         self._arrived: dict[str, Answer] = {}  # answers of this turn of the event loop
-        self._arrived_at = 0.0  # when the first of them did
+        self._written = asyncio.Event()  # set when they are kept
         self._failed_at: dict[str, int] = {}  # question to how much had been heard when it first failed
         self._last = Transient("no answer")
 
@@ -188,8 +187,10 @@ class Scheduler:
             with suppress(Again):
                 reply = await self.sender.request(pending)
         useless = self._keep(pending, reply)
-        if self._arrived and time.monotonic() - self._arrived_at > _LONGEST_TURN:
-            self._write()  # of a sender that never waits, no turn ends before the last answer
+        if self._arrived:
+            await (
+                self._written.wait()
+            )  # before the next question is sent: a kill loses no more than is in flight
         pending[:] = [q for q in pending if q.identity in useless]
         if pending:
             first = useless[pending[0].identity]
@@ -214,15 +215,14 @@ class Scheduler:
             self.heard, self.given_up = self.heard + 1, 0
             if not self._arrived:
                 asyncio.get_running_loop().call_soon(self._write)
-                self._arrived_at = time.monotonic()
+                self._written = asyncio.Event()
             self._arrived |= answers
         for question, failure in refused:
             self._refuse(question, failure)
         return useless
 
     def _write(self) -> None:
-        """Keep what arrived in this turn of the event loop, in one transaction: before anything else is received, and
-        while the next questions are on their way."""
+        """Keep what arrived in this turn of the event loop, in one transaction."""
         arrived, self._arrived = self._arrived, {}
         if not arrived:
             return
@@ -233,6 +233,8 @@ class Scheduler:
             self._settled(len(arrived))
         except Exception as error:
             self._fail(error)
+        finally:
+            self._written.set()
 
     def _fail(self, error: Exception) -> None:
         """The other workers still keep the answers that are on their way."""
