@@ -88,6 +88,10 @@ def test_a_missing_value_takes_no_option_for_one(file: Path, flag: str) -> None:
         Recipe.load(file, [flag, "--training.max_steps=100"])
 
 
+def test_what_is_no_yaml_is_a_text(file: Path) -> None:
+    assert config(file, "--data.config.student.label", "[a: {b")["student"]["label"] == "[a: {b"
+
+
 def test_a_part_of_the_wrong_type_is_refused(file: Path) -> None:
     with pytest.raises(LimbeckError, match="many"):
         Recipe.load(file, ["--teachers.one.seed", "many"])

@@ -49,6 +49,7 @@ def apart(arguments: Sequence[str]) -> tuple[list[str], list[Part]]:
 
 def put_in(values: Namespace, parts: Sequence[Part], parser: ArgumentParser) -> Namespace:
     """``values`` with the parts in their places, in their order, checked as the parser checks all it reads."""
+    import yaml
     from jsonargparse import get_loader
 
     changed: dict[str, Any] = {}
@@ -56,7 +57,7 @@ def put_in(values: Namespace, parts: Sequence[Part], parser: ArgumentParser) -> 
         before = changed.get(setting, _plain(values[setting]) or {})
         try:
             value = get_loader("yaml")(text) if text else text
-        except Exception:  # no YAML: a text, as elsewhere on the command line
+        except (yaml.YAMLError, ValueError, RecursionError):  # a text, as elsewhere on the command line
             value = text
         changed[setting] = _with(before, names, value)
     for setting, entries in changed.items():
