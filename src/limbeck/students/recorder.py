@@ -124,9 +124,8 @@ class Recorder:
 
     def _hooks(self) -> Iterator[RemovableHandle]:
         for module in self._model.modules():
-            if (
-                module.training and is_dropout(module) and module not in self._closed
-            ):  # in evaluation it hands its input on
+            # in evaluation a dropout hands its input on
+            if module.training and is_dropout(module) and module not in self._closed:
                 yield module.register_forward_pre_hook(self._before_dropout)
                 yield module.register_forward_hook(self._after_dropout)
         for path, module in self._linears.items():

@@ -63,9 +63,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "save_strategy": (*_EVERY, "best"),
     "weight_decay_on": ("all", "weights"),
 }  # fmt: skip
-# Trackers of transformers, and the packages of which each needs one; none = what it needs is no package.
+# Trackers of transformers, and the packages of which each needs one; none = transformers alone knows (a namespace of
+# packages, a variable of the environment).
 TRACKERS: dict[str, tuple[str, ...]] = {
-    "azure_ml": ("azureml",), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
+    "azure_ml": (), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
     "dagshub": ("dagshub",), "dvclive": ("dvclive",), "flyte": ("flytekit",), "kubeflow": (), "mlflow": ("mlflow",),
     "neptune": ("neptune",), "swanlab": ("swanlab",), "tensorboard": ("tensorboard", "tensorboardX"),
     "trackio": ("trackio",), "wandb": ("wandb",),

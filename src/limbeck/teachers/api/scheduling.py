@@ -188,9 +188,8 @@ class Scheduler:
                 reply = await self.sender.request(pending)
         useless = self._keep(pending, reply)
         if self._arrived:
-            await (
-                self._written.wait()
-            )  # before the next question is sent: a kill loses no more than is in flight
+            # before the next question is sent, so that a kill loses no more than is in flight
+            await self._written.wait()
         pending[:] = [q for q in pending if q.identity in useless]
         if pending:
             first = useless[pending[0].identity]

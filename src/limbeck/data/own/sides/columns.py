@@ -60,6 +60,7 @@ def check_column(name: Any, what: str, source: Opened) -> str:
 
 
 def text_columns(asked: Any, source: Opened, where: str) -> dict[str, str | tuple[str, ...]]:
+    """Which columns are ``text``, ``text_pair`` and ``choices``; UnknownNameError, ConfigError, DataError."""
     if source.is_folder:
         raise DataError(
             f"{source.name} is a folder of files, and texts are read from a table; name a .csv, .jsonl or .parquet."
@@ -91,6 +92,7 @@ def text_columns(asked: Any, source: Opened, where: str) -> dict[str, str | tupl
 
 
 def number_columns(asked: Any, source: Opened, taken: Sequence[str], where: str) -> list[str]:
+    """The columns of numbers, by default all but those that are ``taken``; UnknownNameError, DataError."""
     if source.is_folder:
         raise DataError(
             f"{source.name} is a folder of files, and rows of numbers are read from a table; name a .csv or .parquet."
@@ -109,6 +111,7 @@ def number_columns(asked: Any, source: Opened, taken: Sequence[str], where: str)
 
 
 def media_column(side: Side, source: Opened, where: str) -> str:
+    """The column of files, pictures, sounds or series; UnknownNameError, ConfigError."""
     usual = ("file", str(side.modality), "path")
     if side.input is not None and not isinstance(side.input, str):
         raise ConfigError(f"{where}.input={side.input!r}: give the one column of files.")

@@ -9,8 +9,7 @@ from typing import Any
 from limbeck.data.files.table_files import JSON_SUFFIXES
 from limbeck.data.own.sides.columns import check_columns
 from limbeck.data.own.sides.side import side_of
-from limbeck.data.own.sides.sources import HUB, opened, with_rows
-from limbeck.errors import DataError
+from limbeck.data.own.sides.sources import HUB, existing, opened, with_rows
 
 _SMALL = 2**20  # bytes of a JSON file, of which all is read to see its columns
 # Settings of other data sets that are paths where they are texts.
@@ -29,24 +28,19 @@ def check_sources(name: str, config: Mapping[str, Any]) -> None:
     """
     for setting in _PATHS.get(name, ()):
         value = config.get(setting)
-        if isinstance(value, str) and "$" not in value and not Path(value).expanduser().exists():
-            raise DataError(
-                f"{value} does not exist: there is no file or folder of this name; check the path."
-            )
+        if isinstance(value, str) and "$" not in value:
+            existing(value)
     for where, values in _sides(config) if name == "own" else ():
         source = values.get("source")
         if isinstance(source, str) and not source.startswith(HUB):
             side = side_of(values, where, needs_modality=where == "student")
-            path = Path(source).expanduser()
-            if path.is_file() and not _shows_its_columns(path):
-                continue
-            if not path.is_dir():  # whose files are looked through when they are read
+            if _shows_its_columns(existing(source)):
                 check_columns(side, with_rows(opened(source)), where)
 
 
 def _shows_its_columns(path: Path) -> bool:
-    """Whether they are found without reading all of it."""
-    return path.suffix.lower() not in JSON_SUFFIXES or path.stat().st_size <= _SMALL
+    """Whether they are found without looking through files or reading all of one."""
+    return path.is_file() and (path.suffix.lower() not in JSON_SUFFIXES or path.stat().st_size <= _SMALL)
 
 
 def _sides(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

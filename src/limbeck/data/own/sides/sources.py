@@ -54,9 +54,7 @@ def opened(source: Any, *, classes: bool = True) -> Opened:
         return _of_data(_from_hub(source.removeprefix(HUB)), source)
     if not isinstance(source, (str, Path)):
         return _of_data(source, "the data set")
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise DataError(f"{path} does not exist: there is no file or folder of this name; check the path.")
+    path = existing(source)
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         import datasets
 
@@ -73,6 +71,14 @@ def opened(source: Any, *, classes: bool = True) -> Opened:
     if tables:
         return Opened(table_file(tables[0]), str(tables[0]), path)
     return Opened(_files_table(path, classes), str(path), None, is_folder=True)
+
+
+def existing(path: str | Path) -> Path:
+    """The path, if there is anything; DataError."""
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise DataError(f"{found} does not exist: there is no file or folder of this name; check the path.")
+    return found
 
 
 def with_rows(source: Opened) -> Opened:
